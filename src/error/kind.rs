@@ -1,0 +1,29 @@
+//! [`TaskErrorKind`]: the ways in which a task ends without a value.
+
+/// How a task ended without a value.
+///
+/// Obtained from [`TaskError::kind`](crate::TaskError::kind).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskErrorKind {
+    /// The task was cancelled: by its caller, by a drop, or by a shutdown.
+    Cancelled,
+    /// A time limit was reached: `queue_timeout`, `run_timeout` or the `timeout` of a combinator.
+    TimedOut,
+    /// The job panicked.
+    Panicked,
+    /// The worker process that ran the job died: exit, signal, abort or stack overflow.
+    WorkerDied,
+    /// The pool's bounded queue was full.
+    Overloaded,
+    /// The pool had been shut down.
+    Closed,
+    /// The argument or the result could not be encoded.
+    Encode,
+    /// The argument or the result could not be decoded.
+    Decode,
+    /// The argument or the result was larger than `max_payload`.
+    TooLarge,
+    /// The pool could not run the job at all: its workers do not start, or the platform has no process pool.
+    Unavailable,
+}

@@ -1,0 +1,127 @@
+//! Catches the panics of jobs and of other foreign code, with message, place and backtrace.
+//!
+//! 1. Foreign code (jobs, wakers, callbacks, `Drop`, `Serialize`, `Deserialize`) never unwinds into ours: it is called
+//!    through [`catch`] or [`shield`].
+//! 2. The hook is installed once, on first use, and calls the hook that it found, so panics are still reported as the
+//!    program wants it. It notes place and backtrace only on a thread that is inside [`catch`].
+//! 3. If the program replaces the hook later, only place and backtrace are lost.
+
+use std::{
+    any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    sync::Once,
+};
+
+use crate::error::PanicReport;
+
+thread_local! {
+    /// How many `catch` frames are on this thread's stack.
+    static CATCHING: Cell<u32> = const { Cell::new(0) };
+    /// Place and backtrace of the latest panic on this thread.
+    static NOTED: RefCell<Noted> = const { RefCell::new(Noted { location: None, backtrace: None }) };
+}
+
+#[derive(Default)]
+struct Noted {
+    location: Option<String>,
+    backtrace: Option<String>,
+}
+
+/// Calls `f`, and returns its panic, if any, as a value.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, PanicReport> {
+    install_hook();
+    CATCHING.set(CATCHING.get() + 1);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(f));
+    CATCHING.set(CATCHING.get() - 1);
+    outcome.map_err(report)
+}
+
+/// Calls foreign code whose panic nobody asks about. The panic hook has reported it.
+pub(crate) fn shield(f: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
+        discard(payload);
+    }
+}
+
+/// Drops a foreign value; a panic in its `Drop` stops here.
+pub(crate) fn drop_shielded<T>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        shield(move || drop(value));
+    }
+}
+
+fn report(payload: Box<dyn Any + Send>) -> PanicReport {
+    let Noted { location, backtrace } = NOTED.take();
+    PanicReport { message: message_of(&*payload), location, backtrace, payload: Some(payload) }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "Box<dyn Any>".to_owned(),
+    }
+}
+
+/// Drops a panic payload whose own `Drop` may panic in turn; after that it is leaked, so that this ends.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = panic::catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+        std::mem::forget(again);
+    }
+}
+
+/// Installs the hook, unless it is already there.
+pub(crate) fn install_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // `set_hook` panics on a panicking thread, where `catch` runs only inside some `Drop`: do without.
+        if std::thread::panicking() {
+            return;
+        }
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if CATCHING.try_with(Cell::get).unwrap_or(0) > 0 {
+                note(info);
+            }
+            previous(info);
+        }));
+    });
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    // `capture` reads RUST_BACKTRACE itself, and costs nothing when it does not ask for one.
+    let backtrace = Backtrace::capture();
+    let noted = Noted {
+        location: info.location().map(ToString::to_string),
+        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+    };
+    // A second panic while the first unwinds finds the cell free: it is never borrowed across foreign code.
+    let _ = NOTED.try_with(|cell| cell.replace(noted));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_report_with_message_and_place() {
+        let report = catch(|| panic!("lost {}", 3)).map(|()| ()).unwrap_err();
+        assert_eq!(report.message, "lost 3");
+        assert!(report.location.is_some_and(|at| at.contains("panic.rs")));
+        assert!(report.payload.is_some());
+    }
+
+    #[test]
+    fn a_panic_in_the_drop_of_a_payload_is_contained() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("in drop");
+            }
+        }
+        shield(|| panic::panic_any(Bomb));
+        drop_shielded(Bomb);
+    }
+}
