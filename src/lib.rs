@@ -1,10 +1,15 @@
 //! Blocking and CPU-heavy work, off the async runtime, as standard Rust futures.
 mod error;
+mod metrics;
 mod panic;
+mod pool;
 mod sync;
 mod task;
+mod timer;
 
 pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };
-pub use task::TaskId;
+pub use metrics::{Distribution, Metrics};
+pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
+pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};

@@ -7,8 +7,8 @@ use crate::{TaskError, TaskErrorKind};
 /// A pool did not take a job, and hands it back.
 ///
 /// `J` is the job as given: the closure on a thread pool, the pair `(job, arg)` on a process pool. The reason is
-/// [`is_full`](Self::is_full), [`is_closed`](Self::is_closed), or, on a process pool, an argument that cannot be
-/// encoded. Converts into [`TaskError`] where the job is no longer wanted.
+/// [`is_full`](Self::is_full) or [`is_closed`](Self::is_closed). Converts into [`TaskError`] where the job is no longer
+/// wanted.
 ///
 /// # Examples
 ///
@@ -48,11 +48,6 @@ impl<J> Refused<J> {
     /// Returns the job as it was given.
     pub fn into_inner(self) -> J {
         self.job
-    }
-
-    /// Replaces the job, keeping the reason.
-    pub(crate) fn map<K>(self, f: impl FnOnce(J) -> K) -> Refused<K> {
-        Refused { job: f(self.job), error: self.error }
     }
 }
 

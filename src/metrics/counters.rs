@@ -1,0 +1,137 @@
+//! [`Counters`]: what a pool counts.
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::{Histogram, Metrics};
+use crate::{TaskError, TaskErrorKind, task::Left};
+
+/// The counts of one pool, which any thread may add to.
+///
+/// ORDERING: Relaxed throughout. Each count stands for itself and publishes nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    queued: AtomicUsize,
+    running: AtomicUsize,
+    abandoned: AtomicUsize,
+    submitted: AtomicU64,
+    succeeded: AtomicU64,
+    panicked: AtomicU64,
+    cancelled: AtomicU64,
+    timed_out: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+    worker_deaths: AtomicU64,
+    recycled: AtomicU64,
+    queue_wait: Histogram,
+    run_time: Histogram,
+}
+
+impl Counters {
+    /// A job has entered the queue.
+    pub(crate) fn submitted(&self) {
+        self.submitted.fetch_add(1, Relaxed);
+        self.queued.fetch_add(1, Relaxed);
+    }
+
+    /// A job was not taken.
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// A worker has begun a queued job.
+    pub(crate) fn begun(&self, waited: Duration) {
+        self.queued.fetch_sub(1, Relaxed);
+        self.running.fetch_add(1, Relaxed);
+        self.queue_wait.record(waited);
+    }
+
+    /// A worker has let go of a job that it had begun.
+    pub(crate) fn ran(&self, time: Duration) {
+        self.running.fetch_sub(1, Relaxed);
+        self.run_time.record(time);
+    }
+
+    /// A job leaves the queue without having begun.
+    pub(crate) fn left_queue(&self) {
+        self.queued.fetch_sub(1, Relaxed);
+    }
+
+    /// A job runs on although its task has finished.
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.fetch_add(1, Relaxed);
+    }
+
+    /// An abandoned job has ended.
+    pub(crate) fn abandoned_ended(&self) {
+        self.abandoned.fetch_sub(1, Relaxed);
+    }
+
+    /// A worker process died unasked.
+    pub(crate) fn worker_died(&self) {
+        self.worker_deaths.fetch_add(1, Relaxed);
+    }
+
+    /// A worker process was replaced on schedule.
+    pub(crate) fn recycled(&self) {
+        self.recycled.fetch_add(1, Relaxed);
+    }
+
+    /// A task has finished; a queued one also leaves the queue.
+    pub(crate) fn finished<T>(&self, outcome: &Result<T, TaskError>, left: Left) {
+        if left == Left::Queue {
+            self.left_queue();
+        }
+        let count = match outcome.as_ref().map_err(TaskError::kind) {
+            Ok(_) => &self.succeeded,
+            Err(TaskErrorKind::Panicked) => &self.panicked,
+            Err(TaskErrorKind::Cancelled) => &self.cancelled,
+            Err(TaskErrorKind::TimedOut) => &self.timed_out,
+            Err(_) => &self.failed,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    /// The counts so far; the caller adds the workers.
+    pub(crate) fn snapshot(&self) -> Metrics {
+        Metrics {
+            queued: self.queued.load(Relaxed),
+            running: self.running.load(Relaxed),
+            submitted: self.submitted.load(Relaxed),
+            succeeded: self.succeeded.load(Relaxed),
+            panicked: self.panicked.load(Relaxed),
+            cancelled: self.cancelled.load(Relaxed),
+            timed_out: self.timed_out.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            worker_deaths: self.worker_deaths.load(Relaxed),
+            recycled: self.recycled.load(Relaxed),
+            abandoned: self.abandoned.load(Relaxed),
+            queue_wait: self.queue_wait.summary(),
+            run_time: self.run_time.summary(),
+            ..Metrics::default()
+        }
+    }
+
+    /// Tasks that have finished, by outcome: for the report of a shutdown.
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        Outcomes {
+            succeeded: self.succeeded.load(Relaxed),
+            panicked: self.panicked.load(Relaxed),
+            cancelled: self.cancelled.load(Relaxed),
+            timed_out: self.timed_out.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+        }
+    }
+}
+
+/// Finished tasks by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Outcomes {
+    pub(crate) succeeded: u64,
+    pub(crate) panicked: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) failed: u64,
+}

@@ -1,0 +1,107 @@
+//! [`Histogram`]: counts durations in buckets whose width grows with their value.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::Distribution;
+
+/// Buckets per doubling: the width of a bucket is an eighth of its value.
+const STEPS: u64 = 8;
+/// Up to 2^43 ns, which is two hours and a half; longer ones count as that long, except in `max`.
+const BUCKETS: usize = 8 * 42;
+
+/// Counts of durations, which any thread may add to.
+///
+/// ORDERING: Relaxed throughout. Each count stands for itself, and a summary is a snapshot by nature.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    counts: [AtomicU64; BUCKETS],
+    max_nanos: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: [const { AtomicU64::new(0) }; BUCKETS], max_nanos: AtomicU64::new(0) }
+    }
+}
+
+impl Histogram {
+    pub(crate) fn record(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.counts[bucket(nanos)].fetch_add(1, Relaxed);
+        if nanos > self.max_nanos.load(Relaxed) {
+            self.max_nanos.fetch_max(nanos, Relaxed);
+        }
+    }
+
+    pub(crate) fn summary(&self) -> Distribution {
+        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
+        let count = counts.iter().sum();
+        let max = self.max_nanos.load(Relaxed);
+        let at = |percent| Duration::from_nanos(percentile(&counts, count, percent).min(max));
+        Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max) }
+    }
+}
+
+/// The bucket that a duration falls into.
+fn bucket(nanos: u64) -> usize {
+    if nanos < STEPS {
+        return nanos as usize;
+    }
+    let doubling = u64::from(nanos.ilog2()) - 3;
+    let step = (nanos >> doubling) - STEPS;
+    ((doubling + 1) * STEPS + step).min(BUCKETS as u64 - 1) as usize
+}
+
+/// The largest duration that falls into a bucket.
+fn upper_bound(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    if bucket < STEPS {
+        return bucket;
+    }
+    let doubling = bucket / STEPS - 1;
+    ((STEPS + bucket % STEPS + 1) << doubling) - 1
+}
+
+fn percentile(counts: &[u64], count: u64, percent: u64) -> u64 {
+    let rank = (count * percent).div_ceil(100);
+    let mut seen = 0;
+    for (bucket, n) in counts.iter().enumerate() {
+        seen += n;
+        if seen >= rank && *n > 0 {
+            return upper_bound(bucket);
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_duration_falls_into_a_bucket_at_most_an_eighth_too_long() {
+        for nanos in (0..64).flat_map(|shift| [1u64 << shift, (1 << shift) + (1 << shift) / 3]) {
+            let bound = upper_bound(bucket(nanos));
+            if bucket(nanos) < BUCKETS - 1 {
+                assert!(bound >= nanos && bound - nanos <= nanos / 8, "{nanos} counted as {bound}");
+            }
+        }
+    }
+
+    #[test]
+    fn percentiles_of_a_known_distribution() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.summary(), Distribution::default());
+        (1..=100).for_each(|ms| histogram.record(Duration::from_millis(ms)));
+        let summary = histogram.summary();
+        let near = |found: Duration, ms: u64| {
+            let exact = Duration::from_millis(ms);
+            found >= exact && found <= exact + exact / 8
+        };
+        assert!(near(summary.p50, 50) && near(summary.p90, 90) && near(summary.p99, 99), "{summary:?}");
+        assert_eq!((summary.count, summary.max), (100, Duration::from_millis(100)));
+    }
+}

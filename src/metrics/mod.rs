@@ -1,0 +1,48 @@
+//! [`Metrics`]: what a pool has done and is doing, as plain data; and the counters behind it.
+
+mod counters;
+mod distribution;
+mod histogram;
+
+pub(crate) use counters::{Counters, Outcomes};
+pub use distribution::Distribution;
+pub(crate) use histogram::Histogram;
+
+/// What a pool is doing and has done since it was built.
+///
+/// Obtained from the pool's `metrics()`. The figures are read one after the other while the pool goes on, so they need not
+/// add up to the last job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Workers that are alive, those just starting included.
+    pub workers: usize,
+    /// Workers that have no job.
+    pub idle_workers: usize,
+    /// Jobs that wait for a worker.
+    pub queued: usize,
+    /// Jobs that workers run.
+    pub running: usize,
+    /// Jobs taken so far.
+    pub submitted: u64,
+    /// Tasks that finished with a value.
+    pub succeeded: u64,
+    /// Tasks that finished because the job panicked.
+    pub panicked: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
+    /// Tasks that reached a time limit.
+    pub timed_out: u64,
+    /// Jobs not taken, because the queue was full or the pool closed.
+    pub refused: u64,
+    /// Worker processes that died unasked.
+    pub worker_deaths: u64,
+    /// Worker processes that were replaced on schedule.
+    pub recycled: u64,
+    /// Jobs that still run in a thread although their task has finished.
+    pub abandoned: usize,
+    /// How long jobs waited before they began.
+    pub queue_wait: Distribution,
+    /// How long jobs ran.
+    pub run_time: Distribution,
+}

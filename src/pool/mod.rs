@@ -1,0 +1,102 @@
+//! What thread pools and process pools share: admission to a bounded queue, the job builder, `submit`, shutdown.
+//!
+//! A pool takes part by implementing [`Takes`]; the builder and the three ways to start a job are written once, on top.
+
+mod admission;
+mod closing;
+mod job;
+mod latch;
+mod report;
+mod submit;
+
+use std::panic::Location;
+
+pub(crate) use admission::{Admission, NoRoom, Place};
+pub(crate) use closing::Closable;
+pub use closing::{Closing, Shutdown};
+pub use job::Job;
+pub(crate) use latch::Latch;
+pub use report::ShutdownReport;
+pub use submit::Submit;
+
+use crate::{
+    Refused, Task, TaskError,
+    error::TaskLabel,
+    task::{Options, label},
+};
+
+/// A pool that runs jobs given as `J`: a closure, or the pair of a function and its argument.
+///
+/// Sealed: only the pools of this crate implement it. It is public because it stands in the bounds of [`Job`] and
+/// [`Submit`].
+pub trait Takes<J>: sealed::Pool + Clone {
+    /// What the job returns.
+    type Output: Send + 'static;
+
+    /// Puts an admitted job into the queue.
+    #[doc(hidden)]
+    fn start(&self, job: J, ticket: Ticket) -> Task<Self::Output>;
+}
+
+/// Everything that comes with an admitted job.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Ticket {
+    pub(crate) label: TaskLabel,
+    pub(crate) options: Options,
+    pub(crate) place: Place,
+}
+
+pub(crate) mod sealed {
+    use super::Admission;
+    use crate::metrics::Counters;
+
+    /// What [`super::Takes`] needs of every pool, whatever its jobs.
+    pub trait Pool {
+        #[doc(hidden)]
+        #[expect(private_interfaces, reason = "the trait is sealed: nobody outside can name or call this")]
+        fn admission(&self) -> &Admission;
+
+        #[doc(hidden)]
+        #[expect(private_interfaces, reason = "the trait is sealed: nobody outside can name or call this")]
+        fn counters(&self) -> &Counters;
+
+        #[doc(hidden)]
+        fn name(&self) -> &str;
+    }
+}
+
+/// The three ways to start a job, for every pool.
+pub(crate) trait Start<J>: Takes<J> {
+    fn run_with(&self, job: J, mut options: Options, at: &'static Location<'static>) -> Task<Self::Output> {
+        let label = label::<J>(&mut options, at);
+        match self.admission().try_enter() {
+            Ok(place) => self.start(job, Ticket { label, options, place }),
+            Err(why) => Task::refused(self.refusal(&label, why), label),
+        }
+    }
+
+    fn try_run_with(
+        &self,
+        job: J,
+        mut options: Options,
+        at: &'static Location<'static>,
+    ) -> Result<Task<Self::Output>, Refused<J>> {
+        let label = label::<J>(&mut options, at);
+        match self.admission().try_enter() {
+            Ok(place) => Ok(self.start(job, Ticket { label, options, place })),
+            Err(why) => Err(Refused::new(job, self.refusal(&label, why))),
+        }
+    }
+
+    /// Counts a refusal, and says why.
+    fn refusal(&self, label: &TaskLabel, why: NoRoom) -> TaskError {
+        self.counters().refused();
+        match why {
+            NoRoom::Full { limit } => TaskError::overloaded(label.clone(), self.name(), limit),
+            NoRoom::Closed => TaskError::closed(label.clone(), self.name()),
+        }
+    }
+}
+
+impl<J, P: Takes<J>> Start<J> for P {}

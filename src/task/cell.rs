@@ -1,0 +1,340 @@
+//! [`Cell`]: everything one task consists of, in one allocation; [`Seat`]: what an executor adds to it.
+//!
+//! The handle ([`Task`](super::Task)) sees a cell as [`TaskCell`], the executor as the `Cell` itself. Neither touches the
+//! state word: all decisions go through [`Core`].
+
+use std::{
+    any::type_name,
+    panic::Location,
+    sync::{Arc, OnceLock, Weak},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use super::{
+    TaskStatus,
+    core::{Core, Phase},
+    current,
+    options::Options,
+};
+use crate::{
+    TaskError, TaskId,
+    error::{TaskLabel, TaskName},
+    timer,
+};
+
+/// What an executor keeps in each of its tasks, and does for it.
+///
+/// The methods are called by the cell, under no lock, on whichever thread the cause came from.
+pub(crate) trait Seat: Send + Sync + Sized + 'static {
+    /// The job while it is queued: a closure, an encoded call.
+    type Job: Send;
+    /// What the task yields.
+    type Output: Send;
+
+    /// Takes note of how a task ended; called once per task, before anybody can see the outcome.
+    fn finished(&self, outcome: &Result<Self::Output, TaskError>, left: Left);
+
+    /// Stops a job that the executor holds, as far as it can be stopped. The cell finishes the task afterwards.
+    fn stop(&self, task: TaskId);
+
+    /// Takes a held job away from its worker if the worker has not begun it. Says whether that was so.
+    fn take_back(&self, _task: TaskId) -> bool {
+        false
+    }
+
+    /// Whether a worker has begun the held job.
+    fn has_begun(&self, _task: TaskId) -> bool {
+        true
+    }
+
+    /// Runs a queued job on this thread where waiting for it here could wait for ever.
+    fn help(_cell: &Arc<Cell<Self>>) {}
+}
+
+/// From where a task finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It was queued and never began.
+    Queue,
+    /// The executor held it, and finished it.
+    Hold,
+    /// The executor still holds it, and somebody else finished it.
+    Abandoned,
+}
+
+/// One task.
+pub(crate) struct Cell<S: Seat> {
+    core: Core<S::Job, Result<S::Output, TaskError>>,
+    label: TaskLabel,
+    submitted: Instant,
+    queue_timeout: Option<Duration>,
+    run_timeout: Option<Duration>,
+    /// When the run timeout is reached, for executors that let the cell watch it.
+    run_deadline: OnceLock<Instant>,
+    seat: S,
+}
+
+impl<S: Seat> Cell<S> {
+    /// Makes a queued task.
+    pub(crate) fn new(label: TaskLabel, options: &Options, seat: S, job: S::Job) -> Arc<Self> {
+        Arc::new(Self {
+            core: Core::new(job),
+            label,
+            submitted: Instant::now(),
+            queue_timeout: options.queue_timeout,
+            run_timeout: options.run_timeout,
+            run_deadline: OnceLock::new(),
+            seat,
+        })
+    }
+
+    pub(crate) fn label(&self) -> &TaskLabel {
+        &self.label
+    }
+
+    pub(crate) fn seat(&self) -> &S {
+        &self.seat
+    }
+
+    pub(crate) fn submitted(&self) -> Instant {
+        self.submitted
+    }
+
+    pub(crate) fn run_timeout(&self) -> Option<Duration> {
+        self.run_timeout
+    }
+
+    /// Whether the job waits in the core.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.core.phase() == Phase::Queued
+    }
+
+    /// Takes the job for running; `None` when the task has been finished meanwhile.
+    pub(crate) fn claim(&self) -> Option<S::Job> {
+        self.core.claim()
+    }
+
+    /// Puts a claimed job back to wait again; gives it back when the task has been finished meanwhile.
+    pub(crate) fn put_back(&self, job: S::Job) -> Result<(), S::Job> {
+        self.core.put_back(job)
+    }
+
+    /// Finishes a task that the executor holds.
+    ///
+    /// # Errors
+    ///
+    /// The outcome, when somebody else has finished the task before.
+    pub(crate) fn complete(
+        &self,
+        outcome: Result<S::Output, TaskError>,
+    ) -> Result<(), Result<S::Output, TaskError>> {
+        self.core.finish(outcome, |outcome, from| {
+            self.seat.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Hold });
+        })
+    }
+
+    /// Finishes a task with `error`, wherever it is, and stops its job. Says whether this call did it.
+    pub(crate) fn end(&self, error: TaskError) -> bool {
+        let mut outcome = Err(error);
+        loop {
+            let result = match self.core.phase() {
+                Phase::Finished => return false,
+                Phase::Queued => {
+                    self.core.finish_queued(outcome, |outcome, _| self.seat.finished(outcome, Left::Queue))
+                }
+                Phase::Held => {
+                    self.core.stop();
+                    self.seat.stop(self.label.id);
+                    let result = self.finish_abandoned(outcome);
+                    return result.is_ok();
+                }
+            };
+            match result {
+                Ok(()) => return true,
+                // It was claimed in between: look again.
+                Err(back) => outcome = back,
+            }
+        }
+    }
+
+    fn finish_abandoned(
+        &self,
+        outcome: Result<S::Output, TaskError>,
+    ) -> Result<(), Result<S::Output, TaskError>> {
+        self.core.finish(outcome, |outcome, from| {
+            self.seat.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Abandoned });
+        })
+    }
+
+    /// Asks the job to stop, without finishing the task.
+    pub(crate) fn ask_to_stop(&self) {
+        self.core.stop();
+    }
+
+    /// Has the timer watch `queue_timeout`. Without a timer thread the limit cannot be kept, and the task is refused.
+    pub(crate) fn watch_queue(self: &Arc<Self>) {
+        if let Some(limit) = self.queue_timeout {
+            self.watch(self.submitted.checked_add(limit), "queue_timeout");
+        }
+    }
+
+    /// Starts the clock of `run_timeout` and has the timer watch it.
+    pub(crate) fn watch_run(self: &Arc<Self>, begun: Instant) {
+        let Some(deadline) = self.run_timeout.and_then(|limit| begun.checked_add(limit)) else { return };
+        // A job begins once, so the place is empty.
+        let _ = self.run_deadline.set(deadline);
+        self.watch(Some(deadline), "run_timeout");
+    }
+
+    fn watch(self: &Arc<Self>, deadline: Option<Instant>, limit: &str) {
+        let Some(deadline) = deadline else { return };
+        let target: Weak<Self> = Arc::downgrade(self);
+        if let Err(error) = timer::at(deadline, target) {
+            let reason = format!("{limit} cannot be watched: the timer thread does not start: {error}");
+            self.end(TaskError::unavailable(self.label.clone(), reason));
+        }
+    }
+
+    /// Ends the task if it has waited too long without having begun.
+    fn expire_queued(&self, now: Instant) {
+        let Some(limit) = self.queue_timeout else { return };
+        if now < self.submitted.checked_add(limit).unwrap_or(now) {
+            return;
+        }
+        let error = || TaskError::timed_out(self.label.clone(), "queue_timeout", limit);
+        let mut outcome = Err(error());
+        while self.core.phase() == Phase::Queued {
+            match self.core.finish_queued(outcome, |outcome, _| self.seat.finished(outcome, Left::Queue)) {
+                Ok(()) => return,
+                Err(back) => outcome = back,
+            }
+        }
+        if self.core.phase() == Phase::Held && self.seat.take_back(self.label.id) {
+            // An error means that it was cancelled in this very moment.
+            let _ = self.finish_abandoned(outcome);
+        }
+    }
+
+    fn expire_running(&self, now: Instant) {
+        let (Some(limit), Some(&deadline)) = (self.run_timeout, self.run_deadline.get()) else { return };
+        if now >= deadline {
+            self.end(TaskError::timed_out(self.label.clone(), "run_timeout", limit));
+        }
+    }
+}
+
+impl<S: Seat> timer::Expire for Cell<S> {
+    fn expired(&self) {
+        let now = Instant::now();
+        self.expire_queued(now);
+        self.expire_running(now);
+    }
+
+    fn is_over(&self) -> bool {
+        match self.core.phase() {
+            Phase::Finished => true,
+            Phase::Queued => false,
+            Phase::Held => self.run_deadline.get().is_none() && self.seat.has_begun(self.label.id),
+        }
+    }
+}
+
+impl<S: Seat> current::StopSignal for Cell<S> {
+    fn is_stopped(&self) -> bool {
+        self.core.is_stopped()
+    }
+}
+
+/// A task as a [`CancelHandle`](super::CancelHandle) sees it.
+pub(crate) trait AnyTask: Send + Sync {
+    fn cancel(&self) -> bool;
+    fn is_finished(&self) -> bool;
+}
+
+/// A task as its [`Task`](super::Task) sees it.
+pub(crate) trait TaskCell<T>: AnyTask {
+    fn label(&self) -> &TaskLabel;
+    fn status(&self) -> TaskStatus;
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>>;
+    fn take(&self) -> Option<Result<T, TaskError>>;
+    fn detach(&self);
+    fn on_done(&self, callback: Box<dyn FnOnce(&Result<T, TaskError>) + Send>);
+    fn help(self: Arc<Self>);
+    fn as_any_task(self: Arc<Self>) -> Arc<dyn AnyTask>;
+}
+
+impl<S: Seat> AnyTask for Cell<S> {
+    fn cancel(&self) -> bool {
+        self.core.phase() != Phase::Finished && self.end(TaskError::cancelled(self.label.clone()))
+    }
+
+    fn is_finished(&self) -> bool {
+        self.core.phase() == Phase::Finished
+    }
+}
+
+impl<S: Seat> TaskCell<S::Output> for Cell<S> {
+    fn label(&self) -> &TaskLabel {
+        &self.label
+    }
+
+    fn status(&self) -> TaskStatus {
+        match self.core.phase() {
+            Phase::Queued => TaskStatus::Queued,
+            Phase::Held if self.seat.has_begun(self.label.id) => TaskStatus::Running,
+            Phase::Held => TaskStatus::Queued,
+            Phase::Finished => TaskStatus::Finished,
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<S::Output, TaskError>> {
+        self.core.poll(cx)
+    }
+
+    fn take(&self) -> Option<Result<S::Output, TaskError>> {
+        self.core.take()
+    }
+
+    fn detach(&self) {
+        self.core.detach();
+    }
+
+    fn on_done(&self, callback: Box<dyn FnOnce(&Result<S::Output, TaskError>) + Send>) {
+        self.core.on_done(callback);
+    }
+
+    fn help(self: Arc<Self>) {
+        S::help(&self);
+    }
+
+    fn as_any_task(self: Arc<Self>) -> Arc<dyn AnyTask> {
+        self
+    }
+}
+
+/// The seat of a task that was refused and never reached an executor.
+pub(crate) struct Nowhere<T>(std::marker::PhantomData<fn() -> T>);
+
+impl<T: Send + 'static> Seat for Nowhere<T> {
+    type Job = ();
+    type Output = T;
+
+    fn finished(&self, _outcome: &Result<T, TaskError>, _left: Left) {}
+
+    fn stop(&self, _task: TaskId) {}
+}
+
+/// Makes a task that is finished with `error` from the start.
+pub(crate) fn refused<T: Send + 'static>(error: TaskError, label: TaskLabel) -> Arc<Cell<Nowhere<T>>> {
+    let cell = Cell::new(label, &Options::default(), Nowhere(std::marker::PhantomData), ());
+    // It cannot have been finished: nobody else has seen it yet.
+    let _ = cell.complete(Err(error));
+    cell
+}
+
+/// Labels a task: a fresh id, the name as given or that of `F`, and the caller's line.
+pub(crate) fn label<F>(options: &mut Options, at: &'static Location<'static>) -> TaskLabel {
+    let name = options.name.take().map_or(TaskName::OfFunction(type_name::<F>()), TaskName::Given);
+    TaskLabel { id: TaskId::next(), name, submitted_at: at }
+}

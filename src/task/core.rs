@@ -1,0 +1,296 @@
+//! [`Core`]: the state word of one task, the job before it and the outcome after it.
+//!
+//! ```text
+//!            claim              finish                 take
+//!  QUEUED ───────────▶ HELD ────────────▶ FINISHING ─▶ FINISHED ──────▶ TAKEN
+//!    │  ◀─────────────  │                     ▲           │  ▲
+//!    │      put_back                          │           ▼  │ a late callback runs
+//!    └────────────────────────────────────────┘         REVISITED
+//!                 finish (cancelled, refused, timed out before it began)
+//! ```
+//!
+//! 1. A task finishes exactly once: only the caller that moves the word from `QUEUED` or `HELD` to `FINISHING` writes the
+//!    outcome; every other gets its outcome back.
+//! 2. The job belongs to the core in `QUEUED`, and to whoever moved the word out of `QUEUED` from then on: a finisher
+//!    that finds the task queued gets the job together with its victory, and drops it at once.
+//! 3. The outcome belongs to whoever moved the word to `FINISHING`, `REVISITED` or `TAKEN`, as long as it stays there.
+//! 4. Callbacks registered before `FINISHED` run before the waker is woken; the `CALLBACKS` bit says that the list is not
+//!    empty, and nobody leaves `FINISHING` or `REVISITED` while it is set.
+//! 5. Foreign code (callbacks, wakers, drops) runs under no lock and behind `catch_unwind`.
+#![expect(unsafe_code, reason = "the job and the outcome are handed over by the state word")]
+
+use std::task::{Context, Poll};
+
+use crate::panic::{drop_shielded, shield};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::{AtomicU32, AtomicWaker, Mutex, UnsafeCell};
+
+const QUEUED: u32 = 0;
+const HELD: u32 = 1;
+const FINISHING: u32 = 2;
+const FINISHED: u32 = 3;
+const REVISITED: u32 = 4;
+const TAKEN: u32 = 5;
+/// The bits of the word that hold one of the above.
+const PHASE: u32 = 0b111;
+/// The job was asked to stop.
+const STOP: u32 = 1 << 3;
+/// The list of callbacks is not empty.
+const CALLBACKS: u32 = 1 << 4;
+/// Nobody will take the outcome.
+const DETACHED: u32 = 1 << 5;
+
+/// What is done with an outcome as soon as there is one.
+pub(crate) type Callback<O> = Box<dyn FnOnce(&O) + Send>;
+
+/// State, job and outcome of one task. See the module's documentation.
+pub(crate) struct Core<J, O> {
+    word: AtomicU32,
+    job: UnsafeCell<Option<J>>,
+    outcome: UnsafeCell<Option<O>>,
+    waker: AtomicWaker,
+    /// Guards the callbacks not yet run. Taken alone, never around foreign code.
+    callbacks: Mutex<Vec<Callback<O>>>,
+}
+
+/// Where a task is, as others see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waits, with its job in the core.
+    Queued,
+    /// An executor has the job.
+    Held,
+    /// The outcome is known.
+    Finished,
+}
+
+// SAFETY: the job and the outcome are only ever moved between threads, and shared with none: each is reached by the one
+// thread that the state word names (invariants 2 and 3). So `Send` is enough for both.
+unsafe impl<J: Send, O: Send> Send for Core<J, O> {}
+// SAFETY: as above. A callback sees `&O` only while its thread owns the outcome.
+unsafe impl<J: Send, O: Send> Sync for Core<J, O> {}
+
+impl<J, O> Core<J, O> {
+    pub(crate) fn new(job: J) -> Self {
+        Self {
+            word: AtomicU32::new(QUEUED),
+            job: UnsafeCell::new(Some(job)),
+            outcome: UnsafeCell::new(None),
+            waker: AtomicWaker::new(),
+            callbacks: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Takes the job of a queued task for an executor; `None` when the task is no longer queued.
+    pub(crate) fn claim(&self) -> Option<J> {
+        // ORDERING: Acquire pairs with the Release in `put_back` (and with the hand-over of the `Arc` for a new task).
+        self.advance(|phase| (phase == QUEUED).then_some(HELD)).ok()?;
+        // SAFETY: we moved the word out of QUEUED, so the job is ours (invariant 2).
+        unsafe { take(&self.job) }
+    }
+
+    /// Puts a claimed job back into a task that should wait again, or returns it when the task has been finished.
+    ///
+    /// Only the claimer may call it, with the job it got.
+    pub(crate) fn put_back(&self, job: J) -> Result<(), J> {
+        // SAFETY: between `claim` and this call the job's place belongs to the claimer (invariant 2).
+        unsafe { set(&self.job, job) };
+        // ORDERING: Release (in `advance`) publishes the job to the next claimer.
+        match self.advance(|phase| (phase == HELD).then_some(QUEUED)) {
+            Ok(_) => Ok(()),
+            // SAFETY: the word did not go back to QUEUED, so the place is still ours.
+            Err(_) => Err(unsafe { take(&self.job) }.expect("the job was put here just now")),
+        }
+    }
+
+    /// Finishes a task that is queued or held.
+    ///
+    /// If it was still queued its job is dropped. `counted` runs once it is clear that this outcome is the one, with the
+    /// phase that ends, and before anybody can see the outcome.
+    ///
+    /// # Errors
+    ///
+    /// The outcome, if the task was finished before.
+    pub(crate) fn finish(&self, outcome: O, counted: impl FnOnce(&O, Phase)) -> Result<(), O> {
+        self.finish_from(HELD, outcome, counted)
+    }
+
+    /// Finishes a task only if it is queued.
+    ///
+    /// # Errors
+    ///
+    /// The outcome, if the task is held or was finished before.
+    pub(crate) fn finish_queued(&self, outcome: O, counted: impl FnOnce(&O, Phase)) -> Result<(), O> {
+        self.finish_from(QUEUED, outcome, counted)
+    }
+
+    /// Finishes a task whose phase is `last` or an earlier one.
+    fn finish_from(&self, last: u32, outcome: O, counted: impl FnOnce(&O, Phase)) -> Result<(), O> {
+        let Ok(before) = self.advance(|phase| (phase <= last).then_some(FINISHING)) else {
+            return Err(outcome);
+        };
+        if before & PHASE == QUEUED {
+            // SAFETY: we moved the word out of QUEUED, so the job is ours (invariant 2).
+            drop_shielded(unsafe { take(&self.job) });
+            counted(&outcome, Phase::Queued);
+        } else {
+            counted(&outcome, Phase::Held);
+        }
+        // SAFETY: we moved the word to FINISHING, so the outcome's place is ours (invariant 3).
+        unsafe { set(&self.outcome, outcome) };
+        self.leave(FINISHING);
+        Ok(())
+    }
+
+    /// Goes on to FINISHED from a phase in which we own the outcome, running every callback there is, and wakes.
+    fn leave(&self, phase: u32) {
+        loop {
+            self.run_callbacks();
+            // Fails while a callback was added meanwhile (invariant 4).
+            let published = self.advance_word(|word| {
+                debug_assert_eq!(word & PHASE, phase);
+                (word & CALLBACKS == 0).then_some((word & !PHASE) | FINISHED)
+            });
+            let Ok(before) = published else { continue };
+            if before & DETACHED != 0 {
+                self.discard_outcome();
+            }
+            break;
+        }
+        shield(|| self.waker.wake());
+    }
+
+    /// Runs the callbacks in the list. The caller owns the outcome.
+    fn run_callbacks(&self) {
+        // ORDERING: Acquire pairs with the AcqRel in `on_done`, though the list's own lock would do.
+        if self.word.fetch_and(!CALLBACKS, AcqRel) & CALLBACKS == 0 {
+            return;
+        }
+        let callbacks = std::mem::take(&mut *self.lock_callbacks());
+        self.outcome.with(|place| {
+            // SAFETY: the caller owns the outcome (invariant 3), so nobody writes it during this borrow.
+            let outcome = unsafe { (*place).as_ref() }.expect("an owned outcome has been set");
+            for callback in callbacks {
+                shield(|| callback(outcome));
+            }
+        });
+    }
+
+    /// Runs `callback` with the outcome: on the thread that finishes the task, or here and now if it has finished.
+    ///
+    /// Not run at all if the outcome has been taken or discarded.
+    pub(crate) fn on_done(&self, callback: Callback<O>) {
+        self.lock_callbacks().push(callback);
+        // ORDERING: AcqRel. Release publishes the list to the finisher, Acquire the outcome to us if we revisit it.
+        let before = self.word.fetch_or(CALLBACKS, AcqRel);
+        // In QUEUED, HELD, FINISHING and REVISITED somebody else will see the bit (invariant 4).
+        if before & PHASE == FINISHED
+            && before & DETACHED == 0
+            && self.advance(|phase| (phase == FINISHED).then_some(REVISITED)).is_ok()
+        {
+            self.leave(REVISITED);
+        }
+    }
+
+    /// Returns the outcome if the task has finished, otherwise arranges for `cx` to be woken.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<O> {
+        if let Some(outcome) = self.take() {
+            return Poll::Ready(outcome);
+        }
+        self.waker.register(cx.waker());
+        // `leave` publishes first and wakes afterwards, so one of the two sees the other.
+        self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Takes the outcome of a finished task.
+    pub(crate) fn take(&self) -> Option<O> {
+        // ORDERING: Acquire (in `advance`) pairs with the Release of `leave`: whoever sees FINISHED sees the outcome.
+        self.advance(|phase| (phase == FINISHED).then_some(TAKEN)).ok()?;
+        // SAFETY: we moved the word to TAKEN, so the outcome is ours (invariant 3).
+        unsafe { take(&self.outcome) }
+    }
+
+    /// Declares that nobody will take the outcome: it is dropped as soon as it is known.
+    pub(crate) fn detach(&self) {
+        if self.word.fetch_or(DETACHED, AcqRel) & PHASE == FINISHED {
+            self.discard_outcome();
+        }
+    }
+
+    fn discard_outcome(&self) {
+        if let Some(outcome) = self.take() {
+            drop_shielded(outcome);
+        }
+    }
+
+    /// Asks the job to stop. It sees it by [`is_stopped`](Self::is_stopped), if it looks.
+    pub(crate) fn stop(&self) {
+        // ORDERING: Relaxed. The bit is advice and publishes nothing.
+        self.word.fetch_or(STOP, Relaxed);
+    }
+
+    /// Whether the job was asked to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        // ORDERING: Relaxed, as in `stop`.
+        self.word.load(Relaxed) & STOP != 0
+    }
+
+    /// Where the task is at this moment.
+    pub(crate) fn phase(&self) -> Phase {
+        // ORDERING: Acquire, so that who sees a phase also sees what was done before it.
+        match self.word.load(Acquire) & PHASE {
+            QUEUED => Phase::Queued,
+            HELD | FINISHING => Phase::Held,
+            _ => Phase::Finished,
+        }
+    }
+
+    fn lock_callbacks(&self) -> crate::sync::MutexGuard<'_, Vec<Callback<O>>> {
+        self.callbacks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Moves the phase as `next` says, keeping the other bits. Returns the word before.
+    fn advance(&self, next: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
+        self.advance_word(|word| next(word & PHASE).map(|phase| (word & !PHASE) | phase))
+    }
+
+    /// The one place that changes the phase.
+    fn advance_word(&self, next: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
+        // ORDERING: AcqRel on every transition, so that each owner of job or outcome sees what the owner before it did.
+        self.word.fetch_update(AcqRel, Acquire, next)
+    }
+}
+
+impl<J, O> Drop for Core<J, O> {
+    fn drop(&mut self) {
+        // SAFETY: `&mut self`: nobody else is here.
+        let (job, outcome) = unsafe { (take(&self.job), take(&self.outcome)) };
+        let callbacks = std::mem::take(&mut *self.lock_callbacks());
+        drop_shielded((job, outcome));
+        callbacks.into_iter().for_each(drop_shielded);
+    }
+}
+
+/// Moves the value out.
+///
+/// # Safety
+///
+/// No other thread accesses `place` during the call.
+unsafe fn take<T>(place: &UnsafeCell<Option<T>>) -> Option<T> {
+    // SAFETY: exclusive by the caller's promise, and the pointer comes from the cell.
+    place.with_mut(|value| unsafe { (*value).take() })
+}
+
+/// Moves `value` in; the place must be empty, so that nothing foreign is dropped here.
+///
+/// # Safety
+///
+/// No other thread accesses `place` during the call.
+unsafe fn set<T>(place: &UnsafeCell<Option<T>>, value: T) {
+    place.with_mut(|slot| {
+        // SAFETY: exclusive by the caller's promise, and the pointer comes from the cell.
+        let slot = unsafe { &mut *slot };
+        debug_assert!(slot.is_none());
+        *slot = Some(value);
+    });
+}
