@@ -3,8 +3,10 @@ mod error;
 mod panic;
 mod sync;
 mod task;
+mod wire;
 
 pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };
 pub use task::TaskId;
+pub use wire::Payload;
