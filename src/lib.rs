@@ -9,4 +9,6 @@ pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };
 pub use task::TaskId;
+#[cfg(feature = "json")]
+pub use wire::Json;
 pub use wire::Payload;

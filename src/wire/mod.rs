@@ -27,6 +27,8 @@ mod decoder;
 mod encoded;
 mod encoder;
 mod error;
+#[cfg(feature = "json")]
+mod json;
 mod limits;
 mod payload;
 #[cfg(test)]
@@ -36,4 +38,6 @@ mod whole;
 pub(crate) use codec::{decode, decode_owned, encode, encode_ref};
 pub(crate) use encoded::Encoded;
 pub(crate) use error::CodecError;
+#[cfg(feature = "json")]
+pub use json::Json;
 pub use payload::Payload;

@@ -575,6 +575,35 @@ fn an_error_that_foreign_code_swallows_still_fails_the_payload() {
     assert_contains(&encode_error(Careless), &["field `note` of `Order`"]);
 }
 
+#[cfg(feature = "json")]
+mod json {
+    use super::*;
+    use crate::Json;
+
+    #[test]
+    fn json_carries_what_the_compact_format_cannot() {
+        fn check<T: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug + Send + 'static>(
+            value: T,
+        ) {
+            assert_eq!(round_trip(Json(value.clone())).unwrap().0, value);
+            assert_eq!(round_trip(vec![around(Json(value.clone()))]).unwrap()[0].inside.0, value);
+            assert_eq!(round_trip(Json(around(Json(value.clone())))).unwrap().0.inside.0, value);
+        }
+        check(Untagged::Text("x".into()));
+        check(Internal::Lost);
+        check(Adjacent::One(1));
+        check(flat());
+        check(serde_json::json!({ "a": [1, null, "x"] }));
+        check(Order { id: 1, note: None, total: 3 });
+    }
+
+    #[test]
+    fn json_that_is_none_is_an_error() {
+        let error = reread::<_, (Json<u32>,)>((Bytes::from_static(b"7 x"),)).unwrap_err().to_string();
+        assert_contains(&error, &["line 1 column 3", "Json<u32>"]);
+    }
+}
+
 // --- lengths and hostile bytes ---
 
 #[test]
