@@ -3,6 +3,8 @@ mod error;
 mod metrics;
 mod panic;
 mod pool;
+#[cfg(target_os = "linux")]
+mod process;
 mod sync;
 mod task;
 mod timer;
@@ -13,6 +15,8 @@ pub use error::{
 };
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
+#[cfg(target_os = "linux")]
+pub use process::{ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
 pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
 #[cfg(feature = "json")]
 pub use wire::Json;
