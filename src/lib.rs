@@ -1,6 +1,7 @@
 //! Blocking and CPU-heavy work, off the async runtime, as standard Rust futures.
 mod error;
 mod panic;
+mod process;
 mod sync;
 mod task;
 

@@ -1,0 +1,2 @@
+//! The process pool: jobs that run in worker processes.
+mod ring;
