@@ -5,8 +5,8 @@ use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 /// The layout of the shared memory. All zero is the empty ring.
 ///
-/// Every field is an atomic, so a reference to an arena may be held while another process, even a hostile one, writes to it. The memory must
-/// not go away or shrink meanwhile: whoever maps it seals it.
+/// Every field is an atomic, so a reference to an arena may be held while another process, even a hostile
+/// one, writes to it. The memory must not go away or shrink meanwhile: whoever maps it seals it.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Arena {

@@ -9,7 +9,8 @@ pub(crate) enum Look {
     Gone,
     /// Sent and not begun.
     Sent,
-    /// Begun at `begun_ns` by the worker's clock (CLOCK_MONOTONIC, nanoseconds; to be clamped), and not finished.
+    /// Begun at `begun_ns` by the worker's clock (CLOCK_MONOTONIC, nanoseconds; to be clamped), and not
+    /// finished.
     Claimed { begun_ns: u64 },
     /// Finished: the reply can be taken once the positions before it are gone.
     Done,

@@ -22,7 +22,8 @@ pub(crate) struct Full;
 /// All bookkeeping is private; the shared memory is only ever asked how far a position has come. Invariants:
 ///
 /// 1. `oldest ≤ next ≤ oldest + SLOTS`, and all positions in flight lie in `oldest..next`.
-/// 2. `in_flight[p % SLOTS]` says for a position `p` of that range whether it is in flight; outside the range no flag is set.
+/// 2. `in_flight[p % SLOTS]` says for a position `p` of that range whether it is in flight; outside the range
+///    no flag is set.
 /// 3. `oldest` is in flight, or equal to `next`.
 #[derive(Debug)]
 pub(crate) struct ParentRing<M> {
@@ -71,7 +72,8 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
 
     /// Takes a job back that has not begun. After `true` it never begins and its position is gone.
     ///
-    /// After `false` the position has begun, was not in flight, or its word is a violation: [`look`](Self::look) says which.
+    /// After `false` the position has begun, was not in flight, or its word is a violation:
+    /// [`look`](Self::look) says which.
     pub(crate) fn take_back(&mut self, position: u64) -> bool {
         let taken = self.is_in_flight(position) && self.arena.slot(position).take_back(position);
         if taken {
@@ -109,7 +111,8 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     ///
     /// # Errors
     ///
-    /// A [`Violation`] if the slot holds what cannot be. The position stays in flight: kill the worker, then [`drain`](Self::drain).
+    /// A [`Violation`] if the slot holds what cannot be. The position stays in flight: kill the worker, then
+    /// [`drain`](Self::drain).
     pub(crate) fn take_reply(&mut self) -> Result<Option<Reply>, Violation> {
         let position = self.oldest;
         match self.look(position) {
@@ -124,14 +127,16 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
 
     /// Empties the ring of a dead worker: every position in flight, oldest first, with what became of it.
     ///
-    /// Only after the pidfd has reported the exit: of a living worker a job that is just finishing would count as `Begun`.
+    /// Only after the pidfd has reported the exit: of a living worker a job that is just finishing would
+    /// count as `Begun`.
     pub(crate) fn drain(&mut self) -> Vec<(u64, Fate)> {
         let positions: Vec<u64> = self.in_flight().collect();
         positions.into_iter().map(|position| (position, self.settle(position))).collect()
     }
 
     fn settle(&mut self, position: u64) -> Fate {
-        // By swap even now: a process that the worker left behind may hold the memory, and what runs elsewhere must not begin there.
+        // By swap even now: a process that the worker left behind may hold the memory, and what runs
+        // elsewhere must not begin there.
         if self.take_back(position) {
             return Fate::NotBegun;
         }
@@ -160,7 +165,8 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
         (self.oldest < self.next).then_some(self.oldest)
     }
 
-    /// Returns whether the worker must be rung for what was sent since the last call. After `true` the caller must ring.
+    /// Returns whether the worker must be rung for what was sent since the last call. After `true` the caller
+    /// must ring.
     ///
     /// One call is enough after a batch of `send`s.
     #[must_use = "the worker sleeps on unless it is rung"]
@@ -173,7 +179,8 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
         self.arena.parent_asleep.set();
     }
 
-    /// Returns whether there is nothing to take: no reply and no violation. To be asked after [`fall_asleep`](Self::fall_asleep).
+    /// Returns whether there is nothing to take: no reply and no violation. To be asked after
+    /// [`fall_asleep`](Self::fall_asleep).
     pub(crate) fn may_sleep(&self) -> bool {
         matches!(self.look(self.oldest), Look::Gone | Look::Sent | Look::Claimed { .. })
     }

@@ -6,7 +6,8 @@ use super::place::Place;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) position: u64,
-    /// When the worker began the job, by its own clock (CLOCK_MONOTONIC, nanoseconds). To be clamped before use.
+    /// When the worker began the job, by its own clock (CLOCK_MONOTONIC, nanoseconds). To be clamped before
+    /// use.
     pub(crate) begun_ns: u64,
     /// Opaque to the ring: value, panic, encode error and the like.
     pub(crate) kind: u8,

@@ -15,8 +15,8 @@ use crate::sync::{
 ///
 /// `segment`, `len` and `inline` belong to the argument until the claim, and to the result after it.
 ///
-/// ORDERING: all fields but `word` are loaded and stored Relaxed. What makes them visible is the word: stored with Release after
-/// them, loaded with Acquire before them.
+/// ORDERING: all fields but `word` are loaded and stored Relaxed. What makes them visible is the word: stored
+/// with Release after them, loaded with Acquire before them.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -61,7 +61,8 @@ impl Slot {
 
     /// Loads the word alone: nothing else in the slot may be read by what it says.
     pub(super) fn peek(&self) -> Word {
-        // ORDERING: Relaxed. `claim` is what makes the job's fields visible, and before a wait the fence in `Asleep::set` orders the load.
+        // ORDERING: Relaxed. `claim` is what makes the job's fields visible, and before a wait the fence in
+        // `Asleep::set` orders the load.
         Word::from_bits(self.word.load(Relaxed))
     }
 
@@ -74,15 +75,16 @@ impl Slot {
     /// Begins the job: SENT → CLAIMED. Returns whether that succeeded; if not, it was taken back.
     pub(super) fn claim(&self, position: u64, now_ns: u64) -> bool {
         self.begun.store(now_ns, Relaxed);
-        // ORDERING: Acquire pairs with the Release in `send`, for the job's fields. Release pairs with the Acquire in `word`: whoever
-        // sees CLAIMED sees the time above. On failure nothing is read.
+        // ORDERING: Acquire pairs with the Release in `send`, for the job's fields. Release pairs with the
+        // Acquire in `word`: whoever sees CLAIMED sees the time above. On failure nothing is read.
         self.swap_sent(position, State::Claimed, AcqRel)
     }
 
     /// Takes the job back: SENT → TAKEN. Returns whether that succeeded; if not, it was begun.
     pub(super) fn take_back(&self, position: u64) -> bool {
-        // ORDERING: Relaxed. Only one of two swaps from SENT can succeed, and that is all that is asked: the worker has written
-        // nothing before that the parent wants, and reads nothing of a slot whose claim failed.
+        // ORDERING: Relaxed. Only one of two swaps from SENT can succeed, and that is all that is asked: the
+        // worker has written nothing before that the parent wants, and reads nothing of a slot whose claim
+        // failed.
         self.swap_sent(position, State::Taken, Relaxed)
     }
 

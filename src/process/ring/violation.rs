@@ -4,7 +4,8 @@ use std::{error::Error, fmt};
 
 /// The shared memory holds something that a sound worker never writes.
 ///
-/// The worker's memory is corrupt or the worker is hostile: it is to be killed, and what it was running is lost.
+/// The worker's memory is corrupt or the worker is hostile: it is to be killed, and what it was running is
+/// lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation(&'static str);
 

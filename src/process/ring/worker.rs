@@ -1,6 +1,9 @@
 //! [`WorkerRing`]: the worker's side, which claims jobs and publishes their results.
 
-use std::{cmp::Ordering::*, ops::Deref};
+use std::{
+    cmp::Ordering::{Equal, Greater, Less},
+    ops::Deref,
+};
 
 use super::{
     arena::Arena,
@@ -13,8 +16,8 @@ use super::{
 
 /// The worker's side of its ring, over memory `M`.
 ///
-/// The parent is trusted here. The memory is not quite: a job that writes through a wild pointer may have hit it, and a worker
-/// that notices should end.
+/// The parent is trusted here. The memory is not quite: a job that writes through a wild pointer may have hit
+/// it, and a worker that notices should end.
 #[derive(Debug)]
 pub(crate) struct WorkerRing<M> {
     arena: M,
@@ -38,7 +41,8 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
         Self { arena, next: 0, running: None }
     }
 
-    /// Begins the next job; `None` if none is waiting. `clock` is read right before: CLOCK_MONOTONIC in nanoseconds.
+    /// Begins the next job; `None` if none is waiting. `clock` is read right before: CLOCK_MONOTONIC in
+    /// nanoseconds.
     ///
     /// # Errors
     ///
@@ -82,7 +86,8 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
         self.running
     }
 
-    /// Returns whether the parent must be rung for what was published since the last call. After `true` the caller must ring.
+    /// Returns whether the parent must be rung for what was published since the last call. After `true` the
+    /// caller must ring.
     #[must_use = "the parent sleeps on unless it is rung"]
     pub(crate) fn should_ring_parent(&self) -> bool {
         self.arena.parent_asleep.take_ring()
@@ -93,7 +98,8 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
         self.arena.worker_asleep.set();
     }
 
-    /// Returns whether there is nothing for [`claim`](Self::claim) to look at. To be asked after [`fall_asleep`](Self::fall_asleep).
+    /// Returns whether there is nothing for [`claim`](Self::claim) to look at. To be asked after
+    /// [`fall_asleep`](Self::fall_asleep).
     pub(crate) fn may_sleep(&self) -> bool {
         self.turn() == Ok(Turn::NotSent)
     }

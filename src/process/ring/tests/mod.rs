@@ -1,4 +1,5 @@
-//! The ring against a hostile worker, against a model, and under a race. The schedules themselves are checked in `tests/loom`.
+//! The ring against a hostile worker, against a model, and under a race. The schedules themselves are checked
+//! in `tests/loom`.
 mod hostile;
 mod model;
 mod race;

@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Claim, Full, INLINE, Look, Place, Reply, SLOTS},
+    super::{Claim, Fate, Full, INLINE, Look, Place, Reply, SLOTS},
     Parent, Worker, header, ring,
 };
-use crate::process::ring::Fate;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -76,11 +75,11 @@ impl Model {
         self.in_flight.len() < before
     }
 
-    fn claim(&mut self, begun_ns: u64) -> Option<(Claim, u64)> {
+    fn claim(&mut self) -> Option<Claim> {
         let (position, stage) =
             self.in_flight.iter_mut().find(|(_, stage)| matches!(stage, Stage::Sent(_)))?;
         let Stage::Sent(argument) = std::mem::replace(stage, Stage::Claimed) else { unreachable!() };
-        Some((Claim { position: *position, header: header(*position), argument }, begun_ns))
+        Some(Claim { position: *position, header: header(*position), argument })
     }
 
     fn publish(&mut self, kind: u8, result: Place<Vec<u8>>) {
@@ -111,7 +110,7 @@ fn apply(step: Step, parent: &mut Parent, worker: &mut Worker, model: &mut Model
         }
         Step::Claim if worker.running().is_none() => {
             let idle = worker.may_sleep();
-            let expected = model.claim(0).map(|(claim, _)| claim);
+            let expected = model.claim();
             let position = expected.as_ref().map_or(0, |claim| claim.position);
             assert!(!idle || expected.is_none(), "a worker may not sleep while a job waits");
             assert_eq!(worker.claim(|| begun(position)), Ok(expected));
