@@ -3,6 +3,7 @@ mod error;
 mod panic;
 mod sync;
 mod task;
+mod timer;
 
 pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
