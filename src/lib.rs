@@ -5,6 +5,7 @@ mod panic;
 mod pool;
 #[cfg(target_os = "linux")]
 mod process;
+mod stream;
 mod sync;
 mod task;
 mod timer;
@@ -18,6 +19,10 @@ pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 #[cfg(target_os = "linux")]
 pub use process::{ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
 pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
+pub use stream::{
+    AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait, Waited, as_completed, gather,
+    wait,
+};
 #[cfg(feature = "json")]
 pub use wire::Json;
 pub use wire::Payload;
