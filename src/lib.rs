@@ -5,6 +5,7 @@ mod panic;
 mod pool;
 mod sync;
 mod task;
+mod thread;
 mod timer;
 
 pub use error::{
@@ -13,3 +14,4 @@ pub use error::{
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
+pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
