@@ -8,6 +8,7 @@ mod process;
 mod stream;
 mod sync;
 mod task;
+mod thread;
 mod timer;
 mod wire;
 
@@ -18,11 +19,12 @@ pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 #[cfg(target_os = "linux")]
 pub use process::{ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
-pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
 pub use stream::{
-    AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait, Waited, as_completed, gather,
-    wait,
+    AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
+    Waited, as_completed, gather, wait,
 };
+pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
+pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
 #[cfg(feature = "json")]
 pub use wire::Json;
 pub use wire::Payload;
