@@ -1,5 +1,7 @@
 //! Blocking and CPU-heavy work, off the async runtime, as standard Rust futures.
 mod error;
+mod executor;
+mod map;
 mod metrics;
 mod panic;
 mod pool;
@@ -15,6 +17,8 @@ mod wire;
 pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };
+pub use executor::{AnyExecutor, Executor, Inline};
+pub use map::{Map, Ordered, Unordered};
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@ mod builder;
 mod call;
 mod child;
 mod config;
+mod map;
 mod message;
 mod parent;
 mod pool;

@@ -103,6 +103,10 @@ impl ProcessPool {
         ProcessPoolBuilder::new()
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     pub(super) fn install_global(self) -> Result<(), BuildError> {
         GLOBAL
             .set(self)

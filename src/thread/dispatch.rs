@@ -254,6 +254,11 @@ impl<J> Dispatch<J> {
         state.rouse()
     }
 
+    /// How many workers there may be.
+    pub(crate) fn max(&self) -> usize {
+        self.lock().max
+    }
+
     /// Allows another number of workers. Returns the number before. Those that are too many leave when they look next.
     pub(crate) fn resize(&self, max: usize) -> (usize, Act) {
         let mut state = self.lock();

@@ -14,6 +14,7 @@
 mod builder;
 mod dispatch;
 mod global;
+mod map;
 mod queue;
 mod seat;
 mod shared;

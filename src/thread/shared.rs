@@ -152,6 +152,11 @@ impl Shared {
         self.perform(self.dispatch.retry());
     }
 
+    /// How many workers there may be.
+    pub(crate) fn max_workers(&self) -> usize {
+        self.dispatch.max()
+    }
+
     pub(crate) fn resize(self: &Arc<Self>, max: usize) -> Result<(), BuildError> {
         if max < self.setup.min_workers {
             return Err(min_above_max(self.setup.min_workers, max));

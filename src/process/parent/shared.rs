@@ -289,6 +289,11 @@ impl Shared {
         Metrics { workers, idle_workers, ..self.counters.snapshot() }
     }
 
+    /// How many workers there may be at this moment.
+    pub(in crate::process) fn max_workers(&self) -> usize {
+        self.schedule().max_workers
+    }
+
     /// Changes the number of workers that there may be. Surplus ones retire when they are idle.
     pub(in crate::process) fn resize(&self, workers: usize) {
         let mut schedule = self.schedule();
