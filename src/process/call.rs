@@ -71,6 +71,7 @@ fn type_hash<T: 'static>() -> u64 {
     hasher.finish()
 }
 
+#[cfg(target_os = "linux")]
 /// A number that differs between different builds of a program: for the greeting between its processes.
 pub(super) fn fingerprint() -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -81,6 +82,7 @@ pub(super) fn fingerprint() -> u64 {
     hasher.finish()
 }
 
+#[cfg(target_os = "linux")]
 /// Calls a function by its name.
 ///
 /// # Safety
