@@ -1,0 +1,18 @@
+//! Models of the concurrent protocols, checked by loom on every `cargo test`.
+//!
+//! Each module includes the protocol's own source files. They import their primitives from `crate::sync`, which
+//! here is made of loom's. To see more of a failure: `LOOM_LOG=trace LOOM_LOCATION=1`.
+#![allow(dead_code, reason = "the models use a part of what the included files offer")]
+
+mod panic;
+mod pool;
+mod sync;
+mod task;
+
+/// Runs `body` under every schedule with at most two preemptions: enough for all that was ever found here, and
+/// quick enough to be run always. `LOOM_MAX_PREEMPTIONS` overrides it.
+fn check(body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.check(body);
+}
