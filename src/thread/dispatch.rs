@@ -102,7 +102,10 @@ struct Idle {
 enum Growth {
     Granted,
     /// It refused the last one; asked again at `retry`, and after `pause` if it refuses again.
-    Refused { retry: Instant, pause: Duration },
+    Refused {
+        retry: Instant,
+        pause: Duration,
+    },
 }
 
 /// What a worker does next.

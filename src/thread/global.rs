@@ -53,7 +53,9 @@ fn size(role: Role, cpus: usize) -> usize {
 
 fn parse(value: &OsStr) -> Result<usize, BuildError> {
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|&number| number > 0);
-    number.ok_or_else(|| BuildError::new(VARIABLE, format!("{value:?} is not a number of workers, from 1 upwards")))
+    number.ok_or_else(|| {
+        BuildError::new(VARIABLE, format!("{value:?} is not a number of workers, from 1 upwards"))
+    })
 }
 
 #[cfg(test)]

@@ -70,7 +70,10 @@ impl Spawner {
         loop {
             let (orders, retries) = self.next();
             orders.into_iter().for_each(|order| shield(|| self.fulfil(order)));
-            retries.into_iter().filter_map(|retry| retry.pool.upgrade()).for_each(|pool| shield(|| pool.retry()));
+            retries
+                .into_iter()
+                .filter_map(|retry| retry.pool.upgrade())
+                .for_each(|pool| shield(|| pool.retry()));
         }
     }
 

@@ -157,7 +157,8 @@ impl Drop for Guard {
             return;
         }
         let Worker { shared, number, desk } = &self.0;
-        let reason = format!("worker {number} of pool {:?} broke down, by a bug in heavylift", shared.setup.name);
+        let reason =
+            format!("worker {number} of pool {:?} broke down, by a bug in heavylift", shared.setup.name);
         desk.jobs().iter().for_each(|job| job.fail(&reason));
         shared.perform(shared.dispatch().lost(*number));
         self.0.end();
@@ -174,7 +175,7 @@ mod tests {
             ("images", 0, "images-0"),
             ("thumbnails-of-cats", 7, "thumbnails-of-7"),
             ("thumbnails-of-cats", 1234, "thumbnails-1234"),
-            ("größenwahnsinnig", 10, "größenwahns-10"),
+            ("größenwahnsinnig", 10, "größenwahn-10"),
             ("ääääääää", 5, "ääääää-5"),
             ("", usize::MAX, "-18446744073709551615"),
         ];

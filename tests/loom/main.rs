@@ -3,6 +3,7 @@
 //! Each module includes the protocol's own source files. They import their primitives from `crate::sync`, which
 //! here is made of loom's. To see more of a failure: `LOOM_LOG=trace LOOM_LOCATION=1`.
 #![allow(dead_code, reason = "the models use a part of what the included files offer")]
+#![allow(clippy::unwrap_used, reason = "a model that cannot go on fails")]
 
 mod panic;
 mod pool;
