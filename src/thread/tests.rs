@@ -11,7 +11,13 @@ use std::{
 };
 
 use super::*;
-use crate::thread::seat::ThreadJob;
+use crate::{
+    sync::{Sleeper, Slept},
+    thread::{
+        dispatch::{Act, Dispatch, Turn},
+        seat::ThreadJob,
+    },
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -98,6 +104,21 @@ fn a_worker_that_breaks_down_fails_its_task_and_is_replaced() {
     assert_eq!(pool.run(|| 3).blocking_wait().unwrap(), 3);
     assert!(pool.shutdown(Shutdown::Drain).blocking_wait().is_complete());
     assert_eq!(pool.metrics().workers, 0);
+}
+
+#[test]
+fn a_burst_wakes_one_sleeper_and_that_one_the_next() {
+    let (dispatch, sleeper) = (Dispatch::new(2, 2), Sleeper::current());
+    let workers = [dispatch.hire(), dispatch.hire()];
+    for number in workers {
+        assert!(matches!(dispatch.look(number, &sleeper, Slept::Woken), Turn::Sleep(_)));
+    }
+    assert!(matches!(dispatch.submit(1), Ok(Act::Wake(_))));
+    assert!(matches!(dispatch.submit(2), Ok(Act::Nothing)));
+    // The one that fell asleep last is woken first.
+    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::Woken), Turn::Sleep(_)));
+    assert!(matches!(dispatch.look(workers[1], &sleeper, Slept::Woken), Turn::Run(1, Act::Wake(_))));
+    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::TooLong), Turn::Run(2, Act::Nothing)));
 }
 
 #[test]

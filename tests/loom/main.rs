@@ -13,7 +13,12 @@ mod task;
 /// Runs `body` under every schedule with at most two preemptions: enough for all that was ever found here, and
 /// quick enough to be run always. `LOOM_MAX_PREEMPTIONS` overrides it.
 fn check(body: impl Fn() + Sync + Send + 'static) {
+    check_with(2, body);
+}
+
+/// As [`check`], with another number of preemptions.
+fn check_with(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(body);
 }

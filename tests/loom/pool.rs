@@ -15,7 +15,7 @@ use loom::{
 
 use self::protocol::dispatch::{Act, Dispatch, Nap, Refusal, Turn};
 use crate::{
-    check,
+    check, check_with,
     sync::{Sleeper, Slept},
 };
 
@@ -233,13 +233,20 @@ fn a_larger_pool_takes_up_what_waits() {
 
 #[test]
 fn a_refused_thread_leaves_its_job_to_the_workers_there_are() {
-    check(|| {
+    // It takes three to have job 3 come between.
+    check_with(3, || {
         let pool = Pool::new(0, 2, None, 0);
         pool.submit(1);
         *pool.refusals.lock().unwrap() = 1;
-        pool.submit(2);
-        pool.wait_for(2);
-        assert_eq!(pool.end(), [1, 2]);
+        // While the thread that job 2 asks for is being refused, the worker may fall asleep, and job 3 come.
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.submit(2)
+        });
+        pool.submit(3);
+        pool.wait_for(3);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2, 3]);
     });
 }
 
