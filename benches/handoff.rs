@@ -2,7 +2,11 @@
 //!
 //! `cargo bench --bench handoff`. The candidates take turns in each round, so that they meet the same noise; the table shows
 //! medians, the spread, and the ratio to `spawn_blocking`. Two workers each, no-op jobs.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark reports on standard output and fails loudly")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark reports on standard output and fails loudly"
+)]
 
 use std::{
     future::Future,

@@ -33,7 +33,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: Config) -> Arc<Self> {
-        Self::broken(config, super::check_platform().map_or_else(|error| error.to_string(), |()| String::new()))
+        Self::broken(
+            config,
+            super::check_platform().map_or_else(|error| error.to_string(), |()| String::new()),
+        )
     }
 
     pub(super) fn broken(config: Config, reason: String) -> Arc<Self> {

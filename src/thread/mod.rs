@@ -19,6 +19,8 @@ mod queue;
 mod seat;
 mod shared;
 mod spawner;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{fmt, panic::Location, sync::Arc};

@@ -10,8 +10,9 @@ use rustix::{
 pub(in crate::process) fn missing_facility() -> Option<String> {
     let missing = |error: Errno, what: &str| {
         // EPERM is how older seccomp profiles answer a call that they do not know.
-        matches!(error, Errno::NOSYS | Errno::PERM | Errno::INVAL)
-            .then(|| format!("process pools need Linux 5.10 or newer: {what} is missing or forbidden ({error})"))
+        matches!(error, Errno::NOSYS | Errno::PERM | Errno::INVAL).then(|| {
+            format!("process pools need Linux 5.10 or newer: {what} is missing or forbidden ({error})")
+        })
     };
     if let Err(error) = pidfd_open(getpid(), PidfdFlags::empty()) {
         return missing(error, "pidfd_open");
