@@ -27,7 +27,7 @@
 //! | work | use | why |
 //! |---|---|---|
 //! | async I/O with an async library | `.await` it; `tokio::spawn` | needs no hand-off |
-//! | less than about 10 µs of CPU | inline ([`Inline`] behind an [`Executor`]) | a hand-off costs more |
+//! | less than about 10 µs of CPU | inline ([`Inline`](struct@crate::Inline) behind an [`Executor`]) | a hand-off costs more |
 //! | blocking calls: files, databases, DNS, FFI that waits | [`ThreadPool::global`], elastic | waiting needs threads, not cores |
 //! | CPU-bound, 10 µs to seconds | [`ThreadPool::cpu`], as many threads as cores | does not starve the runtime or oversubscribe |
 //! | data-parallel inside one job | rayon, inside a job of the CPU pool | work stealing over slices |

@@ -5,7 +5,7 @@
 
 pub(crate) use futures_util::task::AtomicWaker;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 use std::{
     thread::{self, Thread},

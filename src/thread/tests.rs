@@ -134,7 +134,7 @@ fn a_batch_is_run_in_its_order() {
 fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Arc<dyn ThreadJob> {
     let sender = sender.clone();
     let job = move || sender.send(n).unwrap();
-    let label = crate::task::label::<()>(&mut Options::default(), Location::caller());
+    let label = crate::task::label("()", &mut Options::default(), Location::caller());
     let load = Load { job, runtime: None, place: crate::pool::Place::default() };
     pool.shared().counters.submitted();
     Cell::new(label, &Options::default(), ThreadSeat::new(pool.shared().clone()), load)

@@ -122,11 +122,6 @@ impl Copier {
         self.bell.ring();
     }
 
-    /// Something has ended: pipes that are over are left.
-    pub(super) fn nudge(&self) {
-        self.bell.ring();
-    }
-
     /// Ends the thread once everything read has been passed on.
     pub(super) fn end(&self) {
         self.lock().over = true;
