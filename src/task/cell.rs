@@ -198,6 +198,11 @@ impl<S: Seat> Cell<S> {
         true
     }
 
+    /// Whether the task has waited longer than it may.
+    pub(crate) fn is_queue_expired(&self, now: Instant) -> bool {
+        self.queue_error(now).is_some()
+    }
+
     fn queue_error(&self, now: Instant) -> Option<TaskError> {
         let limit = self.queue_timeout?;
         let reached = self.submitted.checked_add(limit).is_some_and(|deadline| now >= deadline);

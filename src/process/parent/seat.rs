@@ -145,6 +145,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Whether the job must not begin any more.
     fn is_stopped(&self) -> bool;
 
+    /// Whether its `queue_timeout` is over. Ends nothing.
+    fn is_queue_expired(&self, now: Instant) -> bool;
+
     /// Ends the task if its `queue_timeout` is over; says whether it was.
     fn queue_expired(&self, now: Instant) -> bool;
 
@@ -202,6 +205,10 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn is_stopped(&self) -> bool {
         StopSignal::is_stopped(self) || AnyTask::is_finished(self)
+    }
+
+    fn is_queue_expired(&self, now: Instant) -> bool {
+        Cell::is_queue_expired(self, now)
     }
 
     fn queue_expired(&self, now: Instant) -> bool {
