@@ -27,8 +27,8 @@ use futures_core::{FusedStream, Stream};
 pub(crate) use feed::{Feed, PoolFeed, Setup};
 use order::{Arrange, Arrangement};
 pub use order::{Ordered, Unordered};
-pub(crate) use source::FromStream;
-pub use source::Source;
+pub use source::FromStream;
+pub(crate) use source::Source;
 
 use crate::{
     TaskError, TaskId,
