@@ -6,6 +6,7 @@ mod pool;
 mod sync;
 mod task;
 mod timer;
+mod wire;
 
 pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
@@ -13,3 +14,6 @@ pub use error::{
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
+#[cfg(feature = "json")]
+pub use wire::Json;
+pub use wire::Payload;

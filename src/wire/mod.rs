@@ -1,0 +1,43 @@
+//! Turns arguments and results into bytes and back. No I/O: bytes in, bytes out.
+//!
+//! A payload that is one bulk buffer (`Vec<u8>`, `String`, `Vec<f32>`, …) travels raw, without a header: `whole.rs`.
+//! Everything else is [postcard's wire format](https://postcard.jamesmunns.com/wire-format) with three additions,
+//! because postcard alone can return wrong values without a word where `Serialize` and `Deserialize` disagree:
+//!
+//! 1. After the index of an enum variant come four bytes, the hash of its name and its kind ([`check`]).
+//!    `#[serde(skip)]` on a variant shifts the indices of one side only
+//!    ([postcard #125](https://github.com/jamesmunns/postcard/issues/125),
+//!    [serde #2674](https://github.com/serde-rs/serde/issues/2674)).
+//! 2. Before the fields of a struct, a tuple struct, and a variant with more than one field comes their number.
+//!    `skip_serializing` and `skip_serializing_if` drop fields on one side only.
+//! 3. The value ends where the bytes end.
+//!
+//! Invariants:
+//!
+//! 1. The bytes are untrusted. Whatever they claim, memory is reserved for no more elements than bytes are left.
+//! 2. What one side refuses, so does the other: nesting ([`limits`]) and elements that take no bytes are counted alike.
+//! 3. An error that foreign `Serialize` or `Deserialize` code swallows still fails the payload: bytes were written or
+//!    read up to somewhere in the middle of a value.
+//! 4. The fast path for bulk data inside a payload changes no byte: [`bulk`].
+
+mod bulk;
+mod check;
+mod codec;
+mod decoder;
+mod encoded;
+mod encoder;
+mod error;
+#[cfg(feature = "json")]
+mod json;
+mod limits;
+mod payload;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+pub(crate) use codec::{decode, decode_owned, encode, encode_ref};
+pub(crate) use encoded::Encoded;
+pub(crate) use error::CodecError;
+#[cfg(feature = "json")]
+pub use json::Json;
+pub use payload::Payload;
