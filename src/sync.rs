@@ -7,6 +7,11 @@ pub(crate) use futures_util::task::AtomicWaker;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
+use std::{
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
 /// `std::cell::UnsafeCell` with the closure-based access of loom's.
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -24,5 +29,49 @@ impl<T> UnsafeCell<T> {
     /// Calls `f` with a pointer for writing.
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
+    }
+}
+
+/// The clock. Stands still in the models.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A thread that sleeps until it is woken: std's `park` and `unpark`.
+///
+/// A wake-up that comes before the sleep is kept, and ends it at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Sleeper(Thread);
+
+/// How a sleep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slept {
+    /// By a wake-up, or for no reason at all.
+    Woken,
+    /// Its time limit is over.
+    TooLong,
+}
+
+impl Sleeper {
+    /// This thread.
+    pub(crate) fn current() -> Self {
+        Self(thread::current())
+    }
+
+    /// Ends the sleep of this thread, or its next one.
+    pub(crate) fn wake(&self) {
+        self.0.unpark();
+    }
+
+    /// Sleeps. Only for the thread that made this sleeper.
+    pub(crate) fn sleep(&self, limit: Option<Duration>) -> Slept {
+        debug_assert_eq!(self.0.id(), thread::current().id());
+        let Some(limit) = limit else {
+            thread::park();
+            return Slept::Woken;
+        };
+        let start = Instant::now();
+        thread::park_timeout(limit);
+        if start.elapsed() < limit { Slept::Woken } else { Slept::TooLong }
     }
 }

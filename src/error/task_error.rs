@@ -87,6 +87,16 @@ pub(crate) struct PanicReport {
     pub(crate) payload: Option<Box<dyn Any + Send>>,
 }
 
+impl PanicReport {
+    /// The panic in one line, where it is the reason for something else.
+    pub(crate) fn summary(&self) -> String {
+        match &self.location {
+            Some(at) => format!("panicked at {at}: {}", self.message),
+            None => format!("panicked: {}", self.message),
+        }
+    }
+}
+
 enum Detail {
     Cancelled,
     TimedOut { limit: &'static str, after: Duration },

@@ -107,7 +107,8 @@ impl Counters {
             refused: self.refused.load(Relaxed),
             worker_deaths: self.worker_deaths.load(Relaxed),
             recycled: self.recycled.load(Relaxed),
-            abandoned: self.abandoned.load(Relaxed),
+            // An abandoned job may end in the very moment in which it is being abandoned, and be counted out first.
+            abandoned: self.abandoned.load(Relaxed).cast_signed().max(0).cast_unsigned(),
             queue_wait: self.queue_wait.summary(),
             run_time: self.run_time.summary(),
             ..Metrics::default()

@@ -55,11 +55,6 @@ impl<P, J> Job<P, J> {
         self.options.run_timeout = Some(limit);
         self
     }
-
-    pub(crate) fn with_options(mut self, options: Options) -> Self {
-        self.options = options;
-        self
-    }
 }
 
 impl<P: Takes<J>, J> Job<P, J> {

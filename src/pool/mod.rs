@@ -11,7 +11,7 @@ mod submit;
 
 use std::panic::Location;
 
-pub(crate) use admission::{Admission, NoRoom, Place};
+pub(crate) use admission::{Admission, Entering, NoRoom, Place};
 pub(crate) use closing::Closable;
 pub use closing::{Closing, Shutdown};
 pub use job::Job;
@@ -36,6 +36,12 @@ pub trait Takes<J>: sealed::Pool + Clone {
     /// Puts an admitted job into the queue.
     #[doc(hidden)]
     fn start(&self, job: J, ticket: Ticket) -> Task<Self::Output>;
+
+    /// What a job is called unless its builder says otherwise.
+    #[doc(hidden)]
+    fn default_name() -> &'static str {
+        std::any::type_name::<J>()
+    }
 }
 
 /// Everything that comes with an admitted job.
@@ -69,7 +75,7 @@ pub(crate) mod sealed {
 /// The three ways to start a job, for every pool.
 pub(crate) trait Start<J>: Takes<J> {
     fn run_with(&self, job: J, mut options: Options, at: &'static Location<'static>) -> Task<Self::Output> {
-        let label = label::<J>(&mut options, at);
+        let label = label(Self::default_name(), &mut options, at);
         match self.admission().try_enter() {
             Ok(place) => self.start(job, Ticket { label, options, place }),
             Err(why) => Task::refused(self.refusal(&label, why), label),
@@ -82,7 +88,7 @@ pub(crate) trait Start<J>: Takes<J> {
         mut options: Options,
         at: &'static Location<'static>,
     ) -> Result<Task<Self::Output>, Refused<J>> {
-        let label = label::<J>(&mut options, at);
+        let label = label(Self::default_name(), &mut options, at);
         match self.admission().try_enter() {
             Ok(place) => Ok(self.start(job, Ticket { label, options, place })),
             Err(why) => Err(Refused::new(job, self.refusal(&label, why))),

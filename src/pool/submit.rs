@@ -45,7 +45,7 @@ struct Waiting<J> {
 
 impl<P: Takes<J>, J> Submit<P, J> {
     pub(crate) fn new(pool: P, job: J, mut options: Options, at: &'static Location<'static>) -> Self {
-        let label = label::<J>(&mut options, at);
+        let label = label(P::default_name(), &mut options, at);
         Self { pool, waiting: Some(Waiting { job, label, options, entering: None }) }
     }
 }

@@ -4,7 +4,6 @@
 //! state word: all decisions go through [`Core`].
 
 use std::{
-    any::type_name,
     panic::Location,
     sync::{Arc, OnceLock, Weak},
     task::{Context, Poll},
@@ -196,14 +195,24 @@ impl<S: Seat> Cell<S> {
         }
     }
 
+    /// Whether the task has waited longer than it may; the executor that holds it and has not begun it then ends it so.
+    pub(crate) fn end_if_queue_expired(&self, now: Instant) -> bool {
+        let Some(error) = self.queue_error(now) else { return false };
+        // An error means that it was finished in this very moment: it must not begin, either.
+        let _ = self.finish_abandoned(Err(error));
+        true
+    }
+
+    fn queue_error(&self, now: Instant) -> Option<TaskError> {
+        let limit = self.queue_timeout?;
+        let reached = self.submitted.checked_add(limit).is_some_and(|deadline| now >= deadline);
+        reached.then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
+    }
+
     /// Ends the task if it has waited too long without having begun.
     fn expire_queued(&self, now: Instant) {
-        let Some(limit) = self.queue_timeout else { return };
-        if now < self.submitted.checked_add(limit).unwrap_or(now) {
-            return;
-        }
-        let error = || TaskError::timed_out(self.label.clone(), "queue_timeout", limit);
-        let mut outcome = Err(error());
+        let Some(error) = self.queue_error(now) else { return };
+        let mut outcome = Err(error);
         while self.core.phase() == Phase::Queued {
             match self.core.finish_queued(outcome, |outcome, _| self.seat.finished(outcome, Left::Queue)) {
                 Ok(()) => return,
@@ -333,8 +342,12 @@ pub(crate) fn refused<T: Send + 'static>(error: TaskError, label: TaskLabel) -> 
     cell
 }
 
-/// Labels a task: a fresh id, the name as given or that of `F`, and the caller's line.
-pub(crate) fn label<F>(options: &mut Options, at: &'static Location<'static>) -> TaskLabel {
-    let name = options.name.take().map_or(TaskName::OfFunction(type_name::<F>()), TaskName::Given);
+/// Labels a task: a fresh id, the name as given or else `function`, and the caller's line.
+pub(crate) fn label(
+    function: &'static str,
+    options: &mut Options,
+    at: &'static Location<'static>,
+) -> TaskLabel {
+    let name = options.name.take().map_or(TaskName::OfFunction(function), TaskName::Given);
     TaskLabel { id: TaskId::next(), name, submitted_at: at }
 }

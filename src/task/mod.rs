@@ -28,7 +28,7 @@ use futures_core::FusedFuture;
 pub(crate) use blocking::{assert_may_block, wait as block_on};
 pub use cancel_handle::CancelHandle;
 use cell::TaskCell;
-pub(crate) use cell::{Cell, Left, Seat, label};
+pub(crate) use cell::{AnyTask, Cell, Left, Seat, label};
 pub(crate) use current::{StopSignal, enter};
 pub use current::{checkpoint, is_cancelled};
 pub use flatten::Flatten;

@@ -168,7 +168,9 @@ mod tests {
         let (mut queue, now) = (Queue::new(), Instant::now());
         let (deadline, mut longest, mut visited) = (now + Duration::from_secs(60), 0, 0);
         let lasting: Vec<_> = (0..1000).map(|_| Arc::default()).collect();
-        lasting.iter().for_each(|limit| drop(queue.push(entry(deadline, limit))));
+        for limit in &lasting {
+            queue.push(entry(deadline, limit));
+        }
         for round in 0..1_000_000 {
             let limit = Arc::new(Limit::default());
             let must_look = queue.push(entry(deadline, &limit));

@@ -1,0 +1,126 @@
+//! [`AnyExecutor`]: an executor that is chosen at run time.
+
+use std::any::type_name;
+
+use super::Inline;
+use crate::{
+    Closing, Metrics, Payload, ProcessPool, Shutdown, Task, ThreadPool,
+    metrics::Counters,
+    pool::{Admission, Takes, Ticket, sealed},
+};
+
+/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], or [`Inline`].
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), heavylift::TaskError> {
+/// use heavylift::{AnyExecutor, Executor, Inline, ThreadPool};
+///
+/// let executor: AnyExecutor = match std::env::var("THREADS") {
+///     Ok(_) => ThreadPool::cpu().clone().into(),
+///     Err(_) => Inline::new().into(),
+/// };
+/// assert_eq!(executor.execute(|n: u32| n + 1, 1).await?, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct AnyExecutor(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Threads(ThreadPool),
+    Processes(ProcessPool),
+    Inline(Inline),
+}
+
+impl From<ThreadPool> for AnyExecutor {
+    fn from(pool: ThreadPool) -> Self {
+        Self(Kind::Threads(pool))
+    }
+}
+
+impl From<ProcessPool> for AnyExecutor {
+    fn from(pool: ProcessPool) -> Self {
+        Self(Kind::Processes(pool))
+    }
+}
+
+impl From<Inline> for AnyExecutor {
+    fn from(inline: Inline) -> Self {
+        Self(Kind::Inline(inline))
+    }
+}
+
+impl AnyExecutor {
+    pub(super) fn metrics_now(&self) -> Metrics {
+        match &self.0 {
+            Kind::Threads(pool) => pool.metrics(),
+            Kind::Processes(pool) => pool.metrics(),
+            Kind::Inline(inline) => inline.metrics_now(),
+        }
+    }
+
+    pub(super) fn close(&self, mode: Shutdown) -> Closing {
+        match &self.0 {
+            Kind::Threads(pool) => pool.shutdown(mode),
+            Kind::Processes(pool) => pool.shutdown(mode),
+            Kind::Inline(inline) => inline.close(),
+        }
+    }
+
+    pub(super) fn max_workers(&self) -> usize {
+        match &self.0 {
+            Kind::Threads(pool) => pool.max_workers_now(),
+            Kind::Processes(pool) => pool.max_workers_now(),
+            Kind::Inline(_) => 1,
+        }
+    }
+
+    fn pool(&self) -> &dyn sealed::Pool {
+        match &self.0 {
+            Kind::Threads(pool) => pool,
+            Kind::Processes(pool) => pool,
+            Kind::Inline(inline) => inline,
+        }
+    }
+}
+
+impl sealed::Pool for AnyExecutor {
+    #[expect(private_interfaces, reason = "the trait is sealed: nobody outside can name or call this")]
+    fn admission(&self) -> &Admission {
+        self.pool().admission()
+    }
+
+    #[expect(private_interfaces, reason = "the trait is sealed: nobody outside can name or call this")]
+    fn counters(&self) -> &Counters {
+        self.pool().counters()
+    }
+
+    fn name(&self) -> &str {
+        self.pool().name()
+    }
+}
+
+impl<F, A, R> Takes<(F, A)> for AnyExecutor
+where
+    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    A: Payload,
+    R: Payload,
+{
+    type Output = R;
+
+    fn start(&self, (job, arg): (F, A), ticket: Ticket) -> Task<R> {
+        match &self.0 {
+            Kind::Threads(pool) => pool.start(move || job(arg), ticket),
+            Kind::Processes(pool) => pool.start((job, arg), ticket),
+            Kind::Inline(inline) => inline.start((job, arg), ticket),
+        }
+    }
+
+    fn default_name() -> &'static str {
+        type_name::<F>()
+    }
+}

@@ -1,0 +1,287 @@
+//! [`Map`]: a function over many inputs, as a stream of results.
+//!
+//! A map knows a pool only through [`Feed`], which waits for room and starts one job. What it pulled and has not yielded is
+//! bounded by `in_flight`, so a slow consumer pauses the pool, and an endless input is fine.
+//!
+//! ```text
+//! inputs ──pull──▶ waiting for room ──start──▶ tasks ──yield──▶
+//!        (one at a time, only when polled)   └── at most in_flight together ──┘
+//! ```
+
+mod feed;
+mod order;
+mod source;
+
+use std::{
+    fmt,
+    future::Future,
+    panic::Location,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::{FusedStream, Stream};
+
+pub(crate) use feed::{Feed, PoolFeed, Setup};
+use order::{Arrange, Arrangement};
+pub use order::{Ordered, Unordered};
+pub(crate) use source::FromStream;
+pub use source::Source;
+
+use crate::{
+    TaskError, TaskId,
+    error::{TaskLabel, TaskName},
+    timer::Delay,
+};
+
+/// The default of `in_flight` is never less than this.
+const LEAST_IN_FLIGHT: usize = 64;
+
+/// Stream returned by `map` and `map_stream`: the results of one function over many inputs.
+///
+/// Starts nothing before it is polled, and pulls its inputs only when polled, on the polling task. Results come in the order of
+/// the inputs; [`unordered`](Self::unordered) yields them as they are finished, with the index of their input. Each item's
+/// error is its own and does not end the stream.
+///
+/// On a pool with a bounded queue it waits for room, first come, first served.
+///
+/// # Cancel safety
+///
+/// Dropping the stream cancels every job that was started and not yielded. `next()` on `&mut` is cancel safe: nothing is lost
+/// when it is dropped.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), heavylift::TaskError> {
+/// use futures::TryStreamExt;
+/// use heavylift::ThreadPool;
+///
+/// let factor = 3;
+/// let tripled: Vec<u64> = ThreadPool::cpu().map(move |n: u64| n * factor, 1..=4).try_collect().await?;
+/// assert_eq!(tripled, [3, 6, 9, 12]);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a map starts nothing before it is polled"]
+pub struct Map<I: Source, R, O: Arrange<R> = Ordered> {
+    /// `None` once the inputs are at their end.
+    inputs: Option<I>,
+    feed: Box<dyn Feed<I::Item, R> + Send>,
+    setup: Setup,
+    /// Pulled, and waiting for room.
+    pulled: Option<I::Item>,
+    tasks: O::Tasks,
+    in_flight: Option<usize>,
+    chunk_size: usize,
+    limit: Option<(Delay, Duration)>,
+    at: &'static Location<'static>,
+}
+
+// Inputs are moved out of their iterator and never pinned; a stream of inputs is pinned on the heap.
+impl<I: Source, R, O: Arrange<R>> Unpin for Map<I, R, O> {}
+
+impl<I: Source, R> Map<I, R, Ordered> {
+    pub(crate) fn new(
+        inputs: I,
+        feed: Box<dyn Feed<I::Item, R> + Send>,
+        name: &'static str,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            inputs: Some(inputs),
+            feed,
+            setup: Setup::new(name, at),
+            pulled: None,
+            tasks: Default::default(),
+            in_flight: None,
+            chunk_size: 1,
+            limit: None,
+            at,
+        }
+    }
+
+    /// Yields results as they are finished, each with the index of its input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), heavylift::TaskError> {
+    /// use futures::StreamExt;
+    /// use heavylift::ProcessPool;
+    ///
+    /// let mut squares = ProcessPool::global().map(|n: u32| n * n, [5, 6, 7]).unordered();
+    /// while let Some((index, square)) = squares.next().await {
+    ///     assert_eq!(square?, [25, 36, 49][index]);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unordered(self) -> Map<I, R, Unordered> {
+        let Self { inputs, feed, setup, pulled, tasks, in_flight, chunk_size, limit, at } = self;
+        let tasks = Arrangement::collect(tasks);
+        Map { inputs, feed, setup, pulled, tasks, in_flight, chunk_size, limit, at }
+    }
+}
+
+impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
+    /// How many items may be pulled and not yet yielded. Default: `max(64, 4 × workers × chunk_size)`.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    #[track_caller]
+    pub fn in_flight(mut self, items: usize) -> Self {
+        assert!(items > 0, "in_flight(0) would never start anything");
+        self.in_flight = Some(items);
+        self
+    }
+
+    /// How many items travel together at most. Default: 1.
+    ///
+    /// Only a matter of transport: each item has its own result, error, panic and time limit, and a chunk is never waited for.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    #[track_caller]
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        assert!(items > 0, "chunk_size(0) would never start anything");
+        self.chunk_size = items;
+        self
+    }
+
+    /// Limits the time that each item may run, as [`Job::run_timeout`](crate::Job::run_timeout) does. Default: the pool's.
+    pub fn run_timeout(mut self, limit: Duration) -> Self {
+        self.setup.options.run_timeout = Some(limit);
+        self
+    }
+
+    /// Names each item's task. Default: the type name of the function.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.setup.options.name = Some(name.into());
+        self
+    }
+
+    /// Limits the time for the whole map, counted from this call on. Needs no tokio timer.
+    ///
+    /// When it is over, what has finished is still yielded; then comes one error that is timed out, everything else is dropped
+    /// (which cancels it), and the stream is at its end.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some((Delay::new(limit), limit));
+        self
+    }
+
+    /// How many results have not been yielded of the items pulled so far.
+    fn pending(&self) -> usize {
+        self.tasks.len() + usize::from(self.pulled.is_some())
+    }
+
+    fn most_in_flight(&self) -> usize {
+        self.in_flight.unwrap_or_else(|| {
+            let batch = self.feed.workers().saturating_mul(self.chunk_size).saturating_mul(4);
+            batch.max(LEAST_IN_FLIGHT)
+        })
+    }
+
+    /// Pulls inputs and starts their jobs, as far as there is room.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        let most = self.most_in_flight();
+        loop {
+            if self.pulled.is_none() {
+                if self.tasks.len() >= most {
+                    return;
+                }
+                let Some(inputs) = &mut self.inputs else { return };
+                match inputs.poll_next_input(cx) {
+                    Poll::Ready(Some(input)) => self.pulled = Some(input),
+                    Poll::Ready(None) => self.inputs = None,
+                    Poll::Pending => return,
+                }
+            }
+            let Some(input) = self.pulled.take() else { continue };
+            match self.feed.poll_start(input, &self.setup, cx) {
+                Ok(task) => self.tasks.push(task),
+                Err(input) => {
+                    self.pulled = Some(input);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends the stream: drops the inputs, and cancels what is under way.
+    fn stop(&mut self) {
+        self.inputs = None;
+        self.pulled = None;
+        self.tasks = O::Tasks::default();
+        self.feed.leave_line();
+    }
+
+    fn is_done(&self) -> bool {
+        self.inputs.is_none() && self.pending() == 0
+    }
+}
+
+impl<I: Source, R, O: Arrange<R>> Stream for Map<I, R, O> {
+    type Item = O::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<O::Item>> {
+        let this = &mut *self;
+        if this.is_done() {
+            return Poll::Ready(None);
+        }
+        this.fill(cx);
+        match this.tasks.poll_next(cx) {
+            Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
+            Poll::Ready(None) if this.is_done() => return Poll::Ready(None),
+            _ => {}
+        }
+        let Some((delay, limit)) = &mut this.limit else { return Poll::Pending };
+        ready!(Pin::new(delay).poll(cx));
+        let label = TaskLabel {
+            id: TaskId::next(),
+            name: this
+                .setup
+                .options
+                .name
+                .clone()
+                .map_or(TaskName::OfFunction(this.setup.function), TaskName::Given),
+            submitted_at: this.at,
+        };
+        let error = TaskError::timed_out(label, "timeout", *limit);
+        let item = this.tasks.first_missing(Err(error));
+        this.stop();
+        Poll::Ready(Some(item))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let (low, high) = self.inputs.as_ref().map_or((0, Some(0)), Source::size_hint);
+        let pending = self.pending();
+        // The limit may cut it short at any time.
+        let low = if self.limit.is_some() { 0 } else { low.saturating_add(pending) };
+        let high = high.and_then(|high| high.checked_add(pending));
+        // An empty map that is timed out still says so.
+        (low, high.map(|high| if self.limit.is_some() { high.max(1) } else { high }))
+    }
+}
+
+impl<I: Source, R, O: Arrange<R>> FusedStream for Map<I, R, O> {
+    fn is_terminated(&self) -> bool {
+        self.is_done()
+    }
+}
+
+impl<I: Source, R, O: Arrange<R>> fmt::Debug for Map<I, R, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map")
+            .field("function", &self.setup.function)
+            .field("pending", &self.pending())
+            .field("in_flight", &self.most_in_flight())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! Names a function across processes, and calls it by that name.
+//!
+//! 1. A function is named by the distance of its trampoline [`run`] from [`ANCHOR`]. Parent and worker are the same file, so
+//!    the distance is the same in both, wherever each has been loaded. The anchor is a `static`: a function would be
+//!    duplicated by inlining, and has another address in every crate that uses it.
+//! 2. The trampoline checks a hash of the types before it decodes anything, so that a wrong distance between equal
+//!    signatures is an error, and never undefined behaviour of the types.
+//! 3. Names travel from the parent to its children, and never back.
+//! 4. The function is zero-sized (checked at compile time), so there is nothing of it to send: any value of its type is it.
+#![expect(
+    unsafe_code,
+    reason = "calls a function by its address, and makes a zero-sized function out of nothing"
+)]
+
+use std::{
+    any::TypeId,
+    hash::{DefaultHasher, Hash, Hasher},
+    process::{ExitCode, Termination},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::reply::Reply;
+use crate::{
+    panic::catch,
+    wire::{Payload, decode_owned, encode},
+};
+
+/// Where distances are counted from.
+static ANCHOR: u8 = 0;
+
+/// The name of a function, for processes that run the same file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Function {
+    pub(super) distance: i64,
+    pub(super) type_hash: u64,
+}
+
+/// A function with a decoded argument, run and encoded.
+type Trampoline = fn(type_hash: u64, argument: Vec<u8>) -> Reply;
+
+/// Names the function that runs a job.
+pub(super) fn job<F, A, R>() -> Function
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    name(run::<F, A, R>, type_hash::<(F, A, R)>())
+}
+
+/// Names the function that runs an initialiser or a preload.
+pub(super) fn setup<F, A, R>() -> Function
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Termination + 'static,
+{
+    name(set_up::<F, A, R>, type_hash::<(F, A, R)>())
+}
+
+fn name(trampoline: Trampoline, type_hash: u64) -> Function {
+    let distance = (trampoline as usize).wrapping_sub(&raw const ANCHOR as usize);
+    Function { distance: distance as isize as i64, type_hash }
+}
+
+fn type_hash<T: 'static>() -> u64 {
+    // `DefaultHasher::new` has fixed keys, so the hash is the same in every process of the same file.
+    let mut hasher = DefaultHasher::new();
+    TypeId::of::<T>().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A number that differs between different builds of a program: for the greeting between its processes.
+pub(super) fn fingerprint() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // Where the linker put things relative to one another, which hardly two builds agree on.
+    let code = (fingerprint as fn() -> u64 as usize).wrapping_sub(&raw const ANCHOR as usize);
+    let library = (libc::memcpy as *const () as usize).wrapping_sub(libc::fork as *const () as usize);
+    (env!("CARGO_PKG_VERSION"), code, library, &raw const ANCHOR as usize & 0xfff).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Calls a function by its name.
+///
+/// # Safety
+///
+/// The name was made by [`job`] or [`setup`] in a process that runs the same file as this one.
+pub(super) unsafe fn call(function: Function, argument: Vec<u8>) -> Reply {
+    let address = (&raw const ANCHOR as usize).wrapping_add(function.distance as usize);
+    // SAFETY: by the caller's promise this is the address of a `run::<..>` or a `set_up::<..>` in this process.
+    let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(address as *const ()) };
+    trampoline(function.type_hash, argument)
+}
+
+/// Returns the function of type `F`.
+fn conjure<F: Copy>() -> F {
+    const { assert!(size_of::<F>() == 0) };
+    // SAFETY: a zero-sized `F` has no bytes to be wrong, and one exists: whoever named this trampoline had it, and it is
+    // `Copy`.
+    unsafe { std::mem::MaybeUninit::<F>::uninit().assume_init() }
+}
+
+fn run<F, A, R>(expected: u64, argument: Vec<u8>) -> Reply
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    let argument = match take_argument::<(F, A, R), A>(expected, argument) {
+        Ok(argument) => argument,
+        Err(reply) => return reply,
+    };
+    let value = match catch(|| conjure::<F>()(argument)) {
+        Ok(value) => value,
+        Err(report) => return Reply::panicked(report),
+    };
+    match catch(|| encode(value)) {
+        Ok(Ok(encoded)) => Reply::Value(encoded),
+        Ok(Err(why)) => Reply::ResultNotEncodable(why.to_string()),
+        Err(report) => Reply::ResultNotEncodable(report.summary()),
+    }
+}
+
+fn set_up<F, A, R>(expected: u64, argument: Vec<u8>) -> Reply
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Termination + 'static,
+{
+    let argument = match take_argument::<(F, A, R), A>(expected, argument) {
+        Ok(argument) => argument,
+        Err(reply) => return reply,
+    };
+    // `report` prints the error of an `Err` to standard error, whose last part goes into the message.
+    match catch(|| conjure::<F>()(argument).report()) {
+        Ok(ExitCode::SUCCESS) => {
+            encode(()).map_or_else(|why| Reply::ResultNotEncodable(why.to_string()), Reply::Value)
+        }
+        Ok(_) => Reply::ResultNotEncodable("it returned an error".to_owned()),
+        Err(report) => Reply::panicked(report),
+    }
+}
+
+fn take_argument<Types: 'static, A: Payload>(expected: u64, argument: Vec<u8>) -> Result<A, Reply> {
+    if type_hash::<Types>() != expected {
+        return Err(Reply::ArgumentNotDecodable("parent and worker do not run the same program".to_owned()));
+    }
+    match catch(|| decode_owned::<A>(argument)) {
+        Ok(Ok(argument)) => Ok(argument),
+        Ok(Err(why)) => Err(Reply::ArgumentNotDecodable(why.to_string())),
+        Err(report) => Err(Reply::ArgumentNotDecodable(report.summary())),
+    }
+}

@@ -1,0 +1,176 @@
+//! The messages between a program, its zygote and its workers.
+//!
+//! Control messages (program and zygote) are postcard, in one message of a socket each. Worker messages (program and
+//! worker) are a tag and two numbers.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::call::Function;
+
+/// The version of everything below and of the ring. Both sides come from one file, so this only catches a mix-up.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// The longest control message.
+pub(super) const MAX_CONTROL: usize = 4096;
+
+/// First message of the program to its zygote; the settings follow in shared memory.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) protocol: u32,
+    pub(super) fingerprint: u64,
+    pub(super) nonce: u128,
+    pub(super) settings_len: u64,
+}
+
+/// What a zygote and its workers need to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub(super) pool: String,
+    pub(super) depth: u32,
+    pub(super) stack_size: u64,
+    pub(super) max_payload: u64,
+    pub(super) preload: Option<SetupCall>,
+    pub(super) initializer: Option<SetupCall>,
+}
+
+/// An initialiser or a preload with its argument.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SetupCall {
+    pub(super) function: Function,
+    pub(super) argument: Vec<u8>,
+}
+
+/// Program to zygote.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// Fork a worker. Comes with its socket, its arena and its standard error.
+    Fork { ticket: u64, number: u32 },
+}
+
+/// Zygote to program.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Notice {
+    /// The preload is done; orders are welcome.
+    Ready,
+    /// The zygote ends: a short reason. Details are on its standard error.
+    Failed(String),
+    /// Comes with the worker's pidfd.
+    Forked {
+        ticket: u64,
+        pid: u32,
+    },
+    NotForked {
+        ticket: u64,
+        why: String,
+    },
+    Exited {
+        ticket: u64,
+        cause: Exit,
+    },
+}
+
+/// How a worker exited, as the zygote saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Exit {
+    Code(i32),
+    Signal(i32),
+    Unknown,
+}
+
+pub(super) fn to_bytes<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_stdvec(message).expect("messages consist of numbers and strings, which postcard encodes")
+}
+
+/// Reads a message; `None` if it is none of ours.
+pub(super) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Some(message),
+        _ => None,
+    }
+}
+
+/// Program to worker, or worker to program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Look at the ring.
+    Doorbell,
+    /// A segment of shared memory; its descriptor comes with the message.
+    Segment { id: u32, len: u64 },
+    /// The sender no longer uses a segment that it has made: unmap it.
+    Forget { id: u32 },
+    /// A result has been read out of the worker's segment, which may be used again.
+    Release { id: u32 },
+    /// The worker's initialiser is done; jobs are welcome.
+    Ready,
+    /// The worker's initialiser failed; it exits.
+    NotReady,
+}
+
+/// The length of a [`Signal`] on the wire.
+pub(super) const SIGNAL_LEN: usize = 13;
+
+impl Signal {
+    pub(super) fn to_wire(self) -> [u8; SIGNAL_LEN] {
+        let (tag, id, len) = match self {
+            Self::Doorbell => (1, 0, 0),
+            Self::Segment { id, len } => (2, id, len),
+            Self::Forget { id } => (3, id, 0),
+            Self::Release { id } => (4, id, 0),
+            Self::Ready => (5, 0, 0),
+            Self::NotReady => (6, 0, 0),
+        };
+        let mut bytes = [0; SIGNAL_LEN];
+        bytes[0] = tag;
+        bytes[1..5].copy_from_slice(&u32::to_le_bytes(id));
+        bytes[5..].copy_from_slice(&u64::to_le_bytes(len));
+        bytes
+    }
+
+    /// Reads a signal; `None` if it is none.
+    pub(super) fn from_wire(bytes: &[u8]) -> Option<Self> {
+        let (&tag, rest) = bytes.split_first()?;
+        let (id, len) = rest.split_at_checked(4)?;
+        let id = u32::from_le_bytes(id.try_into().ok()?);
+        let len = u64::from_le_bytes(len.try_into().ok()?);
+        Some(match tag {
+            1 => Self::Doorbell,
+            2 => Self::Segment { id, len },
+            3 => Self::Forget { id },
+            4 => Self::Release { id },
+            5 => Self::Ready,
+            6 => Self::NotReady,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_survive_the_wire_and_garbage_is_none() {
+        let signals = [
+            Signal::Doorbell,
+            Signal::Segment { id: 7, len: 1 << 40 },
+            Signal::Forget { id: u32::MAX },
+            Signal::Release { id: 1 },
+            Signal::Ready,
+            Signal::NotReady,
+        ];
+        for signal in signals {
+            assert_eq!(Signal::from_wire(&signal.to_wire()), Some(signal));
+        }
+        assert_eq!(Signal::from_wire(&[]), None);
+        assert_eq!(Signal::from_wire(&[1, 2]), None);
+        assert_eq!(Signal::from_wire(&[99; SIGNAL_LEN]), None);
+    }
+
+    #[test]
+    fn control_messages_reject_trailing_bytes() {
+        let mut bytes = to_bytes(&Notice::Forked { ticket: 3, pid: 4 });
+        assert_eq!(from_bytes(&bytes), Some(Notice::Forked { ticket: 3, pid: 4 }));
+        bytes.push(0);
+        assert_eq!(from_bytes::<Notice>(&bytes), None);
+    }
+}

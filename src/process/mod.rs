@@ -1,0 +1,44 @@
+//! Jobs in a pool of managed child processes. README.md beside this file is the protocol.
+
+mod builder;
+mod call;
+mod child;
+mod config;
+mod map;
+mod message;
+mod parent;
+mod pool;
+mod reply;
+mod ring;
+mod segments;
+mod sys;
+
+pub use builder::ProcessPoolBuilder;
+pub use pool::{ProcessPool, run_in_process_pool};
+
+/// Whether this platform has process pools.
+fn check_platform() -> Result<(), crate::BuildError> {
+    Ok(())
+}
+
+/// The worker side, for programs without the feature `auto-start`.
+pub mod worker {
+    /// Lets this process be a worker if it was started as one; then it does not return.
+    ///
+    /// Needed as the first line of `main`, before any runtime, only without the default feature `auto-start`; with it, this does
+    /// nothing. A process pool that is used where neither is in place finishes its tasks as unavailable, and says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn main() -> Result<(), heavylift::TaskError> {
+    ///     heavylift::worker::init();
+    ///     let sum = heavylift::run_in_process_pool(|(a, b): (i32, i32)| a + b, (1, 2)).blocking_wait()?;
+    ///     assert_eq!(sum, 3);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn init() {
+        super::child::entry::check_in();
+    }
+}

@@ -1,0 +1,667 @@
+//! [`Keeper`]: the thread that serves one worker: sends it jobs, takes its results, watches its clocks and buries it.
+//!
+//! ```text
+//! Starting ──ready──▶ Serving ──idle too long, old, pool closes──▶ Retiring ──exit──▶ (end)
+//!     │                  │ exit, kill, violation
+//!     └──exit, too slow──┴──▶ Dead: drained, its begun job failed, its other jobs put back ──▶ (end)
+//! ```
+//!
+//! 1. Only the keeper sends to its worker, takes replies and reads its socket; others only take jobs back and signal.
+//! 2. A worker is dead when its pidfd says so, and not before: the end of the socket is a hint.
+//! 3. Every job that was sent is answered for by exactly one of: a reply taken, a take-back, the burial.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    link::{Condemned, Flight, Link},
+    schedule::Start,
+    seat::ProcessJob,
+    shared::Shared,
+    worker::Worker,
+};
+use crate::{
+    TaskError, WorkerExit,
+    process::{
+        message::{SIGNAL_LEN, Signal},
+        reply,
+        ring::{Fate, INLINE, Place, Reply},
+        segments::{Incoming, Outgoing},
+        sys::{Interest, monotonic_ns, wait},
+    },
+};
+
+/// The most jobs that a worker may have been sent, the running one included.
+const DEEPEST: usize = 32;
+/// How much work is sent ahead.
+const AHEAD: Duration = Duration::from_micros(200);
+/// The most segments in use at a time: beyond it, nothing is sent ahead.
+const MOST_SEGMENTS: usize = 4;
+/// How long a process may take to die once it has closed its socket: longer, and it did so alive.
+const DYING: Duration = Duration::from_millis(200);
+/// How soon a job must be claimed by a worker that has nothing else to do.
+const CLAIM_WITHIN: Duration = Duration::from_millis(100);
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    worker: Arc<Worker>,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    /// The segments that arguments lie in, with the positions of their jobs. Free again once the position is no longer in
+    /// flight: the worker copies an argument before it answers, and never looks at one that was taken back.
+    lent: Vec<(u32, u64)>,
+    /// Jobs sent so far.
+    sent: u64,
+    /// A running mean of how long a job takes, in nanoseconds.
+    mean_ns: u64,
+    /// When it last had a job.
+    idle_since: Instant,
+    /// Since when it has not shown that it lives, although it had a job to claim.
+    silent_since: Option<Instant>,
+    /// How long the next look for a claim waits.
+    look: Duration,
+    /// The parent's end of the connection has ended or broken.
+    hung_up: bool,
+}
+
+/// A reply that was taken from the ring, with the job it answers.
+struct Answer {
+    flight: Flight,
+    reply: Reply,
+}
+
+/// What the keeper does after it found nothing to do.
+enum Next {
+    Wait(Option<Instant>),
+    Retire,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, worker: Arc<Worker>) -> Self {
+        Self {
+            shared,
+            worker,
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            lent: Vec::new(),
+            sent: 0,
+            mean_ns: AHEAD.as_nanos() as u64,
+            idle_since: Instant::now(),
+            silent_since: None,
+            look: FIRST_LOOK,
+            hung_up: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let served = crate::panic::catch(|| self.serve());
+        if let Err(report) = served {
+            self.fail_all(&report.summary());
+        }
+    }
+
+    fn serve(&mut self) {
+        if let Err(reason) = self.wait_until_ready() {
+            return self.bury_unborn(&reason);
+        }
+        self.shared.started(Start::Succeeded);
+        loop {
+            self.hear();
+            let answered = self.collect();
+            if self.is_dead() {
+                return self.bury();
+            }
+            self.look_at_clocks();
+            let sent = self.fill();
+            if answered || sent {
+                continue;
+            }
+            match self.next() {
+                Next::Wait(deadline) => self.wait(deadline),
+                Next::Retire => return self.retire(),
+            }
+        }
+    }
+}
+
+/// The first look for a claim; each further one waits twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// Birth and death.
+impl Keeper {
+    fn wait_until_ready(&mut self) -> Result<(), String> {
+        let limit = self.shared.config().start_timeout;
+        let deadline = Instant::now() + limit;
+        let mut buffer = [0; SIGNAL_LEN];
+        loop {
+            let [heard, dead] = wait(
+                [Interest::Read(self.worker.socket.as_fd()), Interest::Read(self.worker.pidfd.as_fd())],
+                Some(deadline),
+            );
+            if heard && let Ok(Some(received)) = self.worker.socket.try_receive(&mut buffer) {
+                match Signal::from_wire(&buffer[..received.len]) {
+                    Some(Signal::Ready) => return Ok(()),
+                    Some(Signal::NotReady) => return Err("its initializer failed".to_owned()),
+                    _ => {}
+                }
+            }
+            if dead {
+                return Err("it died before it was ready".to_owned());
+            }
+            if !heard || Instant::now() >= deadline {
+                return Err(format!("it was not ready in time (start_timeout is {limit:?})"));
+            }
+        }
+    }
+
+    /// A worker that never served: says why.
+    fn bury_unborn(&mut self, reason: &str) {
+        self.shared.leaving(&self.worker);
+        self.await_exit(Duration::from_millis(100));
+        let exit = self.worker.exit(None);
+        let tail = exit.stderr_tail().trim_end();
+        let tail = if tail.is_empty() { String::new() } else { format!("; its standard error ends: {tail}") };
+        self.shared.started(Start::Failed(format!("a worker did not start: {reason}: {exit}{tail}")));
+        self.shared.gone(&self.worker);
+    }
+
+    /// Waits for the exit, and kills the worker when it takes too long.
+    fn await_exit(&self, patience: Duration) {
+        let pidfd = || [Interest::Read(self.worker.pidfd.as_fd())];
+        let [dead] = wait(pidfd(), Some(Instant::now() + patience));
+        if !dead {
+            self.worker.kill();
+            // SIGKILL can be held up only by the kernel itself (a process in state D); then the worker is written off.
+            wait(pidfd(), Some(Instant::now() + Duration::from_secs(5)));
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        let [dead] = wait([Interest::Read(self.worker.pidfd.as_fd())], Some(Instant::now()));
+        dead
+    }
+
+    /// Settles a dead worker, steps 5 to 9.
+    fn bury(&mut self) {
+        self.hear();
+        let mut link = self.worker.link();
+        let condemned = link.condemned;
+        let fates = link.ring.drain();
+        let mut flights = std::mem::take(&mut link.flights);
+        drop(link);
+        self.shared.leaving(&self.worker);
+        let (mut returned, mut lost) = (Vec::new(), Vec::new());
+        for (position, fate) in fates {
+            let Some(index) = flights.iter().position(|flight| flight.position == position) else { continue };
+            let flight = flights.remove(index).expect("the index was found just now");
+            match fate {
+                Fate::NotBegun => returned.push(flight),
+                Fate::Begun { .. } => lost.push((flight, None)),
+                Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
+                Fate::Finished(reply) => self.deliver(Answer { flight, reply }),
+            }
+        }
+        self.shared.put_back(returned);
+        let note = condemned.and_then(|condemned| condemned.note).or(lost.iter().find_map(|(_, note)| *note));
+        let exit = self.worker.exit(note);
+        self.count_death(condemned);
+        for (flight, _) in lost {
+            lose(flight, exit.clone());
+        }
+        self.shared.replace();
+        self.shared.gone(&self.worker);
+    }
+
+    /// A worker that we killed for its job's caller did not die unasked.
+    fn count_death(&self, condemned: Option<Condemned>) {
+        if condemned.is_none_or(|condemned| condemned.position.is_none()) {
+            self.shared.counters().worker_died();
+        }
+    }
+
+    /// Lets an idle worker go.
+    fn retire(&mut self) {
+        self.worker.dismiss();
+        self.await_exit(self.shared.config().start_timeout);
+        self.worker.stderr.finish();
+        self.shared.gone(&self.worker);
+    }
+
+    /// Our own bug: nothing that this keeper was responsible for may be left waiting.
+    fn fail_all(&mut self, why: &str) {
+        self.worker.kill();
+        let flights = std::mem::take(&mut self.worker.link().flights);
+        let known = self.shared.schedule().workers.iter().any(|worker| Arc::ptr_eq(worker, &self.worker));
+        for Flight { job, .. } in flights {
+            job.finish(Err(TaskError::unavailable(
+                job.label().clone(),
+                format!("the keeper of its worker failed: {why}"),
+            )));
+        }
+        if known {
+            self.shared.leaving(&self.worker);
+        }
+        self.shared.gone(&self.worker);
+    }
+}
+
+/// Results.
+impl Keeper {
+    /// Takes note of what the worker has sent over the socket.
+    fn hear(&mut self) {
+        let mut buffer = [0; SIGNAL_LEN];
+        // As many as a full ring can give cause for; a flood waits for the next turn.
+        for _ in 0..4 * DEEPEST {
+            match self.worker.socket.try_receive(&mut buffer) {
+                Ok(None) => return,
+                Ok(Some(received)) if received.len > 0 => self.note(&buffer[..received.len], &received.fds),
+                Ok(Some(_)) | Err(_) => return self.hang_up(),
+            }
+        }
+    }
+
+    /// The socket has ended, which is only a hint: a process that dies closes it a moment before its pidfd reports the exit. One
+    /// that lives on has lost its descriptors to a job.
+    fn hang_up(&mut self) {
+        if std::mem::replace(&mut self.hung_up, true) {
+            return;
+        }
+        let [dead] = wait([Interest::Read(self.worker.pidfd.as_fd())], Some(Instant::now() + DYING));
+        if !dead {
+            self.convict("its job closed the worker's own descriptors");
+        }
+    }
+
+    fn note(&mut self, message: &[u8], fds: &[OwnedFd]) {
+        let understood = match (Signal::from_wire(message), fds) {
+            (Some(Signal::Doorbell), []) => true,
+            (Some(Signal::Segment { id, len }), [fd]) => {
+                len <= self.largest_segment() && self.incoming.add(id, len, fd).is_ok()
+            }
+            (Some(Signal::Forget { id }), []) => {
+                self.incoming.forget(id);
+                true
+            }
+            _ => false,
+        };
+        if !understood {
+            self.convict("it sent what no worker sends");
+        }
+    }
+
+    fn largest_segment(&self) -> u64 {
+        self.shared.config().max_payload.max(1 << 20).saturating_mul(2)
+    }
+
+    /// Kills the worker for what it did itself.
+    fn convict(&self, note: &'static str) {
+        let taken = self.worker.convict(&mut self.worker.link(), note);
+        self.shared.put_back(taken);
+    }
+
+    /// Takes every reply there is. Says whether there was one.
+    fn collect(&mut self) -> bool {
+        let mut any = false;
+        loop {
+            let mut link = self.worker.link();
+            let answer = take_answer(&mut link);
+            drop(link);
+            match answer {
+                Ok(Some(answer)) => {
+                    any = true;
+                    self.deliver(answer);
+                }
+                Ok(None) => return any,
+                Err(what) => {
+                    self.convict(what);
+                    return any;
+                }
+            }
+        }
+    }
+
+    /// Finishes the task of a job that the worker has answered.
+    fn deliver(&mut self, answer: Answer) {
+        let Answer { flight, reply } = answer;
+        let now = Instant::now();
+        let begun = began_at(&flight, reply.begun_ns, now);
+        let took = now.saturating_duration_since(begun).as_nanos() as u64;
+        self.mean_ns = (self.mean_ns * 7 + took) / 8;
+        self.silent_since = None;
+        self.look = FIRST_LOOK;
+        self.idle_since = now;
+        flight.job.begun(begun);
+        let Flight { job, call, .. } = flight;
+        // The place comes free before anybody can see the result and come back for it.
+        crate::panic::drop_shielded(call);
+        match self.bytes_of(reply.result) {
+            Ok(bytes) => self.finish(&job, reply.kind, bytes),
+            Err(what) => {
+                self.convict(what);
+                self.await_exit(Duration::ZERO);
+                job.finish(Err(TaskError::worker_died(job.label().clone(), self.worker.exit(Some(what)))));
+            }
+        }
+    }
+
+    fn finish(&self, job: &Arc<dyn ProcessJob>, kind: u8, bytes: Vec<u8>) {
+        let limit = self.shared.config().max_payload;
+        match reply::Reply::from_wire(kind, bytes, job.label(), limit) {
+            Ok(value) => job.finish(Ok(value)),
+            Err(Ok(error)) => job.finish(Err(error)),
+            Err(Err(what)) => {
+                self.convict(what);
+                self.await_exit(Duration::ZERO);
+                job.finish(Err(TaskError::worker_died(job.label().clone(), self.worker.exit(Some(what)))));
+            }
+        }
+    }
+
+    fn bytes_of(&mut self, place: Place<Vec<u8>>) -> Result<Vec<u8>, &'static str> {
+        let (id, len) = match place {
+            Place::Inline(bytes) => return Ok(bytes),
+            Place::Segment { id, len } => (id, len),
+        };
+        if !self.incoming.knows(id) {
+            self.hear();
+        }
+        let bytes = self.incoming.read(id, len).ok_or("it named shared memory that it had not sent")?;
+        // A worker that cannot be told is dying.
+        let _ = self.worker.socket.ring(&Signal::Release { id }.to_wire());
+        Ok(bytes)
+    }
+}
+
+/// Takes the oldest reply, with its flight.
+fn take_answer(link: &mut Link) -> Result<Option<Answer>, &'static str> {
+    if link.condemned.is_some_and(|condemned| condemned.position.is_none()) {
+        // Convicted: what else it wrote is looked at when it is dead.
+        return Ok(None);
+    }
+    let Some(reply) = link.ring.take_reply().map_err(|violation| violation.what())? else { return Ok(None) };
+    let flight = link.remove(reply.position).ok_or("it answered a job that it was not sent")?;
+    link.last_sign = Instant::now();
+    if link
+        .condemned
+        .is_some_and(|condemned| condemned.position == Some(reply.position) && condemned.kill_at.is_some())
+    {
+        link.condemned = None;
+    }
+    Ok(Some(Answer { flight, reply }))
+}
+
+/// When a job began: the worker's word, if it can be true.
+fn began_at(flight: &Flight, begun_ns: u64, now: Instant) -> Instant {
+    let now_ns = monotonic_ns();
+    let begun_ns = begun_ns.clamp(flight.sent_ns.min(now_ns), now_ns);
+    now.checked_sub(Duration::from_nanos(now_ns - begun_ns)).unwrap_or(now)
+}
+
+/// Fails the job that a worker died under.
+fn lose(flight: Flight, exit: WorkerExit) {
+    let Flight { job, call, .. } = flight;
+    crate::panic::drop_shielded(call);
+    job.finish(Err(TaskError::worker_died(job.label().clone(), exit)));
+}
+
+/// Clocks.
+impl Keeper {
+    /// Acts on every clock that has run out.
+    fn look_at_clocks(&mut self) {
+        let now = Instant::now();
+        self.worker.carry_out(&mut self.worker.link(), now);
+        if let Some((job, deadline)) = self.running() {
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                job.run_expired();
+            }
+        } else {
+            self.look_for_claim(now);
+        }
+    }
+
+    /// The running job, and when its time is over. Takes note of its beginning.
+    fn running(&mut self) -> Option<(Arc<dyn ProcessJob>, Option<Instant>)> {
+        let link = self.worker.link();
+        let (_, begun_ns) = link.running()?;
+        let front = link.flights.front()?;
+        let begun = began_at(front, begun_ns, Instant::now());
+        let job = front.job.clone();
+        drop(link);
+        job.begun(begun);
+        let deadline = job.run_timeout().and_then(|limit| begun.checked_add(limit));
+        Some((job, deadline))
+    }
+
+    /// A worker that has a job and runs none should claim it soon.
+    fn look_for_claim(&mut self, now: Instant) {
+        let mut link = self.worker.link();
+        if link.flights.is_empty() {
+            if self.silent_since.is_some() && link.ring.should_ring_worker() {
+                // It has declared itself asleep since it was last rung: it lives.
+                self.silent_since = None;
+            }
+        } else if now.saturating_duration_since(link.last_sign) >= CLAIM_WITHIN {
+            let since = link.last_sign;
+            let taken = link.take_back_all();
+            drop(link);
+            if !taken.is_empty() {
+                self.silent_since.get_or_insert(since);
+                self.shared.put_back(taken);
+            }
+        }
+        let limit = self.shared.config().start_timeout;
+        if self.silent_since.is_some_and(|since| now.saturating_duration_since(since) >= limit) {
+            self.convict("it did not take a job in time");
+        }
+    }
+
+    /// When to look again although nothing has been heard.
+    fn next(&mut self) -> Next {
+        let now = Instant::now();
+        let link = self.worker.link();
+        let kill_at = link.condemned.and_then(|condemned| condemned.kill_at);
+        let (is_empty, condemned) = (link.flights.is_empty(), link.condemned.is_some());
+        drop(link);
+        if condemned {
+            return Next::Wait(kill_at);
+        }
+        if self.silent_since.is_some() {
+            return Next::Wait(Some(now + FIRST_LOOK * 10));
+        }
+        if let Some((_, deadline)) = self.running() {
+            return Next::Wait(deadline);
+        }
+        if !is_empty {
+            // About to be claimed: look soon, so that its clock runs, then less and less often.
+            let at = now + self.look;
+            self.look = (self.look * 2).min(CLAIM_WITHIN);
+            return Next::Wait(Some(at));
+        }
+        self.next_when_idle(now)
+    }
+
+    fn next_when_idle(&mut self, now: Instant) -> Next {
+        let config = self.shared.config();
+        let mut schedule = self.shared.schedule();
+        if !schedule.queue.is_empty() {
+            return Next::Wait(Some(now));
+        }
+        let surplus = schedule.workers.len() > schedule.max_workers;
+        let idle_until = config.idle_timeout.filter(|_| schedule.workers.len() > config.min_workers);
+        let idle_until = idle_until.and_then(|limit| self.idle_since.checked_add(limit));
+        let old_at = config.max_age_per_worker.and_then(|limit| self.worker.born.checked_add(limit));
+        let used_up = config.max_tasks_per_worker.is_some_and(|most| self.sent >= most);
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        let recycled = used_up || is_due(old_at);
+        if schedule.closing.is_some() || surplus || recycled || is_due(idle_until) {
+            schedule.leave(&self.worker);
+            if recycled && schedule.closing.is_none() {
+                schedule.to_replace += 1;
+                self.shared.counters().recycled();
+            }
+            drop(schedule);
+            self.shared.ring();
+            return Next::Retire;
+        }
+        if !schedule.idle.iter().any(|other| Arc::ptr_eq(other, &self.worker)) {
+            schedule.idle.push(self.worker.clone());
+        }
+        Next::Wait([idle_until, old_at].into_iter().flatten().min())
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) {
+        let link = self.worker.link();
+        link.ring.fall_asleep();
+        let may_sleep = link.ring.may_sleep() || link.condemned.is_some();
+        drop(link);
+        if may_sleep {
+            let socket =
+                if self.hung_up { Interest::Nothing } else { Interest::Read(self.worker.socket.as_fd()) };
+            wait(
+                [Interest::Read(self.worker.bell.as_fd()), socket, Interest::Read(self.worker.pidfd.as_fd())],
+                deadline,
+            );
+        }
+        self.worker.bell.silence();
+        self.worker.link().ring.wake_up();
+        self.shared.schedule().not_idle(&self.worker);
+    }
+}
+
+/// Jobs.
+impl Keeper {
+    /// Sends jobs as far as it makes sense. Says whether there was one.
+    fn fill(&mut self) -> bool {
+        let room = self.room();
+        if room == 0 {
+            return false;
+        }
+        let (jobs, next) = self.shared.schedule().take(room);
+        if let Some(next) = next {
+            next.bell.ring();
+        }
+        let mut sent = !jobs.is_empty();
+        for job in jobs {
+            // Finished meanwhile: nothing is left of it but this.
+            let Some(call) = job.claim() else { continue };
+            self.send(job, call);
+        }
+        if !sent && self.worker.link().flights.is_empty() {
+            sent = self.steal();
+        }
+        if sent {
+            self.ring_worker();
+        }
+        sent
+    }
+
+    /// Frees the segments of jobs that are no longer in flight.
+    fn free_segments(&mut self) {
+        let link = self.worker.link();
+        let gone = |position: u64| !link.flights.iter().any(|flight| flight.position == position);
+        let (free, lent) = self.lent.iter().partition(|&&(_, position)| gone(position));
+        drop(link);
+        self.lent = lent;
+        let free: Vec<(u32, u64)> = free;
+        for (id, _) in free {
+            self.outgoing.release(id, &self.worker.socket);
+        }
+    }
+
+    /// How many more jobs the worker should have.
+    fn room(&mut self) -> usize {
+        if !self.lent.is_empty() {
+            self.free_segments();
+        }
+        let link = self.worker.link();
+        if link.condemned.is_some() || !link.ring.has_room() || self.silent_since.is_some() {
+            return 0;
+        }
+        let left =
+            self.shared.config().max_tasks_per_worker.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
+        let depth = if self.outgoing.in_use() >= MOST_SEGMENTS { 1 } else { depth(self.mean_ns) };
+        depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// Sends a claimed job, unless it must not begin any more.
+    fn send(&mut self, job: Arc<dyn ProcessJob>, call: super::Call) {
+        let bytes = call.argument.as_bytes();
+        let segment = if bytes.len() <= INLINE {
+            None
+        } else {
+            // Copied here, under no lock: it may be gigabytes.
+            match self.outgoing.write(bytes, &self.worker.socket) {
+                Ok(id) => Some(id),
+                Err(error) => {
+                    let why =
+                        format!("no shared memory for its argument: {}", super::zygote::explain(&error));
+                    crate::panic::drop_shielded(call);
+                    return job.finish(Err(TaskError::unavailable(job.label().clone(), why)));
+                }
+            }
+        };
+        let now = Instant::now();
+        let mut link = self.worker.link();
+        job.assign(&self.worker);
+        let refused = job.is_stopped() || job.queue_expired(now);
+        if !refused && link.condemned.is_none() && link.ring.has_room() {
+            let position = link.send(job, call, segment, monotonic_ns());
+            self.lent.extend(segment.map(|id| (id, position)));
+            self.sent += 1;
+            return;
+        }
+        drop(link);
+        if let Some(id) = segment {
+            self.outgoing.release(id, &self.worker.socket);
+        }
+        if !refused {
+            self.shared.put_back_calls(vec![(job, call)]);
+        }
+    }
+
+    /// Takes a job that waits behind another worker's.
+    fn steal(&mut self) -> bool {
+        let others = self.shared.schedule().workers.clone();
+        for other in others {
+            if Arc::ptr_eq(&other, &self.worker) {
+                continue;
+            }
+            let stolen = other.link().steal();
+            if let Some(Flight { job, call, .. }) = stolen {
+                self.send(job, call);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn ring_worker(&self) {
+        if self.worker.link().ring.should_ring_worker() {
+            // A worker that cannot be rung is dying: the pidfd will tell.
+            let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
+        }
+    }
+}
+
+/// How many jobs a worker should have, so that about [`AHEAD`] of work waits behind the running one.
+fn depth(mean_ns: u64) -> usize {
+    let ahead = AHEAD.as_nanos() as u64 / mean_ns.max(1);
+    usize::try_from(ahead).unwrap_or(DEEPEST).clamp(1, DEEPEST - 1) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_jobs_are_sent_far_ahead_and_long_ones_hardly() {
+        assert_eq!(depth(0), DEEPEST);
+        assert_eq!(depth(1_000), DEEPEST);
+        assert_eq!(depth(20_000), 11);
+        assert_eq!(depth(1_000_000), 2);
+        assert_eq!(depth(u64::MAX), 2);
+    }
+}

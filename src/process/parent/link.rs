@@ -1,0 +1,172 @@
+//! [`Link`]: what has been sent to a worker and is not finished, and what is to become of the worker.
+//!
+//! 1. `flights` has one entry for each position in flight in the ring, oldest first.
+//! 2. A condemned worker is sent nothing more; what it had not begun has been taken back.
+//! 3. A worker is killed only while the job that it is to be killed for is the one that runs: looked at after everything
+//!    behind it has been taken back, so that no later job can begin in between.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::seat::{Call, ProcessJob};
+use crate::{
+    TaskId,
+    process::{
+        ring::{Arena, JobHeader, Look, ParentRing, Place},
+        sys::Mapped,
+    },
+};
+
+/// One worker's ring, and the jobs in it. Guarded by the worker's lock.
+pub(super) struct Link {
+    pub(super) ring: ParentRing<Mapped<Arena>>,
+    pub(super) flights: VecDeque<Flight>,
+    pub(super) condemned: Option<Condemned>,
+    /// When something last showed that the worker is at work: a job sent to an idle worker, a reply.
+    pub(super) last_sign: Instant,
+}
+
+/// A job that was sent.
+pub(super) struct Flight {
+    pub(super) position: u64,
+    pub(super) job: Arc<dyn ProcessJob>,
+    /// What it takes to send it again.
+    pub(super) call: Call,
+    pub(super) sent_ns: u64,
+}
+
+/// Why a worker is to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condemned {
+    /// The job that it is killed for.
+    pub(super) position: Option<u64>,
+    /// When SIGKILL follows the polite request; `None` once it was sent.
+    pub(super) kill_at: Option<Instant>,
+    /// What the worker did, for the error of the job that dies with it; `None` if it did nothing wrong.
+    pub(super) note: Option<&'static str>,
+}
+
+/// A job taken back from a worker.
+pub(super) type Returned = (Arc<dyn ProcessJob>, Call);
+
+/// What a look at a job in flight says.
+pub(super) enum Stop {
+    /// It was not begun, and is the worker's no more.
+    TakenBack(Flight),
+    /// It runs: the worker is to be stopped.
+    Running,
+    /// The worker does not have it, or is done with it.
+    Nothing,
+}
+
+impl Link {
+    pub(super) fn new(arena: Mapped<Arena>) -> Self {
+        Self {
+            ring: ParentRing::new(arena),
+            flights: VecDeque::new(),
+            condemned: None,
+            last_sign: Instant::now(),
+        }
+    }
+
+    /// Sends a job, whose argument lies in `segment` or fits into the slot. Returns its position.
+    ///
+    /// The ring must have room.
+    pub(super) fn send(
+        &mut self,
+        job: Arc<dyn ProcessJob>,
+        call: Call,
+        segment: Option<u32>,
+        now_ns: u64,
+    ) -> u64 {
+        let bytes = call.argument.as_bytes();
+        let place = match segment {
+            Some(id) => Place::Segment { id, len: bytes.len() as u64 },
+            None => Place::Inline(bytes),
+        };
+        let header = JobHeader {
+            trampoline: call.function.distance,
+            type_hash: call.function.type_hash,
+            task: job.id().as_u64(),
+            flags: 0,
+        };
+        let position = self.ring.send(&header, place).expect("the keeper sends only while the ring has room");
+        if self.flights.is_empty() {
+            self.last_sign = Instant::now();
+        }
+        self.flights.push_back(Flight { position, job, call, sent_ns: now_ns });
+        position
+    }
+
+    /// Takes a job back if it has not begun.
+    pub(super) fn stop(&mut self, task: TaskId) -> Stop {
+        let Some(index) = self.flights.iter().position(|flight| flight.job.id() == task) else {
+            return Stop::Nothing;
+        };
+        let position = self.flights[index].position;
+        if self.ring.take_back(position) {
+            return Stop::TakenBack(self.flights.remove(index).expect("the index was found just now"));
+        }
+        match self.ring.look(position) {
+            Look::Claimed { .. } => Stop::Running,
+            _ => Stop::Nothing,
+        }
+    }
+
+    /// Whether the worker has begun a job that it was sent.
+    pub(super) fn has_begun(&self, task: TaskId) -> bool {
+        let flight = self.flights.iter().find(|flight| flight.job.id() == task);
+        flight.is_some_and(|flight| {
+            matches!(self.ring.look(flight.position), Look::Claimed { .. } | Look::Done)
+        })
+    }
+
+    /// The oldest job that has not begun, taken back; `None` if there is none.
+    pub(super) fn steal(&mut self) -> Option<Flight> {
+        // The oldest of all runs, or is about to: taking that away would gain nothing.
+        let positions: Vec<u64> = self.flights.iter().skip(1).map(|flight| flight.position).collect();
+        let stolen = positions.into_iter().find(|&position| self.ring.take_back(position))?;
+        self.remove(stolen)
+    }
+
+    /// Takes back everything that has not begun.
+    pub(super) fn take_back_all(&mut self) -> Vec<Flight> {
+        let positions = self.ring.take_back_all();
+        positions.into_iter().filter_map(|position| self.remove(position)).collect()
+    }
+
+    pub(super) fn remove(&mut self, position: u64) -> Option<Flight> {
+        let index = self.flights.iter().position(|flight| flight.position == position)?;
+        self.flights.remove(index)
+    }
+
+    /// Sends nothing more, takes back what has not begun, and says whether the job at `position` still runs: only then is
+    /// the worker condemned.
+    pub(super) fn condemn_for(&mut self, position: u64, grace: Duration) -> (bool, Vec<Flight>) {
+        if self.condemned.is_some() {
+            return (false, Vec::new());
+        }
+        let taken = self.take_back_all();
+        let runs = matches!(self.ring.look(position), Look::Claimed { .. });
+        if runs {
+            let kill_at = (!grace.is_zero()).then(|| Instant::now() + grace);
+            if kill_at.is_some() {
+                self.ring.request_stop(position);
+            }
+            self.condemned = Some(Condemned { position: Some(position), kill_at, note: None });
+        }
+        (runs, taken)
+    }
+
+    /// The position that the worker runs, as far as it shows.
+    pub(super) fn running(&self) -> Option<(u64, u64)> {
+        let front = self.flights.front()?;
+        match self.ring.look(front.position) {
+            Look::Claimed { begun_ns } => Some((front.position, begun_ns)),
+            _ => None,
+        }
+    }
+}

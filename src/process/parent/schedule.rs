@@ -1,0 +1,165 @@
+//! [`Schedule`]: what waits, who works, and who is to be woken; guarded by the pool's one lock.
+//!
+//! Decides only: no process, no clock, no wake. Its answers say whom the caller must wake after it has let go of the lock.
+//!
+//! 1. `queue` is ordered by submission, so a job that was taken back returns to its old place.
+//! 2. A worker in `idle` has no job, and its keeper looks at the queue again before it waits; it leaves `idle` by being
+//!    woken, by retiring or by dying.
+//! 3. Whenever a job is in the queue then a worker has been woken for it, a worker is being started, or all are busy and look
+//!    at the queue when they are done.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{seat::ProcessJob, worker::Worker};
+use crate::{Shutdown, metrics::Outcomes};
+
+#[derive(Default)]
+pub(super) struct Schedule {
+    pub(super) queue: BTreeMap<u64, Arc<dyn ProcessJob>>,
+    /// Workers that serve or start, in the order of their birth.
+    pub(super) workers: Vec<Arc<Worker>>,
+    pub(super) idle: Vec<Arc<Worker>>,
+    /// Workers that have been forked and have not said that they are ready.
+    pub(super) starting: usize,
+    /// Workers that no longer serve and are not gone yet.
+    pub(super) departing: Vec<Arc<Worker>>,
+    /// Dead workers to be replaced although nothing waits.
+    pub(super) to_replace: usize,
+    pub(super) max_workers: usize,
+    pub(super) closing: Option<Closing>,
+    /// What became of started workers, for the manager.
+    pub(super) starts: VecDeque<Start>,
+    /// Whether the manager has come to its end, or was never needed.
+    pub(super) ended: bool,
+    pub(super) has_manager: bool,
+}
+
+/// A shutdown under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closing {
+    pub(super) mode: Shutdown,
+    pub(super) before: Outcomes,
+}
+
+/// What became of a started worker.
+#[derive(Debug)]
+pub(super) enum Start {
+    Succeeded,
+    Failed(String),
+}
+
+impl Schedule {
+    /// Adds a job. Returns the worker to be woken.
+    pub(super) fn push(&mut self, job: Arc<dyn ProcessJob>) -> Option<Arc<Worker>> {
+        self.queue.insert(job.sequence(), job);
+        self.idle.pop()
+    }
+
+    /// Takes up to `most` jobs for a worker, oldest first. Returns also the worker to be woken for what is left.
+    pub(super) fn take(&mut self, most: usize) -> (Vec<Arc<dyn ProcessJob>>, Option<Arc<Worker>>) {
+        let share = share(self.queue.len(), self.workers.len(), most);
+        let jobs = (0..share).map_while(|_| self.queue.pop_first()).map(|(_, job)| job).collect();
+        let next = if self.queue.is_empty() { None } else { self.idle.pop() };
+        (jobs, next)
+    }
+
+    /// Takes a worker off the list of idle ones. Says whether it was there.
+    pub(super) fn not_idle(&mut self, worker: &Arc<Worker>) -> bool {
+        let before = self.idle.len();
+        self.idle.retain(|other| !Arc::ptr_eq(other, worker));
+        self.idle.len() < before
+    }
+
+    pub(super) fn remove(&mut self, worker: &Arc<Worker>) {
+        self.not_idle(worker);
+        self.workers.retain(|other| !Arc::ptr_eq(other, worker));
+    }
+
+    /// The worker serves no more, but its process is not gone yet.
+    pub(super) fn leave(&mut self, worker: &Arc<Worker>) {
+        self.remove(worker);
+        self.departing.push(worker.clone());
+    }
+
+    /// How many workers should be started now.
+    pub(super) fn to_start(&self, min_workers: usize) -> usize {
+        if self.closing.is_some() && self.queue.is_empty() {
+            return 0;
+        }
+        let min_workers = if self.closing.is_some() { 0 } else { min_workers };
+        let to_replace = if self.closing.is_some() { 0 } else { self.to_replace };
+        demand(Demand {
+            queued: self.queue.len(),
+            ready_to_take: self.idle.len() + self.starting,
+            alive: self.workers.len(),
+            at_least: min_workers.max(self.workers.len() + to_replace),
+            at_most: self.max_workers,
+        })
+    }
+
+    /// Whether everything is done and gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.closing.is_some()
+            && self.queue.is_empty()
+            && self.workers.is_empty()
+            && self.departing.is_empty()
+    }
+}
+
+/// What the number of workers to start depends on.
+struct Demand {
+    queued: usize,
+    ready_to_take: usize,
+    alive: usize,
+    at_least: usize,
+    at_most: usize,
+}
+
+/// One worker for each waiting job that nobody is about to take, within the limits.
+fn demand(demand: Demand) -> usize {
+    let Demand { queued, ready_to_take, alive, at_least, at_most } = demand;
+    let for_queue = queued.saturating_sub(ready_to_take);
+    let for_floor = at_least.saturating_sub(alive);
+    for_queue.max(for_floor).min(at_most.saturating_sub(alive))
+}
+
+/// How many of the waiting jobs a worker may take at once: not more than its share while there are others.
+fn share(queued: usize, workers: usize, most: usize) -> usize {
+    queued.div_ceil(workers.max(1)).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_started_for_each_job_that_nobody_takes() {
+        let table = [
+            // queued, ready, alive, at least, at most => start
+            ((0, 0, 0, 0, 4), 0),
+            ((1, 0, 0, 0, 4), 1),
+            ((9, 0, 0, 0, 4), 4),
+            ((2, 1, 1, 0, 4), 1),
+            ((2, 2, 2, 0, 4), 0),
+            ((0, 0, 1, 2, 4), 1),
+            ((5, 0, 4, 0, 4), 0),
+            ((0, 0, 6, 0, 4), 0),
+        ];
+        for ((queued, ready_to_take, alive, at_least, at_most), start) in table {
+            let found = demand(Demand { queued, ready_to_take, alive, at_least, at_most });
+            assert_eq!(found, start, "{queued} {ready_to_take} {alive} {at_least} {at_most}");
+        }
+    }
+
+    #[test]
+    fn a_worker_takes_its_share_and_no_more_than_it_has_room_for() {
+        assert_eq!(share(0, 2, 8), 0);
+        assert_eq!(share(1, 2, 8), 1);
+        assert_eq!(share(3, 2, 8), 2);
+        assert_eq!(share(100, 2, 8), 8);
+        assert_eq!(share(5, 0, 8), 5);
+    }
+}

@@ -1,0 +1,242 @@
+//! [`ProcessSeat`]: what a process pool adds to its tasks; [`ProcessJob`]: a task as the pool's threads see it.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{shared::Shared, worker::Worker};
+use crate::{
+    TaskError, TaskId,
+    error::{Operand, TaskLabel},
+    metrics::Counters,
+    panic::{catch, drop_shielded},
+    pool::Place,
+    process::call::Function,
+    task::{AnyTask, Cell, Left, Seat, StopSignal},
+    wire::{Encoded, Payload, decode_owned},
+};
+
+/// A job of a process pool, encoded: what it takes to send it.
+pub(in crate::process) struct Call {
+    pub(super) function: Function,
+    pub(super) argument: Encoded,
+    /// The job's place in the pool; kept until it has ended.
+    pub(super) place: Place,
+}
+
+impl Call {
+    pub(in crate::process) fn new(function: Function, argument: Encoded, place: Place) -> Self {
+        Self { function, argument, place }
+    }
+}
+
+/// What a process pool keeps in a task.
+pub(in crate::process) struct ProcessSeat<R> {
+    shared: Arc<Shared>,
+    /// The place in the order of submission.
+    sequence: u64,
+    submitted: Instant,
+    /// The worker that the job was last sent to. Guarded on its own; taken under that worker's link or alone.
+    worker: Mutex<Weak<Worker>>,
+    /// How far the job has come, for the counts: `WAITS`, `RUNS` or `OVER`.
+    ///
+    /// ORDERING: Relaxed here and for `begun_nanos`. Only counts depend on them, and each transition happens once.
+    progress: AtomicU8,
+    /// When the job began, in nanoseconds after the submission.
+    begun_nanos: AtomicU64,
+    result: PhantomData<fn() -> R>,
+}
+
+const WAITS: u8 = 0;
+const RUNS: u8 = 1;
+const OVER: u8 = 2;
+
+impl<R> ProcessSeat<R> {
+    pub(in crate::process) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            sequence: shared.next_sequence(),
+            submitted: Instant::now(),
+            shared,
+            worker: Mutex::new(Weak::new()),
+            progress: AtomicU8::new(WAITS),
+            begun_nanos: AtomicU64::new(0),
+            result: PhantomData,
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        self.shared.counters()
+    }
+
+    fn worker(&self) -> Option<Arc<Worker>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    fn begin(&self, waited: Duration) {
+        self.begun_nanos.store(waited.as_nanos() as u64, Relaxed);
+        if self.progress.compare_exchange(WAITS, RUNS, Relaxed, Relaxed).is_ok() {
+            self.counters().begun(waited);
+        }
+    }
+
+    /// Settles the counts of a task that ends now.
+    fn count_end(&self) {
+        let begun = Duration::from_nanos(self.begun_nanos.load(Relaxed));
+        match self.progress.swap(OVER, Relaxed) {
+            WAITS => self.counters().left_queue(),
+            RUNS => self.counters().ran(self.submitted.elapsed().saturating_sub(begun)),
+            _ => {}
+        }
+    }
+}
+
+impl<R: Payload> Seat for ProcessSeat<R> {
+    type Job = Call;
+    type Output = R;
+
+    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
+        self.count_end();
+        // The count of the queue is settled above, also for a job that was sent and never begun.
+        self.counters().finished(outcome, Left::Hold);
+        if left == Left::Queue {
+            self.shared.forget(self.sequence);
+        }
+    }
+
+    fn stop(&self, task: TaskId) {
+        if let Some(worker) = self.worker() {
+            let taken = worker.stop(task, self.shared.config().kill_grace);
+            self.shared.put_back(taken);
+        }
+    }
+
+    fn take_back(&self, task: TaskId) -> bool {
+        self.worker().is_some_and(|worker| worker.take_back(task))
+    }
+
+    fn has_begun(&self, task: TaskId) -> bool {
+        self.progress.load(Relaxed) != WAITS
+            || self.worker().is_some_and(|worker| worker.link().has_begun(task))
+    }
+}
+
+/// A task of a process pool, whatever its result.
+pub(in crate::process) trait ProcessJob: Send + Sync {
+    fn id(&self) -> TaskId;
+    fn label(&self) -> &TaskLabel;
+    fn sequence(&self) -> u64;
+    fn run_timeout(&self) -> Option<Duration>;
+
+    /// Takes the call for sending; `None` if the task has been finished meanwhile.
+    fn claim(&self) -> Option<Call>;
+
+    /// Lets the job wait again; drops it if the task has been finished meanwhile. Says whether it waits.
+    fn put_back(self: Arc<Self>, call: Call) -> bool;
+
+    /// Names the worker that the job is sent to, under that worker's link. After this, who stops the task finds the worker;
+    /// who stopped it before is seen by `is_stopped`.
+    fn assign(&self, worker: &Arc<Worker>);
+
+    /// Whether the job must not begin any more.
+    fn is_stopped(&self) -> bool;
+
+    /// Ends the task if its `queue_timeout` is over; says whether it was.
+    fn queue_expired(&self, now: Instant) -> bool;
+
+    /// A worker has begun the job.
+    fn begun(&self, at: Instant);
+
+    /// Ends the task because `run_timeout` is over.
+    fn run_expired(&self);
+
+    /// Cancels the task.
+    fn cancel(&self);
+
+    /// Finishes the task with the bytes of its value, or with an error.
+    fn finish(&self, outcome: Result<Vec<u8>, TaskError>);
+}
+
+impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
+    fn id(&self) -> TaskId {
+        self.label().id
+    }
+
+    fn label(&self) -> &TaskLabel {
+        Cell::label(self)
+    }
+
+    fn sequence(&self) -> u64 {
+        self.seat().sequence
+    }
+
+    fn run_timeout(&self) -> Option<Duration> {
+        Cell::run_timeout(self).or(self.seat().shared.config().run_timeout)
+    }
+
+    fn claim(&self) -> Option<Call> {
+        Cell::claim(self)
+    }
+
+    fn put_back(self: Arc<Self>, call: Call) -> bool {
+        match Cell::put_back(&self, call) {
+            Ok(()) => {
+                // While it was sent its timer may have come and found nothing to do.
+                self.watch_queue();
+                true
+            }
+            Err(call) => {
+                drop_shielded(call);
+                false
+            }
+        }
+    }
+
+    fn assign(&self, worker: &Arc<Worker>) {
+        *self.seat().worker.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(worker);
+    }
+
+    fn is_stopped(&self) -> bool {
+        StopSignal::is_stopped(self) || AnyTask::is_finished(self)
+    }
+
+    fn queue_expired(&self, now: Instant) -> bool {
+        self.end_if_queue_expired(now)
+    }
+
+    fn begun(&self, at: Instant) {
+        self.seat().begin(at.saturating_duration_since(self.submitted()));
+    }
+
+    fn run_expired(&self) {
+        if let Some(limit) = ProcessJob::run_timeout(self) {
+            self.end(TaskError::timed_out(Cell::label(self).clone(), "run_timeout", limit));
+        }
+    }
+
+    fn cancel(&self) {
+        self.end(TaskError::cancelled(Cell::label(self).clone()));
+    }
+
+    fn finish(&self, outcome: Result<Vec<u8>, TaskError>) {
+        let outcome = outcome.and_then(|bytes| self.decode(bytes));
+        if let Err(late) = self.complete(outcome) {
+            drop_shielded(late);
+        }
+    }
+}
+
+impl<R: Payload> Cell<ProcessSeat<R>> {
+    fn decode(&self, bytes: Vec<u8>) -> Result<R, TaskError> {
+        let label = Cell::label(self).clone();
+        match catch(|| decode_owned::<R>(bytes)) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(why)) => Err(TaskError::decode(label, Operand::Result, why)),
+            Err(report) => Err(TaskError::decode(label, Operand::Result, report.summary())),
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! [`Shared`]: what the handles, the tasks and the threads of one pool have in common.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    thread,
+};
+
+use super::{
+    keeper::Keeper,
+    link::{Flight, Returned},
+    manager,
+    schedule::{Closing, Schedule, Start},
+    seat::ProcessJob,
+    worker::Worker,
+    zygote::explain,
+};
+use crate::{
+    Metrics, Shutdown, ShutdownReport, TaskError,
+    error::ExitCause,
+    metrics::Counters,
+    pool::{Admission, Closable, Latch},
+    process::{config::Config, sys::Bell},
+};
+
+/// One process pool.
+pub(in crate::process) struct Shared {
+    config: Config,
+    admission: Admission,
+    counters: Counters,
+    sequence: AtomicU64,
+    /// Copies of the pool's handle.
+    handles: AtomicUsize,
+    /// Comes before every other lock of the pool. Never held while foreign code runs.
+    schedule: Mutex<Schedule>,
+    /// Wakes the manager, once there is one.
+    bell: OnceLock<Bell>,
+    /// Opens when the pool has come to its end.
+    closed: Latch,
+    /// Why no job can run here, where the pool's settings were wrong and nobody was there to be told.
+    broken: Option<String>,
+}
+
+impl Shared {
+    pub(in crate::process) fn new(config: Config) -> Arc<Self> {
+        Self::build(config, None)
+    }
+
+    /// Makes a pool that fails every job as unavailable.
+    pub(in crate::process) fn broken(config: Config, reason: String) -> Arc<Self> {
+        Self::build(config, Some(reason))
+    }
+
+    fn build(config: Config, broken: Option<String>) -> Arc<Self> {
+        let schedule = Schedule { max_workers: config.max_workers, ..Schedule::default() };
+        Arc::new(Self {
+            admission: Admission::new(config.queue_limit, config.max_workers),
+            config,
+            counters: Counters::default(),
+            sequence: AtomicU64::new(0),
+            handles: AtomicUsize::new(1),
+            schedule: Mutex::new(schedule),
+            bell: OnceLock::new(),
+            closed: Latch::default(),
+            broken,
+        })
+    }
+
+    pub(in crate::process) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(in crate::process) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    pub(in crate::process) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The next place in the order of submission.
+    pub(super) fn next_sequence(&self) -> u64 {
+        // ORDERING: Relaxed. Only the order of the numbers matters.
+        self.sequence.fetch_add(1, Relaxed)
+    }
+
+    pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn bell(&self) -> Option<&Bell> {
+        self.bell.get()
+    }
+
+    /// Wakes the manager.
+    pub(super) fn ring(&self) {
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+}
+
+/// Jobs come and go.
+impl Shared {
+    /// Puts a job into the queue, or finishes its task if the pool has closed meanwhile.
+    pub(in crate::process) fn push(self: &Arc<Self>, job: Arc<dyn ProcessJob>) {
+        if let Some(reason) = &self.broken {
+            return job.finish(Err(TaskError::unavailable(job.label().clone(), reason)));
+        }
+        let mut schedule = self.schedule();
+        if schedule.closing.is_some() {
+            drop(schedule);
+            job.finish(Err(TaskError::closed(job.label().clone(), &self.config.name)));
+            return;
+        }
+        let woken = schedule.push(job);
+        let start = woken.is_none() && schedule.to_start(self.config.min_workers) > 0;
+        let manager = std::mem::replace(&mut schedule.has_manager, true);
+        drop(schedule);
+        if !manager {
+            self.start_manager();
+        } else if let Some(worker) = woken {
+            worker.bell.ring();
+        } else if start {
+            self.ring();
+        }
+    }
+
+    /// Starts the manager if it has not been: for `min_workers`.
+    pub(in crate::process) fn start_early(self: &Arc<Self>) {
+        let manager = std::mem::replace(&mut self.schedule().has_manager, true);
+        if !manager {
+            self.start_manager();
+        }
+    }
+
+    fn start_manager(self: &Arc<Self>) {
+        let started = Bell::new().and_then(|bell| {
+            let _ = self.bell.set(bell);
+            let shared = self.clone();
+            thread::Builder::new()
+                .name(format!("{}-manager", self.config.name))
+                .spawn(move || manager::run(&shared))
+        });
+        if let Err(error) = started {
+            self.schedule().has_manager = false;
+            self.fail_queued(&format!("the pool's manager cannot start: {}", explain(&error)));
+        }
+    }
+
+    /// Takes a finished task out of the queue.
+    pub(super) fn forget(&self, sequence: u64) {
+        let mut schedule = self.schedule();
+        let job = schedule.queue.remove(&sequence);
+        let over = schedule.closing.is_some() && schedule.queue.is_empty();
+        drop(schedule);
+        drop(job);
+        if over {
+            self.ring_all();
+        }
+    }
+
+    /// Puts jobs that were taken back from a worker into their old places, and has others take them.
+    pub(super) fn put_back(&self, taken: Vec<Flight>) {
+        if taken.is_empty() {
+            return;
+        }
+        self.put_back_calls(taken.into_iter().map(|flight| (flight.job, flight.call)).collect());
+    }
+
+    pub(super) fn put_back_calls(&self, taken: Vec<Returned>) {
+        let waiting: Vec<Arc<dyn ProcessJob>> =
+            taken.into_iter().filter_map(|(job, call)| job.clone().put_back(call).then_some(job)).collect();
+        let mut schedule = self.schedule();
+        let woken: Vec<Arc<Worker>> = waiting.into_iter().filter_map(|job| schedule.push(job)).collect();
+        drop(schedule);
+        for worker in woken {
+            worker.bell.ring();
+        }
+        self.ring();
+    }
+
+    /// Finishes every queued task as unavailable.
+    pub(super) fn fail_queued(&self, reason: &str) {
+        let queue = std::mem::take(&mut self.schedule().queue);
+        for job in queue.into_values() {
+            job.finish(Err(TaskError::unavailable(job.label().clone(), reason)));
+        }
+    }
+}
+
+/// Workers come and go.
+impl Shared {
+    /// A worker has been forked: gives it a keeper.
+    ///
+    /// # Errors
+    ///
+    /// When the keeper's thread cannot be started. The worker is killed.
+    pub(super) fn employ(self: &Arc<Self>, worker: Arc<Worker>) -> Result<(), String> {
+        let mut schedule = self.schedule();
+        schedule.workers.push(worker.clone());
+        schedule.starting += 1;
+        schedule.to_replace = schedule.to_replace.saturating_sub(1);
+        drop(schedule);
+        let keeper = Keeper::new(self.clone(), worker.clone());
+        let name = format!("{}-keeper-{}", self.config.name, worker.number);
+        match thread::Builder::new().name(name).spawn(move || keeper.run()) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                worker.kill();
+                let mut schedule = self.schedule();
+                schedule.starting -= 1;
+                schedule.remove(&worker);
+                Err(format!("the keeper of a worker cannot start: {}", explain(&error)))
+            }
+        }
+    }
+
+    /// The smallest number that no worker has.
+    pub(super) fn free_number(&self) -> u32 {
+        let schedule = self.schedule();
+        (0..)
+            .find(|number| !schedule.workers.iter().any(|worker| worker.number == *number))
+            .unwrap_or(u32::MAX)
+    }
+
+    /// The zygote has reaped a worker.
+    pub(super) fn tell_exit(&self, ticket: u64, cause: ExitCause) {
+        let schedule = self.schedule();
+        let mut known = schedule.workers.iter().chain(&schedule.departing);
+        let worker = known.find(|worker| worker.ticket == ticket).cloned();
+        drop(schedule);
+        if let Some(worker) = worker {
+            worker.set_exit(cause);
+        }
+    }
+
+    /// A worker has said whether it is ready.
+    pub(super) fn started(&self, outcome: Start) {
+        let mut schedule = self.schedule();
+        schedule.starting -= 1;
+        schedule.starts.push_back(outcome);
+        drop(schedule);
+        self.ring();
+    }
+
+    /// A worker serves no more, but is not gone yet.
+    pub(super) fn leaving(&self, worker: &Arc<Worker>) {
+        let mut schedule = self.schedule();
+        schedule.leave(worker);
+        drop(schedule);
+        self.ring();
+    }
+
+    /// A worker that was leaving is gone.
+    pub(super) fn gone(&self, worker: &Arc<Worker>) {
+        self.schedule().departing.retain(|other| !Arc::ptr_eq(other, worker));
+        self.ring();
+    }
+
+    /// Has a dead worker replaced, whether or not something waits.
+    pub(super) fn replace(&self) {
+        self.schedule().to_replace += 1;
+        self.ring();
+    }
+
+    /// Wakes everybody to look at the schedule again.
+    pub(super) fn ring_all(&self) {
+        let workers = self.schedule().workers.clone();
+        for worker in workers {
+            worker.bell.ring();
+        }
+        self.ring();
+    }
+
+    /// Everything is done and gone.
+    pub(super) fn end(&self) {
+        self.schedule().ended = true;
+        self.closed.open();
+    }
+
+    pub(in crate::process) fn metrics(&self) -> Metrics {
+        let schedule = self.schedule();
+        let (workers, idle_workers) = (schedule.workers.len(), schedule.idle.len());
+        drop(schedule);
+        Metrics { workers, idle_workers, ..self.counters.snapshot() }
+    }
+
+    /// How many workers there may be at this moment.
+    pub(in crate::process) fn max_workers(&self) -> usize {
+        self.schedule().max_workers
+    }
+
+    /// Changes the number of workers that there may be. Surplus ones retire when they are idle.
+    pub(in crate::process) fn resize(&self, workers: usize) {
+        let mut schedule = self.schedule();
+        let before = std::mem::replace(&mut schedule.max_workers, workers);
+        drop(schedule);
+        self.admission.resize(before, workers);
+        self.ring_all();
+    }
+}
+
+/// The pool closes.
+impl Shared {
+    pub(in crate::process) fn add_handle(&self) {
+        // ORDERING: Relaxed, as for `Arc`: a new handle comes from one that exists.
+        self.handles.fetch_add(1, Relaxed);
+    }
+
+    /// A handle is dropped. With the last one the pool runs out: what is queued is still run.
+    pub(in crate::process) fn drop_handle(&self) {
+        // ORDERING: Relaxed. The schedule's lock orders everything that follows.
+        if self.handles.fetch_sub(1, Relaxed) == 1 {
+            self.close(Shutdown::Drain);
+        }
+    }
+
+    /// Closes the pool, or makes a shutdown that is under way a stricter one.
+    pub(in crate::process) fn close(&self, mode: Shutdown) {
+        self.admission.close();
+        let mut schedule = self.schedule();
+        let before = schedule.closing.map_or_else(|| self.counters.outcomes(), |closing| closing.before);
+        let mode = schedule.closing.map_or(mode, |closing| stricter(closing.mode, mode));
+        schedule.closing = Some(Closing { mode, before });
+        let unused = !schedule.has_manager;
+        drop(schedule);
+        match mode {
+            Shutdown::Drain => {}
+            Shutdown::CancelQueued => drop(self.cancel(Which::NotBegun)),
+            Shutdown::Kill => drop(self.cancel(Which::All)),
+        }
+        if unused {
+            self.end();
+        }
+        self.ring_all();
+    }
+
+    /// Cancels jobs, and says how many.
+    fn cancel(&self, which: Which) -> u64 {
+        let schedule = self.schedule();
+        let queued: Vec<Arc<dyn ProcessJob>> = schedule.queue.values().cloned().collect();
+        let workers = schedule.workers.clone();
+        drop(schedule);
+        let sent = workers.iter().flat_map(|worker| sent_jobs(worker, which));
+        let jobs: Vec<Arc<dyn ProcessJob>> = queued.into_iter().chain(sent).collect();
+        for job in &jobs {
+            job.cancel();
+        }
+        jobs.len() as u64
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    NotBegun,
+    All,
+}
+
+fn sent_jobs(worker: &Worker, which: Which) -> Vec<Arc<dyn ProcessJob>> {
+    let link = worker.link();
+    let running = link.running().map(|(position, _)| position);
+    let sent = link.flights.iter().filter(|flight| which == Which::All || Some(flight.position) != running);
+    sent.map(|flight| flight.job.clone()).collect()
+}
+
+fn stricter(a: Shutdown, b: Shutdown) -> Shutdown {
+    let rank = |mode| match mode {
+        Shutdown::Drain => 0,
+        Shutdown::CancelQueued => 1,
+        Shutdown::Kill => 2,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+impl Closable for Shared {
+    fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        self.closed.poll(cx)
+    }
+
+    fn give_up(&self) -> u64 {
+        let abandoned = self.cancel(Which::All);
+        self.close(Shutdown::Kill);
+        abandoned
+    }
+
+    fn report(&self) -> ShutdownReport {
+        let before = self.schedule().closing.map(|closing| closing.before).unwrap_or_default();
+        ShutdownReport::between(before, self.counters.outcomes())
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProcessPool").field("name", &self.config.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,191 @@
+//! [`Worker`]: one worker process, as the program sees it.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::{
+    copier::Stderr,
+    link::{Condemned, Flight, Link, Stop},
+};
+use crate::{
+    TaskId, WorkerExit,
+    error::ExitCause,
+    process::{
+        ring::Look,
+        sys::{Bell, Socket, exit_of_zombie},
+    },
+};
+
+/// How long a dead worker's exit status is waited for.
+const STATUS_WAIT: Duration = Duration::from_millis(100);
+
+/// One worker process. Shared by its keeper, the pool's schedule, and the tasks whose jobs it was sent.
+pub(in crate::process) struct Worker {
+    pub(super) ticket: u64,
+    pub(super) number: u32,
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) socket: Socket,
+    /// Wakes the keeper.
+    pub(super) bell: Bell,
+    pub(super) stderr: Arc<Stderr>,
+    pub(super) born: Instant,
+    /// Taken after the schedule's lock, if both are needed.
+    link: Mutex<Link>,
+    /// How the process exited, once the zygote has told; taken alone.
+    exit: Mutex<Option<ExitCause>>,
+    exited: Condvar,
+}
+
+/// What a worker is made of.
+pub(super) struct Parts {
+    pub(super) ticket: u64,
+    pub(super) number: u32,
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) socket: Socket,
+    pub(super) bell: Bell,
+    pub(super) stderr: Arc<Stderr>,
+    pub(super) link: Link,
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { ticket, number, pid, pidfd, socket, bell, stderr, link } = parts;
+        Arc::new(Self {
+            ticket,
+            number,
+            pid,
+            pidfd,
+            socket,
+            bell,
+            stderr,
+            born: Instant::now(),
+            link: Mutex::new(link),
+            exit: Mutex::new(None),
+            exited: Condvar::new(),
+        })
+    }
+
+    pub(super) fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops a job that this worker was sent: takes it back, or begins to settle the worker under it (steps 1 to 4).
+    ///
+    /// Returns the other jobs that were taken back, to be run elsewhere.
+    pub(super) fn stop(&self, task: TaskId, grace: Duration) -> Vec<Flight> {
+        let mut link = self.link();
+        match link.stop(task) {
+            Stop::Nothing => Vec::new(),
+            Stop::TakenBack(flight) => {
+                drop(link);
+                crate::panic::drop_shielded(flight);
+                Vec::new()
+            }
+            Stop::Running => {
+                let Some((position, _)) = link.running() else { return Vec::new() };
+                let (runs, taken) = link.condemn_for(position, grace);
+                if runs {
+                    self.request_end(grace);
+                }
+                drop(link);
+                self.bell.ring();
+                taken
+            }
+        }
+    }
+
+    /// Takes a job back if it has not begun; says whether that was so.
+    pub(super) fn take_back(&self, task: TaskId) -> bool {
+        let mut link = self.link();
+        let position =
+            link.flights.iter().find(|flight| flight.job.id() == task).map(|flight| flight.position);
+        let Some(position) = position else { return false };
+        if !link.ring.take_back(position) {
+            return false;
+        }
+        let flight = link.remove(position);
+        drop(link);
+        crate::panic::drop_shielded(flight);
+        true
+    }
+
+    /// The polite signal if there is a grace, otherwise SIGKILL. The caller holds the link and has seen the job run.
+    fn request_end(&self, grace: Duration) {
+        if grace.is_zero() {
+            self.kill();
+        } else {
+            self.signal(Signal::TERM);
+            self.signal(Signal::CONT);
+        }
+    }
+
+    /// Kills the worker once its grace is over, if the job that it was condemned for still runs.
+    ///
+    /// If the job has ended in time the worker is pardoned.
+    pub(super) fn carry_out(&self, link: &mut Link, now: Instant) {
+        let Some(Condemned { position: Some(position), kill_at: Some(kill_at), note }) = link.condemned
+        else {
+            return;
+        };
+        if !matches!(link.ring.look(position), Look::Claimed { .. }) {
+            link.condemned = None;
+        } else if now >= kill_at {
+            link.condemned = Some(Condemned { position: Some(position), kill_at: None, note });
+            self.kill();
+        }
+    }
+
+    /// Kills the worker for something that it did itself; `note` says what.
+    pub(super) fn convict(&self, link: &mut Link, note: &'static str) -> Vec<Flight> {
+        link.condemned = Some(Condemned { position: None, kill_at: None, note: Some(note) });
+        self.kill();
+        link.take_back_all()
+    }
+
+    /// Sends SIGKILL, to this very process or to nobody: a pidfd cannot hit a stranger.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // It may be dead already.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Closes the connection: an idle worker exits.
+    pub(super) fn dismiss(&self) {
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
+    /// The zygote has reaped it.
+    pub(super) fn set_exit(&self, cause: ExitCause) {
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        self.exited.notify_all();
+    }
+
+    /// How the dead worker exited: from the zygote if it tells in time, else from /proc, else unknown.
+    pub(super) fn exit(&self, note: Option<&'static str>) -> WorkerExit {
+        let exit = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+        let (exit, _) = self
+            .exited
+            .wait_timeout_while(exit, STATUS_WAIT, |exit| exit.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        let cause = exit.unwrap_or_else(|| exit_of_zombie(self.pid));
+        drop(exit);
+        self.stderr.finish();
+        WorkerExit::new(self.pid, cause, self.stderr.tail()).with_note(note)
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("number", &self.number).field("pid", &self.pid).finish_non_exhaustive()
+    }
+}

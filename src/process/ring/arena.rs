@@ -1,0 +1,50 @@
+//! [`Arena`]: the shared memory of one worker's ring.
+
+use super::{asleep::Asleep, size::SLOTS, slot::Slot};
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+/// The layout of the shared memory. All zero is the empty ring.
+///
+/// Every field is an atomic, so a reference to an arena may be held while another process, even a hostile
+/// one, writes to it. The memory must not go away or shrink meanwhile: whoever maps it seals it.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Arena {
+    /// One more than the position whose job should stop; 0 for none. Written by the parent.
+    stop: AtomicU64,
+    /// Set by the parent, cleared by either.
+    pub(super) parent_asleep: Asleep,
+    /// Set by the worker, cleared by either.
+    pub(super) worker_asleep: Asleep,
+    slots: [Slot; SLOTS],
+}
+
+impl Arena {
+    /// Returns an empty ring outside shared memory.
+    #[cfg(test)]
+    pub(crate) fn new() -> Self {
+        Self {
+            stop: AtomicU64::new(0),
+            parent_asleep: Asleep::new(),
+            worker_asleep: Asleep::new(),
+            slots: std::array::from_fn(|_| Slot::new()),
+        }
+    }
+
+    /// Returns the slot that `position` uses.
+    pub(super) fn slot(&self, position: u64) -> &Slot {
+        &self.slots[(position % SLOTS as u64) as usize]
+    }
+
+    /// Returns whether the job at `position` was asked to stop. For the worker, from any thread.
+    pub(crate) fn stop_requested(&self, position: u64) -> bool {
+        // ORDERING: Relaxed, as in `request_stop`: a hint that carries no data.
+        self.stop.load(Relaxed) == position + 1
+    }
+
+    /// Asks the job at `position` to stop. One flag is enough, since a worker runs one job at a time.
+    pub(super) fn request_stop(&self, position: u64) {
+        // ORDERING: Relaxed. A hint that carries no data; the job may finish first anyway.
+        self.stop.store(position + 1, Relaxed);
+    }
+}

@@ -1,0 +1,13 @@
+//! How large a ring is. The models compile the protocol against smaller numbers.
+
+/// Slots of a ring: the most jobs that one worker can have been sent and not have finished.
+pub(crate) const SLOTS: usize = 32;
+
+/// Bytes of an argument or a result that travel inside the slot; a multiple of 8. Longer ones go into a
+/// segment.
+///
+/// With the slot's head this makes 33 cache lines. An odd number spreads the heads over all sets of the
+/// cache.
+pub(crate) const INLINE: usize = 2048;
+
+const _: () = assert!(size_of::<super::slot::Slot>() == 64 + INLINE, "a slot is one head line and its bytes");

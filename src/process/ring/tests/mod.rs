@@ -1,0 +1,22 @@
+//! The ring against a hostile worker, against a model, and under a race. The schedules themselves are checked
+//! in `tests/loom`.
+mod hostile;
+mod model;
+mod race;
+
+use std::sync::Arc;
+
+use super::{Arena, JobHeader, ParentRing, WorkerRing};
+
+type Parent = ParentRing<Arc<Arena>>;
+type Worker = WorkerRing<Arc<Arena>>;
+
+fn ring() -> (Arc<Arena>, Parent, Worker) {
+    let arena = Arc::new(Arena::new());
+    (Arc::clone(&arena), ParentRing::new(Arc::clone(&arena)), WorkerRing::new(arena))
+}
+
+/// Returns the header whose every field is made from `number`.
+fn header(number: u64) -> JobHeader {
+    JobHeader { trampoline: -(number as i64), type_hash: !number, task: number, flags: number as u32 }
+}

@@ -1,0 +1,28 @@
+//! The only contact of the process pool with the operating system.
+//!
+//! Each file wraps one facility of Linux in a safe interface that knows nothing of pools. What `rustix` offers is used
+//! as it is; `libc` fills the gaps.
+
+mod bell;
+mod clock;
+mod descriptors;
+mod fork;
+mod image;
+mod memory;
+mod poll;
+mod signals;
+mod socket;
+mod status;
+mod title;
+
+pub(super) use bell::Bell;
+pub(super) use clock::monotonic_ns;
+pub(super) use descriptors::{close_all_but, keep_high, null_to_stdin};
+pub(super) use fork::{Forked, fork, kill_group, reap, set_up_worker_process};
+pub(super) use image::{entry_is_in_program, is_privileged};
+pub(super) use memory::{Mapped, Memory};
+pub(super) use poll::{Interest, wait, wait_any};
+pub(super) use signals::{ChildSignal, reset_signals};
+pub(super) use socket::{Socket, adopt_stdin};
+pub(super) use status::exit_of_zombie;
+pub(super) use title::Title;

@@ -1,0 +1,413 @@
+//! [`Dispatch`]: who takes which job, who sleeps, who is woken, and when a worker is added.
+//!
+//! All of it is decided here, under one lock, and done by the caller after the lock is released: a decision comes back as a
+//! [`Turn`] (for a worker) or an [`Act`] (for whoever changed something). So no lock is held while a thread is woken or
+//! created, and while a job runs or is dropped.
+//!
+//! ```text
+//!         Act::Grow                    takes a job, and rouses the next
+//!  VACANT ──────────▶ SEARCHING ──────────────────────────────────────▶ BUSY
+//!    ▲                 │     ▲                                          │  │
+//!    │                 │     │ claimed: Act::Wake                       │  │ next job
+//!    │    nothing there│     │                     nothing there        │  ╵
+//!    │                 └──▶ IDLE ◀──────────────────────────────────────┘
+//!    │                       │
+//!    └───────────────────────┘  idle too long; also from SEARCHING and BUSY: more workers than allowed, the pool is
+//!                               closed and the queue empty, no thread to be had
+//! ```
+//!
+//! 1. **No job is stranded.** Whenever the lock is free: if the queue holds an entry, then somebody is SEARCHING, or else
+//!    nobody is IDLE and no worker may be added (there are `max`, or the system has just refused a thread while others
+//!    live). In the second case every worker is BUSY, and looks at the queue when its job is done.
+//! 2. SEARCHING is a duty, not a mood: whoever is claimed from the idle stack, or added, looks at the queue once before it
+//!    may sleep or leave, even if its sleep ended by itself in the same moment.
+//! 3. The duty is handed on: each change that ends a search or adds an entry closes with [`State::rouse`]. A worker that
+//!    takes a job therefore rouses the next one *before* it runs the job, which may take for ever.
+//! 4. One search at a time is enough for 1, so a submission wakes at most one worker, and none while a search is on: a burst
+//!    of small jobs costs one wake-up, not one per job. Only [`Dispatch::grown`] goes beyond: the thread that creates
+//!    workers is awake anyway, and goes on while there are more jobs than searchers.
+//! 5. `live` counts every worker that is not VACANT, `searching` every one that is SEARCHING; `idle` lists the IDLE ones.
+//!    A worker that waits for its thread to be created is SEARCHING.
+//! 6. Without a worker nothing waits: if the system refuses the only thread there would be, the queue is given back.
+//! 7. Once closed, nothing is added, and every worker leaves when it finds the queue empty. By 1 the queue is then empty
+//!    when the last one leaves.
+//!
+//! Why a stack of sleepers and not one condition variable: the worker that fell asleep last has the warmest caches, and the
+//! ones below it really grow old, so that keep-alive can end them; a condition variable wakes them in turn and enters the
+//! kernel for every notification, slept or not. A token per thread ([`Sleeper`]) costs one exchange and a system call only
+//! if the thread sleeps, and is kept when it comes early, so that the sleep may begin after the lock is released. It may
+//! also end for no reason: a job that used `park` on its thread may have left a token behind. So a worker believes its own
+//! entry under the lock, and never the wake-up.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use super::queue::Queue;
+use crate::sync::{Mutex, MutexGuard, Sleeper, Slept, now};
+
+/// After a refusal, the first pause before a thread is asked for again. Doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a worker that has had a job looks again before it sleeps.
+const LOOKS: u8 = 4;
+
+/// The queue and the workers of one pool. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Dispatch<J> {
+    /// Guards everything. A leaf: nothing else is locked, and no foreign code is called, under it.
+    state: Mutex<State<J>>,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    queue: Queue<J>,
+    /// By the worker's number.
+    workers: Vec<Status>,
+    /// Those that sleep; the one that fell asleep last is on top.
+    idle: Vec<Idle>,
+    live: usize,
+    searching: usize,
+    min: usize,
+    max: usize,
+    growth: Growth,
+    closed: bool,
+}
+
+/// Where a worker stands. See the diagram above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Vacant,
+    Searching {
+        /// How often it looks again before it sleeps.
+        looks: u8,
+    },
+    Busy,
+    Idle,
+}
+
+impl Status {
+    fn is_searching(self) -> bool {
+        matches!(self, Self::Searching { .. })
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    number: usize,
+    sleeper: Sleeper,
+}
+
+/// Whether the system gives threads.
+#[derive(Debug, Clone, Copy)]
+enum Growth {
+    Granted,
+    /// It refused the last one; asked again at `retry`, and after `pause` if it refuses again.
+    Refused {
+        retry: Instant,
+        pause: Duration,
+    },
+}
+
+/// What a worker does next.
+#[derive(Debug)]
+pub(crate) enum Turn<J> {
+    /// Performs the act, then runs the job.
+    Run(J, Act),
+    /// Lets another thread of the machine run, and looks again.
+    Linger,
+    /// Sleeps, and looks again. At most as long as keep-alive says, where the worker may end.
+    Sleep(Nap),
+    /// Performs the act, and ends.
+    Leave(Act),
+}
+
+/// How long an idle worker sleeps unless it is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nap {
+    /// As long as keep-alive says.
+    KeepAlive,
+    /// For ever: it is one of `min_workers`.
+    Unlimited,
+}
+
+/// What is to be done after the lock is released.
+#[derive(Debug)]
+#[must_use = "a job may wait for ever unless this is done"]
+pub(crate) enum Act {
+    Nothing,
+    Wake(Sleeper),
+    WakeAll(Vec<Sleeper>),
+    /// Creates the thread of the worker with this number, or calls [`Dispatch::refused`].
+    Grow(usize),
+}
+
+/// What follows from a thread that could not be created.
+#[derive(Debug)]
+pub(crate) struct Refusal<J> {
+    /// The jobs for which there is no worker at all, and none to be had.
+    pub(crate) stranded: Vec<J>,
+    /// When to call [`Dispatch::retry`].
+    pub(crate) retry: Option<Instant>,
+    pub(crate) act: Act,
+}
+
+impl<J> Dispatch<J> {
+    /// Without a worker: each is added when there is work for it, or by [`hire`](Self::hire).
+    pub(crate) fn new(min: usize, max: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                queue: Queue::new(),
+                workers: Vec::new(),
+                idle: Vec::new(),
+                live: 0,
+                searching: 0,
+                min,
+                max,
+                growth: Growth::Granted,
+                closed: false,
+            }),
+        }
+    }
+
+    /// Adds a job.
+    ///
+    /// # Errors
+    ///
+    /// The job, when the pool is closed.
+    pub(crate) fn submit(&self, job: J) -> Result<Act, J> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(job);
+        }
+        state.queue.push(job);
+        Ok(state.rouse())
+    }
+
+    /// Adds many jobs, in their order, at the price of one.
+    ///
+    /// # Errors
+    ///
+    /// The jobs, when the pool is closed.
+    #[allow(dead_code, reason = "for `map`, which hands over a chunk at a time")]
+    pub(crate) fn submit_batch(&self, jobs: Vec<J>) -> Result<Act, Vec<J>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(jobs);
+        }
+        state.queue.push_batch(jobs);
+        Ok(state.rouse())
+    }
+
+    /// Tells a worker what to do next. Called by that worker, when it has started, after each job and after each sleep.
+    pub(crate) fn look(&self, number: usize, sleeper: &Sleeper, slept: Slept) -> Turn<J> {
+        let mut state = self.lock();
+        match (state.workers[number], slept) {
+            (Status::Idle, Slept::Woken) => Turn::Sleep(Nap::KeepAlive),
+            (Status::Idle, Slept::TooLong) if state.live <= state.min => Turn::Sleep(Nap::Unlimited),
+            (Status::Idle, Slept::TooLong) => state.leave(number),
+            _ => state.next(number, sleeper),
+        }
+    }
+
+    /// Adds a worker that is wanted without a job. The caller creates its thread, or calls [`refused`](Self::refused).
+    pub(crate) fn hire(&self) -> usize {
+        self.lock().add()
+    }
+
+    /// Takes note that a thread was created. Asks for another if more jobs wait than there are workers on the way.
+    pub(crate) fn grown(&self) -> Act {
+        let mut state = self.lock();
+        state.growth = Growth::Granted;
+        if state.queue.len() > state.searching && state.idle.is_empty() && state.live < state.max {
+            return Act::Grow(state.add());
+        }
+        Act::Nothing
+    }
+
+    /// Takes note that the thread of a worker could not be created.
+    pub(crate) fn refused(&self, number: usize) -> Refusal<J> {
+        let mut state = self.lock();
+        state.vacate(number);
+        if state.live == 0 {
+            state.growth = Growth::Granted;
+            return Refusal { stranded: state.queue.take_all(), retry: None, act: Act::Nothing };
+        }
+        let retry = state.pause_growth();
+        Refusal { stranded: Vec::new(), retry: Some(retry), act: state.rouse() }
+    }
+
+    /// Looks again whether somebody is to be roused. Called when [`Refusal::retry`] has come; a later refusal has its own.
+    pub(crate) fn retry(&self) -> Act {
+        self.lock().rouse()
+    }
+
+    /// Takes out a worker whose thread ended without being told to.
+    pub(crate) fn lost(&self, number: usize) -> Act {
+        let mut state = self.lock();
+        state.vacate(number);
+        if !state.closed && state.live < state.min {
+            return Act::Grow(state.add());
+        }
+        state.rouse()
+    }
+
+    /// How many workers there may be.
+    pub(crate) fn max(&self) -> usize {
+        self.lock().max
+    }
+
+    /// Allows another number of workers. Returns the number before. Those that are too many leave when they look next.
+    pub(crate) fn resize(&self, max: usize) -> (usize, Act) {
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.max, max);
+        let surplus = state.live.saturating_sub(max).min(state.idle.len());
+        if surplus == 0 {
+            return (before, state.rouse());
+        }
+        (before, Act::WakeAll(state.claim(surplus)))
+    }
+
+    /// Adds nothing any more, and has every worker leave as soon as the queue is empty.
+    pub(crate) fn close(&self) -> Act {
+        let mut state = self.lock();
+        state.closed = true;
+        let all = state.idle.len();
+        Act::WakeAll(state.claim(all))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Takes every job out of the queue.
+    pub(crate) fn take_all(&self) -> Vec<J> {
+        self.lock().queue.take_all()
+    }
+
+    /// Takes note that a job in the queue was cancelled. Returns entries that are of no use any more, to be dropped.
+    pub(crate) fn cancelled(&self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
+        self.lock().queue.cancelled(is_wanted)
+    }
+
+    /// Workers that are alive or being created.
+    pub(crate) fn live(&self) -> usize {
+        self.lock().live
+    }
+
+    /// Workers that are alive or being created, and those of them that sleep.
+    pub(crate) fn workers(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.live, state.idle.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<J> State<J> {
+    /// The turn of a worker that is SEARCHING or BUSY.
+    fn next(&mut self, number: usize, sleeper: &Sleeper) -> Turn<J> {
+        if self.live > self.max {
+            return self.leave(number);
+        }
+        let Some(job) = self.queue.pop() else { return self.rest(number, sleeper) };
+        self.set(number, Status::Busy);
+        Turn::Run(job, self.rouse())
+    }
+
+    /// The turn of a worker that found nothing to do.
+    fn rest(&mut self, number: usize, sleeper: &Sleeper) -> Turn<J> {
+        if self.closed {
+            return self.leave(number);
+        }
+        if let Some(looks) = self.looks_left(number) {
+            self.set(number, Status::Searching { looks });
+            return Turn::Linger;
+        }
+        self.set(number, Status::Idle);
+        self.idle.push(Idle { number, sleeper: sleeper.clone() });
+        Turn::Sleep(Nap::KeepAlive)
+    }
+
+    /// How often a worker that found nothing looks again; `None` when it is to sleep.
+    fn looks_left(&self, number: usize) -> Option<u8> {
+        match self.workers[number] {
+            Status::Searching { looks } => looks.checked_sub(1),
+            // One that lingers is enough (invariant 4).
+            _ if self.searching > 0 => None,
+            _ => LOOKS.checked_sub(1),
+        }
+    }
+
+    fn leave(&mut self, number: usize) -> Turn<J> {
+        self.vacate(number);
+        Turn::Leave(self.rouse())
+    }
+
+    /// Sees to it that somebody searches if there is something to find (invariant 1).
+    fn rouse(&mut self) -> Act {
+        if self.queue.is_empty() || self.searching > 0 {
+            return Act::Nothing;
+        }
+        if let Some(Idle { number, sleeper }) = self.idle.pop() {
+            self.set(number, Status::Searching { looks: 0 });
+            return Act::Wake(sleeper);
+        }
+        if self.live < self.max && self.may_grow() { Act::Grow(self.add()) } else { Act::Nothing }
+    }
+
+    /// Without any worker a thread is asked for whatever happened before (invariant 6).
+    fn may_grow(&self) -> bool {
+        match self.growth {
+            Growth::Granted => true,
+            Growth::Refused { retry, .. } => self.live == 0 || now() >= retry,
+        }
+    }
+
+    /// Puts off the next attempt to grow, each time for longer. Returns its time.
+    fn pause_growth(&mut self) -> Instant {
+        let pause = match self.growth {
+            Growth::Granted => FIRST_PAUSE,
+            Growth::Refused { pause, .. } => (2 * pause).min(LONGEST_PAUSE),
+        };
+        let retry = now() + pause;
+        self.growth = Growth::Refused { retry, pause };
+        retry
+    }
+
+    /// Gives the topmost sleepers the duty to search (invariant 2).
+    fn claim(&mut self, count: usize) -> Vec<Sleeper> {
+        let claimed = self.idle.split_off(self.idle.len().saturating_sub(count));
+        claimed.iter().for_each(|idle| self.set(idle.number, Status::Searching { looks: 0 }));
+        claimed.into_iter().map(|idle| idle.sleeper).collect()
+    }
+
+    /// Gives a new worker the lowest number that is vacant.
+    fn add(&mut self) -> usize {
+        let vacant = self.workers.iter().position(|&status| status == Status::Vacant);
+        let number = vacant.unwrap_or_else(|| {
+            self.workers.push(Status::Vacant);
+            self.workers.len() - 1
+        });
+        self.set(number, Status::Searching { looks: 0 });
+        number
+    }
+
+    fn vacate(&mut self, number: usize) {
+        self.idle.retain(|idle| idle.number != number);
+        self.set(number, Status::Vacant);
+    }
+
+    /// The one place that changes a status, and keeps the counts (invariant 5).
+    fn set(&mut self, number: usize, status: Status) {
+        let before = std::mem::replace(&mut self.workers[number], status);
+        self.searching += usize::from(status.is_searching());
+        self.searching -= usize::from(before.is_searching());
+        self.live += usize::from(status != Status::Vacant);
+        self.live -= usize::from(before != Status::Vacant);
+    }
+}

@@ -1,0 +1,85 @@
+//! `map` on a thread pool.
+
+use std::{any::type_name, panic::Location, sync::Arc};
+
+use futures_core::Stream;
+
+use super::ThreadPool;
+use crate::map::{Feed, FromStream, Map, PoolFeed};
+
+impl ThreadPool {
+    /// Runs `job` over `inputs`, and returns a stream of the results in the order of the inputs.
+    ///
+    /// The job may capture what it likes; it is shared by all items. See [`Map`] for laziness, bounds and errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), heavylift::TaskError> {
+    /// use futures::TryStreamExt;
+    /// use heavylift::ThreadPool;
+    ///
+    /// let lengths: Vec<usize> =
+    ///     ThreadPool::cpu().map(|word: &str| word.len(), ["to", "be", "or", "not"]).try_collect().await?;
+    /// assert_eq!(lengths, [2, 2, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        Map::new(inputs.into_iter(), self.feed(job), type_name::<F>(), Location::caller())
+    }
+
+    /// Runs `job` over a stream of inputs, so that one map can feed the next.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), heavylift::TaskError> {
+    /// use futures::TryStreamExt;
+    /// use heavylift::ThreadPool;
+    ///
+    /// let pool = ThreadPool::cpu();
+    /// let squares = pool.map(|n: u64| n * n, 1..=3);
+    /// let sums: Vec<u64> = pool.map_stream(|n: Result<u64, _>| n.unwrap_or(0) + 1, squares).try_collect().await?;
+    /// assert_eq!(sums, [2, 5, 10]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn map_stream<F, S, R>(&self, job: F, inputs: S) -> Map<FromStream<S>, R>
+    where
+        S: Stream,
+        S::Item: Send + 'static,
+        F: Fn(S::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        Map::new(FromStream::new(inputs), self.feed(job), type_name::<F>(), Location::caller())
+    }
+
+    fn feed<F, A, R>(&self, job: F) -> Box<dyn Feed<A, R> + Send>
+    where
+        A: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let job = Arc::new(job);
+        Box::new(PoolFeed::new(self.clone(), Self::max_workers_now, move |input: A| {
+            let job = job.clone();
+            move || job(input)
+        }))
+    }
+
+    /// How many workers the pool may have at this moment.
+    pub(crate) fn max_workers_now(&self) -> usize {
+        self.shared().max_workers()
+    }
+}

@@ -1,0 +1,133 @@
+//! [`ThreadSeat`]: what a thread pool keeps in each of its tasks; [`ThreadJob`]: a task as the queue and the workers see it.
+
+use std::{marker::PhantomData, sync::Arc, time::Instant};
+
+use tokio::runtime::Handle;
+
+use super::{shared::Shared, worker};
+use crate::{
+    TaskError, TaskId,
+    panic::{catch, drop_shielded},
+    pool::Place,
+    task::{self, Cell, Left, Seat},
+};
+
+/// The seat of a job `F` that returns `R`.
+pub(crate) struct ThreadSeat<F, R> {
+    shared: Arc<Shared>,
+    job: PhantomData<fn(F) -> R>,
+}
+
+/// A job with all that it takes along.
+///
+/// Dropped in this order, so that the job is gone when its place becomes free.
+pub(crate) struct Load<F> {
+    pub(crate) job: F,
+    /// The runtime that it was submitted from, for `Handle::current()` in it.
+    pub(crate) runtime: Option<Handle>,
+    pub(crate) place: Place,
+}
+
+/// A task, whatever its types.
+///
+/// None of the methods unwinds: foreign code in them is shielded.
+pub(crate) trait ThreadJob: Send + Sync {
+    /// Runs the job on this thread, unless its task has been finished meanwhile.
+    fn run(self: Arc<Self>);
+
+    /// Whether the job waits to be run.
+    fn is_queued(&self) -> bool;
+
+    /// Finishes the task as cancelled. Says whether this call did it.
+    fn cancel(&self) -> bool;
+
+    /// Finishes the task as refused, because the pool named `pool` is closed.
+    fn refuse(&self, pool: &str);
+
+    /// Finishes the task as one that cannot be run.
+    fn fail(&self, reason: &str);
+}
+
+impl<F, R> ThreadSeat<F, R> {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, job: PhantomData }
+    }
+}
+
+impl<F, R> Seat for ThreadSeat<F, R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    type Job = Load<F>;
+    type Output = R;
+
+    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
+        self.shared.counters.finished(outcome, left);
+        match left {
+            Left::Queue => self.shared.entry_is_void(),
+            Left::Hold => {}
+            Left::Abandoned => self.shared.counters.abandoned(),
+        }
+    }
+
+    /// A thread cannot be stopped: the job sees the flag that the cell has set.
+    fn stop(&self, _task: TaskId) {}
+
+    fn help(cell: &Arc<Cell<Self>>) {
+        if cell.is_queued() && worker::run_here(&cell.seat().shared, cell) {
+            cell.seat().shared.entry_is_void();
+        }
+    }
+}
+
+impl<F, R> ThreadJob for Cell<ThreadSeat<F, R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn run(self: Arc<Self>) {
+        let Some(load) = self.claim() else { return };
+        let counters = &self.seat().shared.counters;
+        let begun = Instant::now();
+        counters.begun(begun.saturating_duration_since(self.submitted()));
+        self.watch_run(begun);
+        let (outcome, place) = call(&self, load);
+        // All that belongs to the job is settled before anybody can see its outcome.
+        counters.ran(begun.elapsed());
+        drop_shielded(place);
+        if let Err(abandoned) = self.complete(outcome) {
+            drop_shielded(abandoned);
+            counters.abandoned_ended();
+        }
+    }
+
+    fn is_queued(&self) -> bool {
+        Cell::is_queued(self)
+    }
+
+    fn cancel(&self) -> bool {
+        self.end(TaskError::cancelled(self.label().clone()))
+    }
+
+    fn refuse(&self, pool: &str) {
+        self.end(TaskError::closed(self.label().clone(), pool));
+    }
+
+    fn fail(&self, reason: &str) {
+        self.end(TaskError::unavailable(self.label().clone(), reason));
+    }
+}
+
+/// Calls the job as itself: with its stop signal and in its runtime.
+fn call<F, R>(cell: &Arc<Cell<ThreadSeat<F, R>>>, load: Load<F>) -> (Result<R, TaskError>, Place)
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let Load { job, runtime, place } = load;
+    let inside = runtime.as_ref().map(Handle::enter);
+    let outcome = task::enter(cell.clone(), || catch(job));
+    drop(inside);
+    (outcome.map_err(|report| TaskError::panicked(cell.label().clone(), report)), place)
+}

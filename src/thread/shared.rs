@@ -1,0 +1,301 @@
+//! [`Shared`]: what the handles, the tasks and the workers of one pool have in common.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    builder::min_above_max,
+    dispatch::{Act, Dispatch, Refusal},
+    seat::ThreadJob,
+    spawner,
+    worker::{self, Desk},
+};
+use crate::{
+    BuildError, Metrics, Shutdown, ShutdownReport,
+    metrics::{Counters, Outcomes},
+    panic::{drop_shielded, shield},
+    pool::{Admission, Closable},
+};
+
+/// Creates a thread. The tests have it fail.
+pub(crate) type Spawn =
+    Box<dyn Fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync>;
+
+/// What a pool was told when it was built.
+pub(crate) struct Setup {
+    pub(crate) name: String,
+    pub(crate) min_workers: usize,
+    pub(crate) keep_alive: Duration,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) on_worker_start: Option<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) spawn: Spawn,
+}
+
+/// One pool, apart from its handles.
+///
+/// Handles, tasks and worker threads each hold it; so that it is not kept alive by itself, the handles have a second
+/// counter of their own ([`Handles`](super::Handles)), whose end calls [`release`](Self::release).
+pub(crate) struct Shared {
+    pub(crate) setup: Setup,
+    pub(crate) admission: Admission,
+    pub(crate) counters: Counters,
+    dispatch: Dispatch<Arc<dyn ThreadJob>>,
+    /// The desks of the workers that run. Taken alone.
+    desks: Mutex<Vec<Arc<Desk>>>,
+    /// Why no job can be run, for a global pool whose settings are wrong.
+    broken: Option<String>,
+    /// The outcomes before the first shutdown.
+    before_shutdown: OnceLock<Outcomes>,
+    killed: AtomicBool,
+    /// Who waits for the end. Taken alone, and never while a waker is cloned, woken or dropped.
+    closers: Mutex<Vec<Waker>>,
+}
+
+impl Shared {
+    pub(crate) fn new(setup: Setup, max: usize, queue_limit: Option<usize>) -> Self {
+        Self {
+            admission: Admission::new(queue_limit, max),
+            counters: Counters::default(),
+            dispatch: Dispatch::new(setup.min_workers, max),
+            setup,
+            desks: Mutex::default(),
+            broken: None,
+            before_shutdown: OnceLock::new(),
+            killed: AtomicBool::new(false),
+            closers: Mutex::default(),
+        }
+    }
+
+    /// Makes a pool in which every task finishes as unavailable, for this reason.
+    pub(crate) fn broken(setup: Setup, reason: String) -> Self {
+        let mut shared = Self::new(setup, 1, None);
+        shared.broken = Some(reason);
+        shared
+    }
+}
+
+/// Jobs.
+impl Shared {
+    /// Puts a job into the queue and sees to it that somebody comes for it.
+    pub(crate) fn enqueue(self: &Arc<Self>, job: Arc<dyn ThreadJob>) {
+        if let Some(reason) = &self.broken {
+            return job.fail(reason);
+        }
+        match self.dispatch.submit(job) {
+            Ok(act) => self.perform(act),
+            // Closed after the job had been let in.
+            Err(job) => job.refuse(&self.setup.name),
+        }
+    }
+
+    /// Takes note that an entry of the queue is of no use any more.
+    pub(crate) fn entry_is_void(&self) {
+        drop(self.dispatch.cancelled(|job| job.is_queued()));
+    }
+
+    /// The workers and the counts.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let (workers, idle_workers) = self.dispatch.workers();
+        Metrics { workers, idle_workers, ..self.counters.snapshot() }
+    }
+}
+
+/// Workers.
+impl Shared {
+    pub(crate) fn dispatch(&self) -> &Dispatch<Arc<dyn ThreadJob>> {
+        &self.dispatch
+    }
+
+    /// Does what was decided under the lock.
+    pub(crate) fn perform(self: &Arc<Self>, act: Act) {
+        match act {
+            Act::Nothing => {}
+            Act::Wake(sleeper) => sleeper.wake(),
+            Act::WakeAll(sleepers) => sleepers.iter().for_each(|sleeper| sleeper.wake()),
+            Act::Grow(number) => {
+                if let Err(error) = spawner::grow(self, number) {
+                    // No spawner, no retry by it: the next submission tries again.
+                    self.refused(number, &error);
+                }
+            }
+        }
+    }
+
+    /// Starts a worker that is wanted without a job.
+    pub(crate) fn hire(self: &Arc<Self>) -> io::Result<()> {
+        let number = self.dispatch.hire();
+        worker::start(self, number).inspect_err(|error| _ = self.refused(number, error))
+    }
+
+    /// Starts a worker, and as many more as there are jobs for. Called on the spawner's thread; returns when it is to call
+    /// [`retry`](Self::retry).
+    pub(crate) fn grow(self: &Arc<Self>, mut number: usize) -> Option<Instant> {
+        loop {
+            if let Err(error) = worker::start(self, number) {
+                return self.refused(number, &error);
+            }
+            let Act::Grow(next) = self.dispatch.grown() else { return None };
+            number = next;
+        }
+    }
+
+    /// Asks for a thread again, after a refusal.
+    pub(crate) fn retry(self: &Arc<Self>) {
+        self.perform(self.dispatch.retry());
+    }
+
+    /// How many workers there may be.
+    pub(crate) fn max_workers(&self) -> usize {
+        self.dispatch.max()
+    }
+
+    pub(crate) fn resize(self: &Arc<Self>, max: usize) -> Result<(), BuildError> {
+        if max < self.setup.min_workers {
+            return Err(min_above_max(self.setup.min_workers, max));
+        }
+        let (before, act) = self.dispatch.resize(max);
+        self.perform(act);
+        // Two calls at once may come here in the other order: the differences add up all the same. Room that is added wakes
+        // whoever waits for it: foreign wakers.
+        shield(|| self.admission.resize(before, max));
+        Ok(())
+    }
+
+    /// A thread could not be created.
+    fn refused(self: &Arc<Self>, number: usize, error: &io::Error) -> Option<Instant> {
+        let Refusal { stranded, retry, act } = self.dispatch.refused(number);
+        let reason = format!("the operating system refuses a thread for pool {:?}: {error}", self.setup.name);
+        stranded.into_iter().for_each(|job| job.fail(&reason));
+        self.perform(act);
+        self.worker_left();
+        retry
+    }
+
+    pub(crate) fn worker_came(&self, desk: Arc<Desk>) {
+        self.lock_desks().push(desk);
+    }
+
+    /// A worker is gone from the dispatch: one step closer to the end of a shutdown.
+    pub(crate) fn worker_left(&self) {
+        if self.dispatch.is_closed() {
+            self.wake_closers();
+        }
+    }
+
+    pub(crate) fn clear_desk(&self, desk: &Arc<Desk>) {
+        self.lock_desks().retain(|other| !Arc::ptr_eq(other, desk));
+    }
+
+    fn lock_desks(&self) -> MutexGuard<'_, Vec<Arc<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The end.
+impl Shared {
+    /// The last handle is gone: what is queued is run, and then the workers end.
+    pub(crate) fn release(self: &Arc<Self>) {
+        self.perform(self.dispatch.close());
+    }
+
+    pub(crate) fn shut_down(self: &Arc<Self>, mode: Shutdown) {
+        self.before_shutdown.get_or_init(|| self.counters.outcomes());
+        // It wakes whoever waits for room: foreign wakers.
+        shield(|| self.admission.close());
+        self.perform(self.dispatch.close());
+        match mode {
+            Shutdown::Drain => {}
+            Shutdown::CancelQueued => drop(self.cancel_queued()),
+            Shutdown::Kill => drop(self.kill()),
+        }
+        self.wake_closers();
+    }
+
+    /// Cancels what is queued. Returns how many tasks that ended.
+    fn cancel_queued(&self) -> u64 {
+        count(self.dispatch.take_all())
+    }
+
+    /// Cancels what is queued or running. Returns how many tasks that ended.
+    fn kill(&self) -> u64 {
+        // ORDERING: Relaxed. Pairs with the load in `is_killed` by way of the desk's lock: a worker that puts down its job
+        // after this has looked at its desk has locked the desk after this did, and sees the flag.
+        self.killed.store(true, Ordering::Relaxed);
+        let desks = self.lock_desks().clone();
+        self.cancel_queued() + desks.iter().map(|desk| count(desk.jobs())).sum::<u64>()
+    }
+
+    /// Whether jobs are not to be run any more. Asked by a worker after it has put the job on its desk.
+    pub(crate) fn is_killed(&self) -> bool {
+        // ORDERING: Relaxed, as in `kill`.
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody works here any more, apart from the thread that asks.
+    fn has_ended(self: &Arc<Self>) -> bool {
+        self.is_killed() || self.dispatch.live() <= usize::from(worker::is_here(self))
+    }
+
+    fn wake_closers(&self) {
+        let wakers = std::mem::take(&mut *self.lock_closers());
+        for waker in wakers {
+            shield(|| waker.wake());
+        }
+    }
+
+    fn lock_closers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.closers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cancels the tasks. Returns how many of them this call ended.
+fn count(jobs: Vec<Arc<dyn ThreadJob>>) -> u64 {
+    jobs.iter().map(|job| u64::from(job.cancel())).sum()
+}
+
+/// The pool as its [`Closing`](crate::Closing) sees it.
+pub(crate) struct End(pub(crate) Arc<Shared>);
+
+impl Closable for End {
+    fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        // The waker is cloned outside the lock, and left before the look: whoever leaves later wakes it.
+        let waker = cx.waker().clone();
+        let mut closers = self.0.lock_closers();
+        if !closers.iter().any(|other| other.will_wake(&waker)) {
+            closers.push(waker);
+        }
+        drop(closers);
+        if self.0.has_ended() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn give_up(&self) -> u64 {
+        let ended = self.0.kill();
+        self.0.wake_closers();
+        ended
+    }
+
+    fn report(&self) -> ShutdownReport {
+        let before = self.0.before_shutdown.get().copied().unwrap_or_default();
+        ShutdownReport::between(before, self.0.counters.outcomes())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drop_shielded(self.setup.on_worker_start.take());
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("name", &self.setup.name).finish_non_exhaustive()
+    }
+}

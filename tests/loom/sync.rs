@@ -1,0 +1,110 @@
+//! What `src/sync.rs` offers, made of loom's types, plus [`mortal`]: a thread that dies between two steps.
+
+#![allow(unused_imports, reason = "offers what src/sync.rs offers, used or not")]
+
+use std::{cell::Cell, ops::Deref, panic};
+
+use loom::sync::{Condvar, atomic};
+
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+};
+
+loom::thread_local! {
+    /// Steps that this thread has left to live.
+    static LIFE: Cell<usize> = Cell::new(usize::MAX);
+}
+
+loom::lazy_static! {
+    /// Touched by every step of every thread.
+    ///
+    /// Loom runs two steps in the other order, too, only where they touch the same object, and looks for that
+    /// at the *last* access to an object alone: the load before a thread's own swap hides another thread's
+    /// load from it, and whole models ran in a single schedule (loom 0.7.3, `rt/atomic.rs`,
+    /// `last_dependent_access`). A condition variable on which nobody waits orders no memory and makes any
+    /// two steps meet.
+    static ref EVERY_STEP: Condvar = Condvar::new();
+}
+
+/// How a thread unwinds when its life is over.
+struct Death;
+
+/// Runs `body` for `steps` atomic operations and fences, then drops it in the middle, as the death of a
+/// process would. Returns whether it lived to its end.
+pub(crate) fn mortal(steps: usize, body: impl FnOnce()) -> bool {
+    LIFE.with(|life| life.set(steps));
+    let end = panic::catch_unwind(panic::AssertUnwindSafe(body));
+    LIFE.with(|life| life.set(usize::MAX));
+    match end {
+        Ok(()) => true,
+        Err(payload) if payload.is::<Death>() => false,
+        Err(payload) => panic::resume_unwind(payload),
+    }
+}
+
+/// Counts a step, after which any other thread may be next.
+fn step() {
+    EVERY_STEP.notify_all();
+    let left = LIFE.with(Cell::get);
+    if left == 0 {
+        panic::resume_unwind(Box::new(Death));
+    }
+    LIFE.with(|life| life.set(left - 1));
+}
+
+pub(crate) fn fence(order: Ordering) {
+    step();
+    atomic::fence(order);
+}
+
+/// Loom's atomic, whose usual operations count as steps. The rest is reached by `Deref` and counts as none.
+macro_rules! counted {
+    ($name:ident, $int:ty) => {
+        #[derive(Debug)]
+        pub(crate) struct $name(atomic::$name);
+
+        impl $name {
+            pub(crate) fn new(value: $int) -> Self {
+                Self(atomic::$name::new(value))
+            }
+
+            pub(crate) fn load(&self, order: Ordering) -> $int {
+                step();
+                self.0.load(order)
+            }
+
+            pub(crate) fn store(&self, value: $int, order: Ordering) {
+                step();
+                self.0.store(value, order);
+            }
+
+            pub(crate) fn swap(&self, value: $int, order: Ordering) -> $int {
+                step();
+                self.0.swap(value, order)
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                from: $int,
+                to: $int,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$int, $int> {
+                step();
+                self.0.compare_exchange(from, to, success, failure)
+            }
+        }
+
+        impl Deref for $name {
+            type Target = atomic::$name;
+
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+    };
+}
+
+counted!(AtomicU32, u32);
+counted!(AtomicU64, u64);
