@@ -60,9 +60,12 @@ fn start_server() -> io::Result<SocketAddr> {
 }
 
 fn answer(mut connection: TcpStream) -> io::Result<()> {
-    let mut request = String::new();
-    BufReader::new(&connection).read_line(&mut request)?;
-    let path = request.split(' ').nth(1).unwrap_or_default();
+    // All of it is read, as closing a connection that holds unread bytes resets it.
+    let request: Vec<String> = BufReader::new(&connection)
+        .lines()
+        .take_while(|line| !matches!(line.as_deref(), Ok("")))
+        .collect::<Result<_, _>>()?;
+    let path = request.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
     let delay = path.trim_start_matches('/').parse().unwrap_or(0);
     thread::sleep(Duration::from_millis(delay));
     write!(connection, "HTTP/1.0 200 OK\r\n\r\nthis took {delay} ms")

@@ -88,6 +88,23 @@ fn run(command: &mut Command) -> Output {
     output_of(command.spawn().unwrap())
 }
 
+/// Waits for the first line that a process prints, and kills it when that takes too long. Its stdout is closed then.
+fn first_line(child: &mut Child) -> String {
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        sender.send(stdout.read_line(&mut line).map(|_| line))
+    });
+    receiver
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| {
+            child.kill().unwrap();
+            panic!("no line within {PATIENCE:?}");
+        })
+        .unwrap()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -387,8 +404,7 @@ fn digest_streams_and_an_interrupt_leaves_no_process() {
         command.args(["--executor", executor]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
 
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let line = first_line(&mut child);
         assert!(line.ends_with("first\n"), "{executor}: {line}");
         let children = descendants(pid_of(&child));
         assert_eq!(!children.is_empty(), executor == "processes", "{executor}: {children:?}");

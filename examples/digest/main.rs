@@ -82,7 +82,9 @@ fn walk(args: &Args) -> Walk {
 /// Prints all digests. Returns whether nothing failed; the error is that of stdout.
 async fn digest(executor: &AnyExecutor, args: &Args) -> io::Result<bool> {
     let mut report = Report::new(walk(args));
-    let mut digests = pipeline::digests(executor, walk(args)).ready_chunks(LINES);
+    // An inline job runs while the stream is polled, so nothing may wait for the next one.
+    let most = if args.executor == Kind::Inline { 1 } else { LINES };
+    let mut digests = pipeline::digests(executor, walk(args)).ready_chunks(most);
     while let Some(ready) = digests.next().await {
         let lines = lines(&ready, &mut report);
         report.print(&lines)?;
