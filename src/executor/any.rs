@@ -9,7 +9,7 @@ use crate::{
     pool::{Admission, Takes, Ticket, sealed},
 };
 
-/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], or [`Inline`].
+/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], or [`Inline`](struct@crate::Inline).
 ///
 /// # Examples
 ///
@@ -71,11 +71,12 @@ impl AnyExecutor {
         }
     }
 
+    /// How many workers it may have at this moment. None is the calling thread.
     pub(super) fn max_workers(&self) -> usize {
         match &self.0 {
             Kind::Threads(pool) => pool.max_workers_now(),
             Kind::Processes(pool) => pool.max_workers_now(),
-            Kind::Inline(_) => 1,
+            Kind::Inline(_) => 0,
         }
     }
 
