@@ -13,7 +13,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -139,6 +139,7 @@ impl Keeper {
         if let Err(unready) = self.wait_until_ready() {
             return self.bury_unborn(unready);
         }
+        self.worker.serves.store(true, Relaxed);
         self.report(Start::Succeeded);
         loop {
             if self.woken.heard {

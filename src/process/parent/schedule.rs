@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use super::{seat::ProcessJob, worker::Worker};
@@ -117,7 +117,8 @@ impl Schedule {
 
     /// Whether there is a worker that has come to serve.
     pub(super) fn has_serving(&self) -> bool {
-        self.workers.len() > self.starting
+        // Not to be had from `starting`, which still counts workers that have failed and are being buried.
+        self.workers.iter().any(|worker| worker.serves.load(Relaxed))
     }
 
     /// Whether there are more workers than there may be.
