@@ -28,7 +28,7 @@ pub(crate) use feed::{Feed, PoolFeed, Setup};
 use order::{Arrange, Arrangement};
 pub use order::{Ordered, Unordered};
 pub(crate) use source::FromStream;
-pub use source::Source;
+pub(crate) use source::Source;
 
 use crate::{
     TaskError, TaskId,
