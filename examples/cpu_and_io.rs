@@ -18,7 +18,7 @@ use heavylift::{AnyExecutor, Executor, Inline, ProcessPool, TaskError, ThreadPoo
 
 const JOBS: usize = 32;
 
-/// Counts primes by trial division: some ten milliseconds of computing.
+/// Counts primes by trial division: some milliseconds of computing.
 fn compute(limit: u64) -> u64 {
     let is_prime = |n: &u64| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
     (2..limit).filter(is_prime).count() as u64
@@ -49,7 +49,7 @@ async fn main() -> Result<(), TaskError> {
         ("processes", ProcessPool::global().clone().into()),
     ];
 
-    println!("{JOBS} jobs    {:>17}{:>17}", "computing", "waiting");
+    println!("{JOBS} jobs     workers{:>17}{:>17}", "computing", "waiting");
     let mut inline = None;
     for (name, executor) in executors {
         let times = (time(&executor, compute, 100_000).await?, time(&executor, wait, 10).await?);
@@ -57,7 +57,8 @@ async fn main() -> Result<(), TaskError> {
         let cell = |time: Duration, inline: Duration| {
             format!("{:.0} ms {:5.1} x", 1e3 * time.as_secs_f64(), inline.as_secs_f64() / time.as_secs_f64())
         };
-        println!("{name:10}{:>17}{:>17}", cell(times.0, computing), cell(times.1, waiting));
+        let workers = executor.metrics().workers;
+        println!("{name:9}{workers:9}{:>17}{:>17}", cell(times.0, computing), cell(times.1, waiting));
     }
     Ok(())
 }

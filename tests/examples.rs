@@ -254,7 +254,9 @@ fn odd_tree() -> TempDir {
     write(root.path().join(OsStr::from_bytes(b"not \xff UTF-8/\xc3(")), "x");
     write(root.path().join("empty"), "");
     // More than is read whole, more than is read at once, and a page more than nothing.
-    for (name, size) in [("large", (16 << 20) + 1), ("middling", (128 << 10) + 1), ("page", 4096)] {
+    for (name, size) in
+        [("large", (1 << 20) + 1), ("whole", 1 << 20), ("middling", (128 << 10) + 1), ("page", 4096)]
+    {
         let contents: Vec<u8> = (0..size).map(|n: u32| (n % 251) as u8).collect();
         write(root.path().join(name), contents);
     }
