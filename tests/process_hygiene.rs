@@ -3,6 +3,12 @@
 //! Each scenario runs in a process of its own, so that no other test disturbs its counts: this binary starts itself again
 //! with `SCENARIO` set, and the one test that is named then plays the scenario.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "scenarios report to the test that started them"
+)]
+
 mod processes;
 
 use std::{
