@@ -1,11 +1,77 @@
 //! Blocking and CPU-heavy work, off the async runtime, as standard Rust futures.
+//!
+//! [`run_in_thread_pool`] runs a closure on a pool of threads. [`run_in_process_pool`] runs a plain function in a pool of managed
+//! child processes, with nothing to set up: no `init()`, no macro, no registration. Both return a [`Task`], a future that can
+//! be awaited on any runtime and on none. [`gather`], [`as_completed`], [`wait`] and `map` collect results.
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> anyhow::Result<()> {
+//! use heavylift::{gather, run_in_process_pool, run_in_thread_pool};
+//!
+//! fn count_primes(limit: u64) -> usize {
+//!     (2..limit).filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0)).count()
+//! }
+//!
+//! let text = run_in_thread_pool(|| std::fs::read_to_string("Cargo.toml")).flatten().await?; // blocking I/O
+//! let primes = run_in_process_pool(count_primes, 1_000).await?; // another process
+//! let counts = gather((1..4u64).map(|n| run_in_process_pool(count_primes, n * 100))).await?; // input order
+//! assert!(text.contains("heavylift"));
+//! assert_eq!((primes, counts), (168, vec![25, 46, 62]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which executor
+//!
+//! | work | use | why |
+//! |---|---|---|
+//! | async I/O with an async library | `.await` it; `tokio::spawn` | needs no hand-off |
+//! | less than about 10 µs of CPU | inline ([`Inline`](struct@crate::Inline) behind an [`Executor`]) | a hand-off costs more |
+//! | blocking calls: files, databases, DNS, FFI that waits | [`ThreadPool::global`], elastic | waiting needs threads, not cores |
+//! | CPU-bound, 10 µs to seconds | [`ThreadPool::cpu`], as many threads as cores | does not starve the runtime or oversubscribe |
+//! | data-parallel inside one job | rayon, inside a job of the CPU pool | work stealing over slices |
+//! | must be killable, may crash or leak, untrusted input, a library that is not thread-safe | [`ProcessPool`] | a thread can be neither stopped nor isolated |
+//! | many small items | `map` | bounded, in order, one call |
+//! | runs for ever | a named thread of its own | would occupy a worker for good |
+//!
+//! A library that is already parallel inside (polars, rayon, BLAS) is called once, from one job: wrapping each of its small calls
+//! in a job only adds cost.
+//!
+//! # What happens to the work
+//!
+//! | | queued job | running in a thread | running in a process |
+//! |---|---|---|---|
+//! | drop the [`Task`], [`cancel`](Task::cancel) | never starts; its closure is dropped | goes on, sees [`is_cancelled`]; its value is dropped | the worker is killed and replaced; no other task is touched |
+//! | `queue_timeout` | never starts; timed out | – | – |
+//! | `run_timeout`, counted from the job's start | – | as cancel, but timed out | killed, timed out |
+//! | panic | – | caught, with message, location and payload | caught, with message, location and backtrace; the worker lives on |
+//! | exit, abort, signal, stack overflow | – | ends the program, as everywhere in Rust | that task alone: [worker died](TaskError::is_worker_died) |
+//! | argument or result cannot be encoded or decoded, or is too large | that task alone | | |
+//! | last handle of the pool dropped | runs, if a task or a detached job wants it | | |
+//! | the program ends, in whatever way | cut off | ends with the program | no worker is left |
+//!
+//! So `tokio::time::timeout(limit, task)` really stops the work on a process pool, and asks it to stop on a thread pool. `&mut task`
+//! in `timeout` or `select!` cancels nothing.
+//!
+//! # What is not offered, and what to write instead
+//!
+//! * Jobs that borrow: unsound once a future can be dropped. Use `rayon::scope` inside a job, or move the data in and out.
+//! * Async jobs: `run(|| async { … })` makes a future and runs nothing. Use `Handle::current().block_on(…)` inside the job.
+//! * Waiting for tasks of different types: `tokio::try_join!`.
+//! * Work that outlives a drop: [`Task::detach`], or `tokio::spawn(task)`.
+//!
+//! # Features
+//!
+//! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
+//! * `json`: `Json<T>` carries values of any serde type into processes.
+
 mod error;
 mod executor;
 mod map;
 mod metrics;
 mod panic;
 mod pool;
-#[cfg(target_os = "linux")]
 mod process;
 mod stream;
 mod sync;
@@ -18,10 +84,9 @@ pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };
 pub use executor::{AnyExecutor, Executor, Inline};
-pub use map::{Map, Ordered, Unordered};
+pub use map::{FromStream, Map, Ordered, Unordered};
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
-#[cfg(target_os = "linux")]
 pub use process::{ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
@@ -32,3 +97,8 @@ pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
 #[cfg(feature = "json")]
 pub use wire::Json;
 pub use wire::Payload;
+
+/// Runs the examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_a_report_with_message_and_place() {
-        let report = catch(|| panic!("lost {}", 3)).map(|()| ()).unwrap_err();
+        let report = catch(|| -> () { panic!("lost {}", 3) }).unwrap_err();
         assert_eq!(report.message, "lost 3");
         assert!(report.location.is_some_and(|at| at.contains("panic.rs")));
         assert!(report.payload.is_some());

@@ -9,7 +9,7 @@ use crate::{
     pool::{Admission, Takes, Ticket, sealed},
 };
 
-/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], or [`Inline`].
+/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], or [`Inline`](struct@crate::Inline).
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! [`Inline`]: runs jobs at once, on the calling thread.
+//! [`Inline`](struct@crate::Inline): runs jobs at once, on the calling thread.
 
 use std::{
     any::type_name,

@@ -17,7 +17,7 @@ use crate::{
     task::Options,
 };
 
-/// Something that runs jobs: a [`ThreadPool`], a [`ProcessPool`], [`Inline`], a reference to one, or [`AnyExecutor`].
+/// Something that runs jobs: a [`ThreadPool`], a [`ProcessPool`], [`Inline`](struct@crate::Inline), a reference to one, or [`AnyExecutor`].
 ///
 /// For code that leaves the choice to its caller. The bounds are those of the strictest executor, and a job that captures
 /// does not compile on any of them, so that exchanging the pool never breaks the build. Where the pool is fixed, its own

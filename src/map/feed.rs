@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Task, TaskError,
-    pool::{Entering, NoRoom, Start, Takes, Ticket},
+    pool::{Entering, Start, Takes, Ticket, Turn},
     task::{Options, label},
 };
 
@@ -61,18 +61,9 @@ where
     M: FnMut(A) -> J,
 {
     fn poll_start(&mut self, input: A, setup: &Setup, cx: &mut Context<'_>) -> Result<Task<P::Output>, A> {
-        let entered = match self.entering.as_mut() {
-            Some(entering) => Pin::new(entering).poll(cx),
-            None => Poll::Ready(self.pool.admission().try_enter()),
-        };
-        let entered = match entered {
-            Poll::Ready(Err(NoRoom::Full { .. })) => {
-                let entering = self.entering.insert(self.pool.admission().enter());
-                Pin::new(entering).poll(cx)
-            }
-            other => other,
-        };
-        let Poll::Ready(entered) = entered else { return Err(input) };
+        // A map may be left unpolled at any time, so it keeps no place from others.
+        let entering = self.entering.get_or_insert_with(|| self.pool.admission().enter(Turn::Yielded));
+        let Poll::Ready(entered) = Pin::new(entering).poll(cx) else { return Err(input) };
         self.entering = None;
         let mut options = setup.options.clone();
         let label = label(setup.function, &mut options, setup.at);

@@ -18,7 +18,7 @@ use std::{
     panic::Location,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -27,7 +27,7 @@ use futures_core::{FusedStream, Stream};
 pub(crate) use feed::{Feed, PoolFeed, Setup};
 use order::{Arrange, Arrangement};
 pub use order::{Ordered, Unordered};
-pub(crate) use source::FromStream;
+pub use source::FromStream;
 pub(crate) use source::Source;
 
 use crate::{
@@ -45,7 +45,8 @@ const LEAST_IN_FLIGHT: usize = 64;
 /// the inputs; [`unordered`](Self::unordered) yields them as they are finished, with the index of their input. Each item's
 /// error is its own and does not end the stream.
 ///
-/// On a pool with a bounded queue it waits for room, first come, first served.
+/// On a pool with a bounded queue it waits for room, in line with everybody else. If it is not polled when its turn comes,
+/// others go first: a map that nobody polls holds up nobody, and maps can feed one another on the same pool.
 ///
 /// # Cancel safety
 ///
@@ -221,6 +222,25 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         }
     }
 
+    /// Whether the time limit is over. Looked at first: a map that is never out of results must end, too.
+    fn has_expired(&mut self, cx: &mut Context<'_>) -> bool {
+        self.limit.as_mut().is_some_and(|(delay, _)| Pin::new(delay).poll(cx).is_ready())
+    }
+
+    /// Ends the stream because the time limit is over, and returns the last item, which says so.
+    fn time_out(&mut self) -> O::Item {
+        let name = self.setup.options.name.clone();
+        let label = TaskLabel {
+            id: TaskId::next(),
+            name: name.map_or(TaskName::OfFunction(self.setup.function), TaskName::Given),
+            submitted_at: self.at,
+        };
+        let limit = self.limit.as_ref().map_or(Duration::ZERO, |(_, limit)| *limit);
+        let item = self.tasks.first_missing(Err(TaskError::timed_out(label, "timeout", limit)));
+        self.stop();
+        item
+    }
+
     /// Ends the stream: drops the inputs, and cancels what is under way.
     fn stop(&mut self) {
         self.inputs = None;
@@ -242,28 +262,20 @@ impl<I: Source, R, O: Arrange<R>> Stream for Map<I, R, O> {
         if this.is_done() {
             return Poll::Ready(None);
         }
-        this.fill(cx);
+        let expired = this.has_expired(cx);
+        if !expired {
+            this.fill(cx);
+        }
         match this.tasks.poll_next(cx) {
             Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
             Poll::Ready(None) if this.is_done() => return Poll::Ready(None),
             _ => {}
         }
-        let Some((delay, limit)) = &mut this.limit else { return Poll::Pending };
-        ready!(Pin::new(delay).poll(cx));
-        let label = TaskLabel {
-            id: TaskId::next(),
-            name: this
-                .setup
-                .options
-                .name
-                .clone()
-                .map_or(TaskName::OfFunction(this.setup.function), TaskName::Given),
-            submitted_at: this.at,
-        };
-        let error = TaskError::timed_out(label, "timeout", *limit);
-        let item = this.tasks.first_missing(Err(error));
-        this.stop();
-        Poll::Ready(Some(item))
+        // Out of budget, it may be that something has finished: then it is asked again.
+        if !expired || !tokio::task::coop::has_budget_remaining() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(this.time_out()))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

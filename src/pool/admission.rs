@@ -3,18 +3,26 @@
 //! A pool with `queue_limit` has room for `max_workers + queue_limit` jobs: as many as run, and as many as may wait. A job
 //! keeps its [`Place`] from its admission until a worker is done with it, so the answer does not depend on how quickly
 //! workers pick jobs up.
+//!
+//! Who waits stands in a line, and keeps a turn or yields it ([`Turn`]):
+//!
+//! 1. A waiter may enter when there are more free places than kept turns before its own. Yielded turns do not count, so a
+//!    waiter that is not polled any more, which a map may well be while its consumer waits for something else, holds up
+//!    nobody. (With tokio's semaphore, whose turns are all kept, a chain of maps on one pool came to a stop.)
+//! 2. Whoever may enter has been woken since it was last polled.
 
 use std::{
-    fmt,
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use crate::panic::shield;
 
 /// The door of one pool.
 #[derive(Debug)]
@@ -26,22 +34,46 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 struct Bound {
     queue_limit: usize,
-    room: Arc<Semaphore>,
-    /// Places that a smaller pool no longer has, still in use: each is withdrawn when it is given back.
-    excess: AtomicUsize,
+    /// Taken alone, and never while a waker is cloned, woken or dropped.
+    room: Mutex<Room>,
+}
+
+#[derive(Debug)]
+struct Room {
+    closed: bool,
+    /// Places that nobody has. Negative where the pool has become smaller: so many are withdrawn as they come back.
+    free: isize,
+    next_ticket: u64,
+    /// Who waits, in the order of arrival.
+    line: BTreeMap<u64, Waiter>,
+    /// How many in the line keep their turn.
+    kept: usize,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    turn: Turn,
+    /// Absent once woken, until the next poll.
+    waker: Option<Waker>,
+}
+
+/// What becomes of a waiter's turn if it does not come when it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Its place is kept for it, in strict order.
+    Kept,
+    /// Whoever waits behind it may go first.
+    Yielded,
 }
 
 /// The right of one job to be in the pool; given back when dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Place(Option<(OwnedSemaphorePermit, Arc<Bound>)>);
+pub(crate) struct Place(Option<Arc<Bound>>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((permit, bound)) = self.0.take() else { return };
-        // ORDERING: Relaxed. A count on its own; the semaphore does the rest.
-        let pay = |excess: usize| excess.checked_sub(1);
-        if bound.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok() {
-            permit.forget();
+        if let Some(bound) = self.0.take() {
+            bound.change(|room| room.free = room.free.saturating_add(1));
         }
     }
 }
@@ -53,18 +85,12 @@ pub(crate) enum NoRoom {
     Closed,
 }
 
-/// Waits for room, first come, first served.
-pub(crate) struct Entering(Pin<Box<dyn Future<Output = Result<Place, NoRoom>> + Send + Sync>>);
-
 impl Admission {
     pub(crate) fn new(queue_limit: Option<usize>, workers: usize) -> Self {
         let bound = queue_limit.map(|queue_limit| {
-            let places = queue_limit.saturating_add(workers).min(Semaphore::MAX_PERMITS);
-            Arc::new(Bound {
-                queue_limit,
-                room: Arc::new(Semaphore::new(places)),
-                excess: AtomicUsize::new(0),
-            })
+            let free = queue_limit.saturating_add(workers).min(isize::MAX as usize) as isize;
+            let room = Room { closed: false, free, next_ticket: 0, line: BTreeMap::new(), kept: 0 };
+            Arc::new(Bound { queue_limit, room: Mutex::new(room) })
         });
         Self { closed: AtomicBool::new(false), bound }
     }
@@ -74,26 +100,23 @@ impl Admission {
             return Err(NoRoom::Closed);
         }
         let Some(bound) = &self.bound else { return Ok(Place::default()) };
-        match bound.room.clone().try_acquire_owned() {
-            Ok(permit) => Ok(bound.place(permit)),
-            Err(TryAcquireError::NoPermits) => Err(NoRoom::Full { limit: bound.queue_limit }),
-            Err(TryAcquireError::Closed) => Err(NoRoom::Closed),
+        let mut room = bound.lock();
+        if room.closed {
+            return Err(NoRoom::Closed);
         }
+        if !room.is_free_after(room.kept) {
+            return Err(NoRoom::Full { limit: bound.queue_limit });
+        }
+        room.free -= 1;
+        Ok(bound.place())
     }
 
-    /// Returns a future that waits for room.
-    pub(crate) fn enter(&self) -> Entering {
-        let entered = self.try_enter();
-        let (Err(NoRoom::Full { .. }), Some(bound)) = (&entered, &self.bound) else {
-            return Entering(Box::pin(std::future::ready(entered)));
-        };
-        let bound = bound.clone();
-        Entering(Box::pin(async move {
-            match bound.room.clone().acquire_owned().await {
-                Ok(permit) => Ok(bound.place(permit)),
-                Err(_closed) => Err(NoRoom::Closed),
-            }
-        }))
+    /// Returns a future that waits for room. Its place in the line is that of its first poll.
+    pub(crate) fn enter(&self, turn: Turn) -> Entering {
+        match &self.bound {
+            Some(bound) => Entering::Bounded { bound: bound.clone(), turn, ticket: None },
+            None => Entering::Unbounded { closed: self.is_closed() },
+        }
     }
 
     /// Lets nobody in any more; whoever waits is turned away.
@@ -101,7 +124,7 @@ impl Admission {
         // ORDERING: Release pairs with the Acquire in `is_closed`.
         self.closed.store(true, Ordering::Release);
         if let Some(bound) = &self.bound {
-            bound.room.close();
+            bound.change(|room| room.closed = true);
         }
     }
 
@@ -113,38 +136,153 @@ impl Admission {
     /// Adapts the room to another number of workers.
     pub(crate) fn resize(&self, from: usize, to: usize) {
         let Some(bound) = &self.bound else { return };
-        if to >= from {
-            let spare = Semaphore::MAX_PERMITS.saturating_sub(bound.room.available_permits());
-            bound.room.add_permits((to - from).min(spare));
-            return;
-        }
-        let excess = from - to;
-        let missing = excess - bound.room.forget_permits(excess);
-        // ORDERING: Relaxed, as where it is paid.
-        bound.excess.fetch_add(missing, Ordering::Relaxed);
+        bound.change(|room| {
+            room.free = if to >= from {
+                room.free.saturating_add_unsigned(to - from)
+            } else {
+                room.free.saturating_sub_unsigned(from - to)
+            };
+        });
     }
 }
 
 impl Bound {
-    fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
-        Place(Some((permit, self.clone())))
+    fn lock(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn place(self: &Arc<Self>) -> Place {
+        Place(Some(self.clone()))
+    }
+
+    /// Makes room in some way, and wakes whoever may enter now.
+    fn change(&self, change: impl FnOnce(&mut Room)) {
+        let mut room = self.lock();
+        change(&mut room);
+        let woken = room.take_wakers();
+        drop(room);
+        for waker in woken {
+            shield(|| waker.wake());
+        }
+    }
+
+    /// Enters, or stands in the line.
+    fn poll_enter(
+        self: &Arc<Self>,
+        turn: Turn,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Place, NoRoom>> {
+        // Foreign code, so before the lock; what it replaces is dropped after it.
+        let waker = cx.waker().clone();
+        let mut room = self.lock();
+        let decided = room.poll_enter(turn, *ticket);
+        if let Poll::Ready(outcome) = decided {
+            let left = ticket.take().and_then(|ticket| room.leave(ticket));
+            drop(room);
+            drop(left);
+            return Poll::Ready(outcome.map(|()| self.place()));
+        }
+        let ticket = *ticket.get_or_insert_with(|| room.stand_in_line(turn));
+        let before = room.line.get_mut(&ticket).and_then(|waiter| waiter.waker.replace(waker));
+        drop(room);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Gives up a place in the line.
+    fn leave(&self, ticket: u64) {
+        let mut left = None;
+        self.change(|room| left = room.leave(ticket));
+        drop(left);
+    }
+}
+
+/// Decides; wakes nobody.
+impl Room {
+    /// Whether a place is free for who has so many kept turns before it.
+    fn is_free_after(&self, kept: usize) -> bool {
+        usize::try_from(self.free).is_ok_and(|free| free > kept)
+    }
+
+    fn poll_enter(&mut self, turn: Turn, ticket: Option<u64>) -> Poll<Result<(), NoRoom>> {
+        if self.closed {
+            return Poll::Ready(Err(NoRoom::Closed));
+        }
+        let may_enter = match ticket {
+            Some(ticket) => self.may_enter(ticket),
+            None => self.is_free_after(self.kept),
+        };
+        if !may_enter {
+            return Poll::Pending;
+        }
+        debug_assert!(ticket.is_none_or(|ticket| self.line[&ticket].turn == turn));
+        self.free -= 1;
+        Poll::Ready(Ok(()))
+    }
+
+    fn may_enter(&self, ticket: u64) -> bool {
+        let before = self.line.range(..ticket).filter(|(_, waiter)| waiter.turn == Turn::Kept);
+        // No longer a look than there are places.
+        let free = usize::try_from(self.free).unwrap_or(0);
+        self.is_free_after(before.take(free).count())
+    }
+
+    fn stand_in_line(&mut self, turn: Turn) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.kept += usize::from(turn == Turn::Kept);
+        self.line.insert(ticket, Waiter { turn, waker: None });
+        ticket
+    }
+
+    fn leave(&mut self, ticket: u64) -> Option<Waiter> {
+        let waiter = self.line.remove(&ticket)?;
+        self.kept -= usize::from(waiter.turn == Turn::Kept);
+        Some(waiter)
+    }
+
+    /// The wakers of all who may enter now, or who must be told that it is over.
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let mut places = if self.closed { usize::MAX } else { usize::try_from(self.free).unwrap_or(0) };
+        let mut woken = Vec::new();
+        for waiter in self.line.values_mut() {
+            if places == 0 {
+                break;
+            }
+            places -= usize::from(waiter.turn == Turn::Kept);
+            woken.extend(waiter.waker.take());
+        }
+        woken
+    }
+}
+
+/// Waits for room. Dropping it gives up its place in the line.
+#[derive(Debug)]
+pub(crate) enum Entering {
+    Unbounded { closed: bool },
+    Bounded { bound: Arc<Bound>, turn: Turn, ticket: Option<u64> },
 }
 
 impl Future for Entering {
     type Output = Result<Place, NoRoom>;
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<Place, NoRoom>> {
-        self.0.as_mut().poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Place, NoRoom>> {
+        match self.get_mut() {
+            Self::Unbounded { closed: true } => Poll::Ready(Err(NoRoom::Closed)),
+            Self::Unbounded { closed: false } => Poll::Ready(Ok(Place::default())),
+            Self::Bounded { bound, turn, ticket } => bound.poll_enter(*turn, ticket, cx),
+        }
     }
 }
 
-impl fmt::Debug for Entering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entering")
+impl Drop for Entering {
+    fn drop(&mut self) {
+        if let Self::Bounded { bound, ticket, .. } = self
+            && let Some(ticket) = ticket.take()
+        {
+            bound.leave(ticket);
+        }
     }
 }
 
@@ -177,11 +315,72 @@ mod tests {
     fn who_waits_gets_the_place_that_is_given_back() {
         let door = Admission::new(Some(1), 0);
         let place = door.try_enter().unwrap();
-        let mut entering = tokio_test::task::spawn(door.enter());
+        let mut entering = tokio_test::task::spawn(door.enter(Turn::Kept));
         assert!(entering.poll().is_pending());
         drop(place);
         assert!(entering.is_woken());
         assert!(door.try_enter().is_err(), "the place is promised to who waits");
         tokio_test::assert_ready!(entering.poll()).unwrap();
+    }
+
+    /// A full door with a line before it.
+    fn line<const N: usize>(
+        turns: [Turn; N],
+    ) -> (Admission, Vec<Place>, [tokio_test::task::Spawn<Entering>; N]) {
+        let door = Admission::new(Some(1), 1);
+        let places = std::iter::from_fn(|| door.try_enter().ok()).collect();
+        let mut line = turns.map(|turn| tokio_test::task::spawn(door.enter(turn)));
+        assert!(line.iter_mut().all(|waiter| waiter.poll().is_pending()));
+        (door, places, line)
+    }
+
+    #[test]
+    fn kept_turns_are_taken_in_order() {
+        let (_door, mut places, [mut first, mut second]) = line([Turn::Kept, Turn::Kept]);
+        places.pop();
+        assert!(first.is_woken() && !second.is_woken());
+        assert!(second.poll().is_pending(), "it is not its turn");
+        let entered = tokio_test::assert_ready!(first.poll());
+        drop(entered);
+        assert!(second.is_woken() && second.poll().is_ready());
+    }
+
+    #[test]
+    fn a_turn_that_is_given_up_goes_to_the_next() {
+        let (_door, mut places, [first, mut second]) = line([Turn::Kept, Turn::Kept]);
+        places.pop();
+        drop(first);
+        assert!(second.is_woken() && second.poll().is_ready());
+    }
+
+    #[test]
+    fn who_yields_and_does_not_come_holds_up_nobody() {
+        let turns = [Turn::Yielded, Turn::Kept, Turn::Yielded, Turn::Kept];
+        let (door, mut places, [first, mut second, third, fourth]) = line(turns);
+        places.pop();
+        assert!(first.is_woken() && second.is_woken());
+        assert!(!third.is_woken() && !fourth.is_woken(), "a kept turn comes before theirs");
+        assert!(door.try_enter().is_err());
+        assert!(second.poll().is_ready());
+    }
+
+    #[test]
+    fn who_comes_too_late_waits_again_in_its_old_place() {
+        let (_door, mut places, [mut first, mut second]) = line([Turn::Yielded, Turn::Kept]);
+        places.pop();
+        let entered = tokio_test::assert_ready!(second.poll());
+        assert!(first.poll().is_pending());
+        drop(entered);
+        assert!(first.is_woken() && first.poll().is_ready());
+    }
+
+    #[test]
+    fn closing_turns_everybody_away() {
+        let (door, _places, line) = line([Turn::Kept, Turn::Yielded, Turn::Kept]);
+        door.close();
+        for mut waiter in line {
+            assert!(waiter.is_woken());
+            assert_eq!(tokio_test::assert_ready!(waiter.poll()).unwrap_err(), NoRoom::Closed);
+        }
     }
 }

@@ -21,10 +21,6 @@ struct State {
 }
 
 impl Latch {
-    pub(crate) fn is_open(&self) -> bool {
-        self.lock().open
-    }
-
     /// Opens it and wakes whoever waits.
     pub(crate) fn open(&self) {
         let wakers = {
@@ -67,6 +63,6 @@ mod tests {
         assert!(waits.iter_mut().all(|wait| wait.poll().is_pending()));
         latch.open();
         assert!(waits.iter_mut().all(|wait| wait.is_woken() && wait.poll().is_ready()));
-        assert!(latch.is_open());
+        assert!(tokio_test::task::spawn(std::future::poll_fn(|cx| latch.poll(cx))).poll().is_ready());
     }
 }

@@ -11,7 +11,7 @@ mod submit;
 
 use std::panic::Location;
 
-pub(crate) use admission::{Admission, Entering, NoRoom, Place};
+pub(crate) use admission::{Admission, Entering, NoRoom, Place, Turn};
 pub(crate) use closing::Closable;
 pub use closing::{Closing, Shutdown};
 pub use job::Job;

@@ -10,7 +10,10 @@ use std::{
 
 use futures_core::FusedFuture;
 
-use super::{Start, Takes, Ticket, admission::Entering};
+use super::{
+    Start, Takes, Ticket,
+    admission::{Entering, Turn},
+};
 use crate::{
     Refused, Task,
     error::TaskLabel,
@@ -59,7 +62,7 @@ impl<P: Takes<J>, J> Future for Submit<P, J> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { pool, waiting } = self.get_mut();
         let line = waiting.as_mut().expect("`Submit` must not be polled after it has resolved");
-        let entering = line.entering.get_or_insert_with(|| pool.admission().enter());
+        let entering = line.entering.get_or_insert_with(|| pool.admission().enter(Turn::Kept));
         let entered = ready!(Pin::new(entering).poll(cx));
         let Waiting { job, label, options, .. } = waiting.take().expect("looked at above");
         Poll::Ready(match entered {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::reply::Reply;
 use crate::{
     panic::catch,
-    wire::{Payload, decode_owned, encode},
+    wire::{Payload, decode, encode},
 };
 
 /// Where distances are counted from.
@@ -71,6 +71,7 @@ fn type_hash<T: 'static>() -> u64 {
     hasher.finish()
 }
 
+#[cfg(target_os = "linux")]
 /// A number that differs between different builds of a program: for the greeting between its processes.
 pub(super) fn fingerprint() -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -81,6 +82,7 @@ pub(super) fn fingerprint() -> u64 {
     hasher.finish()
 }
 
+#[cfg(target_os = "linux")]
 /// Calls a function by its name.
 ///
 /// # Safety
@@ -98,7 +100,7 @@ fn conjure<F: Copy>() -> F {
     const { assert!(size_of::<F>() == 0) };
     // SAFETY: a zero-sized `F` has no bytes to be wrong, and one exists: whoever named this trampoline had it, and it is
     // `Copy`.
-    unsafe { std::mem::MaybeUninit::<F>::uninit().assume_init() }
+    unsafe { std::ptr::NonNull::<F>::dangling().read() }
 }
 
 fn run<F, A, R>(expected: u64, argument: Vec<u8>) -> Reply
@@ -146,7 +148,7 @@ fn take_argument<Types: 'static, A: Payload>(expected: u64, argument: Vec<u8>) -
     if type_hash::<Types>() != expected {
         return Err(Reply::ArgumentNotDecodable("parent and worker do not run the same program".to_owned()));
     }
-    match catch(|| decode_owned::<A>(argument)) {
+    match catch(|| decode::<A>(argument)) {
         Ok(Ok(argument)) => Ok(argument),
         Ok(Err(why)) => Err(Reply::ArgumentNotDecodable(why.to_string())),
         Err(report) => Err(Reply::ArgumentNotDecodable(report.summary())),

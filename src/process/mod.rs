@@ -2,15 +2,20 @@
 
 mod builder;
 mod call;
+#[cfg(target_os = "linux")]
 mod child;
 mod config;
 mod map;
 mod message;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod parent;
 mod pool;
 mod reply;
+#[cfg(target_os = "linux")]
 mod ring;
+#[cfg(target_os = "linux")]
 mod segments;
+#[cfg(target_os = "linux")]
 mod sys;
 
 pub use builder::ProcessPoolBuilder;
@@ -18,7 +23,11 @@ pub use pool::{ProcessPool, run_in_process_pool};
 
 /// Whether this platform has process pools.
 fn check_platform() -> Result<(), crate::BuildError> {
-    Ok(())
+    #[cfg(target_os = "linux")]
+    let missing = sys::missing_facility();
+    #[cfg(not(target_os = "linux"))]
+    let missing = Some("process pools need Linux 5.10 or newer".to_owned());
+    missing.map_or(Ok(()), |missing| Err(crate::BuildError::new("platform", missing)))
 }
 
 /// The worker side, for programs without the feature `auto-start`.
@@ -39,6 +48,7 @@ pub mod worker {
     /// }
     /// ```
     pub fn init() {
+        #[cfg(target_os = "linux")]
         super::child::entry::check_in();
     }
 }

@@ -26,6 +26,9 @@ pub(super) struct PanicText {
     backtrace: Option<String>,
 }
 
+/// The longest text of an error, in bytes.
+const LONGEST_TEXT: usize = 64 * 1024;
+
 /// Tells the replies apart in the ring.
 const VALUE: u8 = 1;
 const PANICKED: u8 = 2;
@@ -37,7 +40,11 @@ impl Reply {
     pub(super) fn panicked(report: PanicReport) -> Self {
         let PanicReport { message, location, backtrace, payload } = report;
         payload.into_iter().for_each(crate::panic::drop_shielded);
-        Self::Panicked(PanicText { message, location, backtrace })
+        Self::Panicked(PanicText {
+            message: shortened(message),
+            location,
+            backtrace: backtrace.map(shortened),
+        })
     }
 
     /// Replaces a value over the limit.
@@ -52,7 +59,7 @@ impl Reply {
 
     /// The kind and the bytes that travel.
     pub(super) fn into_wire(self) -> (u8, WireBytes) {
-        let text = |text: String| WireBytes::Text(text.into_bytes());
+        let text = |text: String| WireBytes::Text(shortened(text).into_bytes());
         match self {
             Self::Value(value) => (VALUE, WireBytes::Value(value)),
             Self::Panicked(panic) => {
@@ -92,6 +99,14 @@ impl Reply {
         };
         Err(Ok(error))
     }
+}
+
+/// Cuts a message to a length at which it is still worth reading.
+fn shortened(mut text: String) -> String {
+    text.truncate(
+        (0..=LONGEST_TEXT.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0),
+    );
+    text
 }
 
 /// The bytes of a reply.

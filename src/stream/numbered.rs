@@ -1,25 +1,20 @@
 //! [`Numbered`]: a future that carries its input position.
-#![expect(unsafe_code, reason = "one pin projection: futures that are not Unpin need no box of their own")]
 
 use std::{
     pin::Pin,
     task::{Context, Poll},
 };
 
+use pin_project_lite::pin_project;
+
 use super::budget;
 
-/// A future with its input position, as a child of [`Racing`](super::racing::Racing).
-pub(super) struct Numbered<F> {
-    pub(super) position: usize,
-    /// Pinned together with the whole; `Unpin` of the whole is therefore left to the compiler, and there is no `Drop`.
-    pub(super) future: F,
-}
-
-impl<F> Numbered<F> {
-    fn future(self: Pin<&mut Self>) -> Pin<&mut F> {
-        // SAFETY: `future` is pinned structurally. Nothing moves it out of a pinned `Numbered`, which is `Unpin` only if
-        // `F` is, has no `Drop` and is not packed; so it stays in place until it is dropped.
-        unsafe { self.map_unchecked_mut(|this| &mut this.future) }
+pin_project! {
+    /// A future with its input position, as a child of [`Racing`](super::racing::Racing).
+    pub(super) struct Numbered<F> {
+        pub(super) position: usize,
+        #[pin]
+        pub(super) future: F,
     }
 }
 
@@ -35,6 +30,6 @@ impl<F: Future> Future for Numbered<F> {
             return Poll::Pending;
         }
         let position = self.position;
-        self.future().poll(cx).map(|output| (position, output))
+        self.project().future.poll(cx).map(|output| (position, output))
     }
 }

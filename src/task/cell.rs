@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     TaskStatus,
-    core::{Core, Phase},
+    core::{Callback, Core, Phase},
     current,
     options::Options,
 };
@@ -166,11 +166,6 @@ impl<S: Seat> Cell<S> {
         })
     }
 
-    /// Asks the job to stop, without finishing the task.
-    pub(crate) fn ask_to_stop(&self) {
-        self.core.stop();
-    }
-
     /// Has the timer watch `queue_timeout`. Without a timer thread the limit cannot be kept, and the task is refused.
     pub(crate) fn watch_queue(self: &Arc<Self>) {
         if let Some(limit) = self.queue_timeout {
@@ -201,6 +196,11 @@ impl<S: Seat> Cell<S> {
         // An error means that it was finished in this very moment: it must not begin, either.
         let _ = self.finish_abandoned(Err(error));
         true
+    }
+
+    /// Whether the task has waited longer than it may.
+    pub(crate) fn is_queue_expired(&self, now: Instant) -> bool {
+        self.queue_error(now).is_some()
     }
 
     fn queue_error(&self, now: Instant) -> Option<TaskError> {
@@ -263,12 +263,11 @@ pub(crate) trait AnyTask: Send + Sync {
 
 /// A task as its [`Task`](super::Task) sees it.
 pub(crate) trait TaskCell<T>: AnyTask {
-    fn label(&self) -> &TaskLabel;
     fn status(&self) -> TaskStatus;
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>>;
     fn take(&self) -> Option<Result<T, TaskError>>;
     fn detach(&self);
-    fn on_done(&self, callback: Box<dyn FnOnce(&Result<T, TaskError>) + Send>);
+    fn on_done(&self, callback: Callback<Result<T, TaskError>>);
     fn help(self: Arc<Self>);
     fn as_any_task(self: Arc<Self>) -> Arc<dyn AnyTask>;
 }
@@ -284,10 +283,6 @@ impl<S: Seat> AnyTask for Cell<S> {
 }
 
 impl<S: Seat> TaskCell<S::Output> for Cell<S> {
-    fn label(&self) -> &TaskLabel {
-        &self.label
-    }
-
     fn status(&self) -> TaskStatus {
         match self.core.phase() {
             Phase::Queued => TaskStatus::Queued,
@@ -309,7 +304,7 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
         self.core.detach();
     }
 
-    fn on_done(&self, callback: Box<dyn FnOnce(&Result<S::Output, TaskError>) + Send>) {
+    fn on_done(&self, callback: Callback<Result<S::Output, TaskError>>) {
         self.core.on_done(callback);
     }
 

@@ -45,14 +45,11 @@ use std::{
 };
 
 use super::queue::Queue;
-use crate::sync::{Mutex, MutexGuard, Sleeper, Slept, now};
+use crate::sync::{LOOKS, Mutex, MutexGuard, Sleeper, Slept, now};
 
 /// After a refusal, the first pause before a thread is asked for again. Doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How often a worker that has had a job looks again before it sleeps.
-const LOOKS: u8 = 4;
 
 /// The queue and the workers of one pool. See the module's documentation.
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`dispatch`] decides who does what, and holds the protocol; [`worker`] and [`shared`] do it. A task's own life is the
-//! business of its [`Cell`](crate::task::Cell).
+//! business of its `task::Cell`.
 
 mod builder;
 mod dispatch;
@@ -19,6 +19,8 @@ mod queue;
 mod seat;
 mod shared;
 mod spawner;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{fmt, panic::Location, sync::Arc};

@@ -213,8 +213,8 @@ impl Shared {
         self.perform(self.dispatch.close());
         match mode {
             Shutdown::Drain => {}
-            Shutdown::CancelQueued => drop(self.cancel_queued()),
-            Shutdown::Kill => drop(self.kill()),
+            Shutdown::CancelQueued => _ = self.cancel_queued(),
+            Shutdown::Kill => _ = self.kill(),
         }
         self.wake_closers();
     }

@@ -175,7 +175,7 @@ mod tests {
             ("images", 0, "images-0"),
             ("thumbnails-of-cats", 7, "thumbnails-of-7"),
             ("thumbnails-of-cats", 1234, "thumbnails-1234"),
-            ("größenwahnsinnig", 10, "größenwahns-10"),
+            ("größenwahnsinnig", 10, "größenwahn-10"),
             ("ääääääää", 5, "ääääää-5"),
             ("", usize::MAX, "-18446744073709551615"),
         ];

@@ -37,11 +37,6 @@ impl Delay {
         Self::on(&TIMER, Instant::now().checked_add(after))
     }
 
-    /// Is ready at `deadline`.
-    pub(crate) fn until(deadline: Instant) -> Self {
-        Self::on(&TIMER, Some(deadline))
-    }
-
     fn on(timer: &'static Timer, deadline: Option<Instant>) -> Self {
         Self { deadline, alarm: None, timer }
     }
@@ -106,7 +101,7 @@ mod tests {
     #[test]
     fn it_is_ready_at_its_deadline_and_not_before() {
         let deadline = Instant::now() + Duration::from_millis(20);
-        let mut delay = Delay::until(deadline);
+        let mut delay = Delay::on(&TIMER, Some(deadline));
         block_on(&mut delay);
         assert!(Instant::now() >= deadline);
         block_on(delay);

@@ -2,8 +2,6 @@
 //!
 //! They call the `Serialize` and `Deserialize` of the payload, which may panic: catching that is the caller's.
 
-use std::borrow::Cow;
-
 use super::{CodecError, Encoded, Payload, decoder::Decoder, encoder::Encoder, whole};
 
 /// Turns a value into bytes. A bulk buffer is taken over without a copy.
@@ -14,36 +12,20 @@ pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
     }
 }
 
-/// Turns a value into bytes where the caller keeps it, to hand it back if it is refused. A bulk buffer is copied.
-pub(crate) fn encode_ref<T: Payload>(value: &T) -> Result<Encoded, CodecError> {
-    match whole::copy(value) {
-        Some(encoded) => Ok(encoded),
-        None => serialize(value),
-    }
-}
-
-/// Turns bytes, which are not trusted, into a value.
+/// Turns bytes, which are not trusted, into a value. A `Vec<u8>`, a `Box<[u8]>`, a `String` or a `Bytes` takes the buffer over
+/// without a copy.
 ///
 /// Memory use is bounded by the number of bytes, times a factor that `T` fixes.
-pub(crate) fn decode<T: Payload>(bytes: &[u8]) -> Result<T, CodecError> {
-    read(Cow::Borrowed(bytes))
-}
-
-/// As [`decode`], but a `Vec<u8>`, a `Box<[u8]>`, a `String` or a `Bytes` takes the buffer over without a copy.
-pub(crate) fn decode_owned<T: Payload>(bytes: Vec<u8>) -> Result<T, CodecError> {
-    read(Cow::Owned(bytes))
-}
-
-fn serialize<T: Payload>(value: &T) -> Result<Encoded, CodecError> {
-    let bytes = Encoder::run(value).map_err(CodecError::in_payload::<T>)?;
-    Ok(Encoded::plain(bytes))
-}
-
-fn read<T: Payload>(mut bytes: Cow<'_, [u8]>) -> Result<T, CodecError> {
+pub(crate) fn decode<T: Payload>(mut bytes: Vec<u8>) -> Result<T, CodecError> {
     let value = match whole::read(&mut bytes) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Decoder::run(&bytes),
         Err(error) => Err(error),
     };
     value.map_err(CodecError::in_payload::<T>)
+}
+
+fn serialize<T: Payload>(value: &T) -> Result<Encoded, CodecError> {
+    let bytes = Encoder::run(value).map_err(CodecError::in_payload::<T>)?;
+    Ok(Encoded::plain(bytes))
 }

@@ -237,7 +237,7 @@ impl<'a> ser::Serializer for &'a mut Encoder {
         self.counted_fields(variant, len)
     }
 
-    /// Here pass a `Vec` and a slice on their way to [`serialize_seq`](Self::serialize_seq): bulk data goes no further.
+    /// Here pass a `Vec` and a slice on their way to `serialize_seq`: bulk data goes no further.
     fn collect_seq<I>(self, iter: I) -> Result
     where
         I: IntoIterator<Item: Serialize>,

@@ -35,7 +35,7 @@ mod payload;
 mod tests;
 mod whole;
 
-pub(crate) use codec::{decode, decode_owned, encode, encode_ref};
+pub(crate) use codec::{decode, encode};
 pub(crate) use encoded::Encoded;
 pub(crate) use error::CodecError;
 #[cfg(feature = "json")]

@@ -2,7 +2,7 @@
 //!
 //! The functions are generic although `dyn Any` would do: so each compiles to the one case that its type needs.
 
-use std::{any::Any, borrow::Cow, mem};
+use std::{any::Any, mem};
 
 use bytes::Bytes;
 
@@ -49,48 +49,17 @@ fn taken<T: 'static>(slot: &mut Option<T>) -> Option<Encoded> {
     None
 }
 
-/// Copies the buffer if `value` is one.
-pub(super) fn copy<T: 'static>(value: &T) -> Option<Encoded> {
-    // No copy: the bytes are shared.
-    if let Some(bytes) = (value as &dyn Any).downcast_ref::<Bytes>() {
-        return Some(Encoded::shared(bytes.clone()));
-    }
-    view(value).map(|bytes| Encoded::plain(bytes.to_vec()))
-}
-
-fn view<T: 'static>(value: &T) -> Option<&[u8]> {
-    let value: &dyn Any = value;
-    if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
-        return Some(bytes);
-    }
-    if let Some(text) = value.downcast_ref::<String>() {
-        return Some(text.as_bytes());
-    }
-    if let Some(bytes) = value.downcast_ref::<Box<[u8]>>() {
-        return Some(bytes);
-    }
-    macro_rules! numbers {
-        ($($number:ty),*) => {$(
-            if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
-                return Some(bulk::as_bytes(numbers));
-            }
-        )*};
-    }
-    for_each_number!(numbers);
-    None
-}
-
-/// Returns the bytes as a buffer if `T` is one, else `None`. Owned bytes become the buffer where it is one of bytes.
-pub(super) fn read<T: 'static>(bytes: &mut Cow<'_, [u8]>) -> Result<Option<T>, CodecError> {
+/// Returns the bytes as a buffer if `T` is one, else `None`. They become the buffer where it is one of bytes.
+pub(super) fn read<T: 'static>(bytes: &mut Vec<u8>) -> Result<Option<T>, CodecError> {
     let mut value = None::<T>;
     fill(&mut value, bytes)?;
     Ok(value)
 }
 
 /// Puts the bytes into `value` if it is a buffer.
-fn fill<T: 'static>(value: &mut Option<T>, bytes: &mut Cow<'_, [u8]>) -> Result<(), CodecError> {
+fn fill<T: 'static>(value: &mut Option<T>, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
     let slot: &mut dyn Any = value;
-    let take = |bytes: &mut Cow<'_, [u8]>| mem::take(bytes).into_owned();
+    let take = |bytes: &mut Vec<u8>| mem::take(bytes);
     if let Some(slot) = slot.downcast_mut::<Option<Vec<u8>>>() {
         *slot = Some(take(bytes));
     } else if let Some(slot) = slot.downcast_mut::<Option<String>>() {

@@ -9,7 +9,7 @@
 
 use std::{
     env,
-    ffi::{c_char, c_int},
+    ffi::c_char,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -76,7 +76,8 @@ fn check(argv: *const *const c_char, prepare: impl FnOnce()) {
 /// The entry proper: the C library calls it before `main`, with the program's arguments.
 #[cfg(all(feature = "auto-start", target_env = "gnu"))]
 mod auto_start {
-    use super::{c_char, c_int, check};
+    use super::check;
+    use std::ffi::{c_char, c_int};
 
     type Initialiser = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 

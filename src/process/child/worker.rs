@@ -29,8 +29,8 @@ use crate::{
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing},
         sys::{
-            Mapped, Socket, close_all_but, keep_high, monotonic_ns, null_to_stdin, reset_signals,
-            set_up_worker_process,
+            Mapped, Received, Socket, close_all_but, die_with, keep_high, monotonic_ns, null_to_stdin,
+            reset_signals, set_up_worker_process,
         },
     },
     task::{StopSignal, enter},
@@ -102,6 +102,8 @@ impl Worker {
             max_payload: settings.max_payload,
         };
         worker.initialize(settings);
+        // An initializer that changed its user has cleared it.
+        or_exit(die_with(zygote), what);
         worker
     }
 
@@ -158,6 +160,8 @@ impl Worker {
         if bytes.len() <= INLINE {
             self.ring.publish(kind, Place::Inline(bytes));
         } else {
+            // Segments may have been given back while jobs kept coming and nothing was waited for.
+            self.listen();
             match self.outgoing.write(bytes, &self.socket) {
                 Ok(id) => self.ring.publish(kind, Place::Segment { id, len: bytes.len() as u64 }),
                 Err(why) => {
@@ -181,16 +185,33 @@ impl Worker {
     /// Waits for a signal from the parent and takes note of all that have come.
     fn hear(&mut self) {
         let mut buffer = [0; SIGNAL_LEN];
-        let mut received = self.socket.receive(&mut buffer).map(Some);
+        let received = self.socket.receive(&mut buffer).map(Some);
+        self.take_in(received, &buffer);
+        self.listen();
+    }
+
+    /// Takes note of all signals that have come.
+    fn listen(&mut self) {
+        let mut buffer = [0; SIGNAL_LEN];
         loop {
-            match received {
-                Ok(Some(message)) if message.len > 0 => self.note(&buffer[..message.len], &message.fds),
-                Ok(None) => return,
-                // The parent wants no more of this worker, or is gone.
-                Ok(Some(_)) => exit_now(0),
-                Err(_) => exit_now(EXIT_FAILED),
+            let received = self.socket.try_receive(&mut buffer);
+            if !self.take_in(received, &buffer) {
+                return;
             }
-            received = self.socket.try_receive(&mut buffer);
+        }
+    }
+
+    /// Takes note of what was received; says whether that was anything.
+    fn take_in(&mut self, received: io::Result<Option<Received>>, buffer: &[u8]) -> bool {
+        match received {
+            Ok(Some(message)) if message.len > 0 => {
+                self.note(&buffer[..message.len], &message.fds);
+                true
+            }
+            Ok(None) => false,
+            // The parent wants no more of this worker, or is gone.
+            Ok(Some(_)) => exit_now(0),
+            Err(_) => exit_now(EXIT_FAILED),
         }
     }
 

@@ -132,6 +132,11 @@ impl Zygote {
 
     fn fork(&mut self, ticket: u64, number: u32, [socket, arena, stderr]: [OwnedFd; 3]) {
         let zygote = getpid().as_raw_nonzero().get() as u32;
+        if has_threads() {
+            let why =
+                "the zygote has a second thread: workers can only be forked from a single one".to_owned();
+            return self.tell(&Notice::NotForked { ticket, why });
+        }
         match fork() {
             Ok(Forked::Child) => {
                 let title = format!("{} {}-{number}", self.program, self.settings.pool);

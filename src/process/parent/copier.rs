@@ -8,8 +8,9 @@
 use std::{
     io::Write,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -23,10 +24,15 @@ use crate::process::sys::{Bell, wait_any};
 /// How much of a worker's standard error is kept.
 const TAIL: usize = 4096;
 
+/// How long the end of a pool waits until everything has been passed on: the program's own standard error may be stuck.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The standard error of one process.
 #[derive(Debug)]
 pub(super) struct Stderr {
     pipe: OwnedFd,
+    /// Wakes the copier, once one watches.
+    bell: OnceLock<Arc<Bell>>,
     /// Guards what has been read; taken alone.
     read: Mutex<Read>,
 }
@@ -50,7 +56,7 @@ impl Stderr {
     /// Reads from a pipe that somebody else has made.
     pub(super) fn over(pipe: OwnedFd) -> std::io::Result<Arc<Self>> {
         fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
-        Ok(Arc::new(Self { pipe, read: Mutex::default() }))
+        Ok(Arc::new(Self { pipe, bell: OnceLock::new(), read: Mutex::default() }))
     }
 
     /// The last that the process wrote, as text.
@@ -63,6 +69,9 @@ impl Stderr {
     pub(super) fn finish(&self) {
         self.take_in();
         self.lock().over = true;
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
     }
 
     /// Reads until the pipe would block. Says whether it is at its end.
@@ -97,40 +106,42 @@ impl Stderr {
 /// Passes on what a pool's processes write to standard error.
 #[derive(Debug)]
 pub(super) struct Copier {
-    bell: Bell,
+    bell: Arc<Bell>,
     /// Guards the pipes that the thread watches; taken alone.
     watched: Mutex<Watched>,
+    ended: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
     pipes: Vec<Arc<Stderr>>,
+    /// Nothing will be added.
     over: bool,
+    /// The thread has passed everything on.
+    done: bool,
 }
 
 impl Copier {
     /// Starts the thread.
     pub(super) fn start(pool: &str) -> std::io::Result<Arc<Self>> {
-        let copier = Arc::new(Self { bell: Bell::new()?, watched: Mutex::default() });
+        let copier =
+            Arc::new(Self { bell: Arc::new(Bell::new()?), watched: Mutex::default(), ended: Condvar::new() });
         let run = copier.clone();
         thread::Builder::new().name(format!("{pool}-stderr")).spawn(move || run.run())?;
         Ok(copier)
     }
 
     pub(super) fn watch(&self, stderr: Arc<Stderr>) {
+        let _ = stderr.bell.set(self.bell.clone());
         self.lock().pipes.push(stderr);
         self.bell.ring();
     }
 
-    /// Something has ended: pipes that are over are left.
-    pub(super) fn nudge(&self) {
-        self.bell.ring();
-    }
-
-    /// Ends the thread once everything read has been passed on.
+    /// Ends the thread once everything has been passed on, and waits for that, but not for long.
     pub(super) fn end(&self) {
         self.lock().over = true;
         self.bell.ring();
+        drop(self.ended.wait_timeout_while(self.lock(), LAST_WORDS, |watched| !watched.done));
     }
 
     fn run(&self) {
@@ -144,10 +155,11 @@ impl Copier {
             let mut finished = finished.into_iter();
             // Pipes are only ever added at the end, so the first ones are those looked at.
             self.lock().pipes.retain(|_| !finished.next().unwrap_or(false));
-            if over {
-                return;
-            }
             let open = self.lock().pipes.clone();
+            if over && open.is_empty() {
+                self.lock().done = true;
+                return self.ended.notify_all();
+            }
             let fds = std::iter::once(self.bell.as_fd()).chain(open.iter().map(|pipe| pipe.pipe.as_fd()));
             wait_any(fds);
         }

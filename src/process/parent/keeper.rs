@@ -11,6 +11,7 @@
 //! 3. Every job that was sent is answered for by exactly one of: a reply taken, a take-back, the burial.
 
 use std::{
+    io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -28,20 +29,24 @@ use crate::{
     process::{
         message::{SIGNAL_LEN, Signal},
         reply,
-        ring::{Fate, INLINE, Place, Reply},
+        ring::{Fate, INLINE, Place, Reply, SLOTS},
         segments::{Incoming, Outgoing},
-        sys::{Interest, monotonic_ns, wait},
+        sys::{Interest, monotonic_ns, private_memory_exceeds, wait},
     },
 };
 
 /// The most jobs that a worker may have been sent, the running one included.
-const DEEPEST: usize = 32;
+const DEEPEST: usize = SLOTS;
 /// How much work is sent ahead.
 const AHEAD: Duration = Duration::from_micros(200);
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
 const MOST_SEGMENTS: usize = 4;
 /// How long a process may take to die once it has closed its socket: longer, and it did so alive.
 const DYING: Duration = Duration::from_millis(200);
+/// How long a worker that retires may take to exit.
+const RETIRES_WITHIN: Duration = Duration::from_secs(1);
+/// How long a killed process may take to die before it is written off: only the kernel can hold SIGKILL up.
+const BEYOND_REACH: Duration = Duration::from_secs(5);
 /// How soon a job must be claimed by a worker that has nothing else to do.
 const CLAIM_WITHIN: Duration = Duration::from_millis(100);
 
@@ -65,12 +70,35 @@ pub(super) struct Keeper {
     look: Duration,
     /// The parent's end of the connection has ended or broken.
     hung_up: bool,
+    /// What ended the last wait.
+    woken: Woken,
+    /// Whether it has put its worker on the list of idle ones.
+    listed: bool,
+    /// Whether the pool has been told how the start went.
+    reported: bool,
+    /// It holds more memory than it may.
+    bloated: bool,
+}
+
+/// What a wait was ended by, besides the bell and the clock.
+struct Woken {
+    /// The socket has something to read.
+    heard: bool,
+    /// The pidfd reports the exit.
+    dead: bool,
 }
 
 /// A reply that was taken from the ring, with the job it answers.
 struct Answer {
     flight: Flight,
     reply: Reply,
+}
+
+/// Why a worker that was forked does not come to serve.
+enum Unready {
+    Failed(String),
+    /// The pool has come to its end meanwhile.
+    NotNeeded,
 }
 
 /// What the keeper does after it found nothing to do.
@@ -93,6 +121,10 @@ impl Keeper {
             silent_since: None,
             look: FIRST_LOOK,
             hung_up: false,
+            woken: Woken { heard: true, dead: true },
+            listed: false,
+            reported: false,
+            bloated: false,
         }
     }
 
@@ -104,21 +136,26 @@ impl Keeper {
     }
 
     fn serve(&mut self) {
-        if let Err(reason) = self.wait_until_ready() {
-            return self.bury_unborn(&reason);
+        if let Err(unready) = self.wait_until_ready() {
+            return self.bury_unborn(unready);
         }
-        self.shared.started(Start::Succeeded);
+        self.report(Start::Succeeded);
         loop {
-            self.hear();
+            if self.woken.heard {
+                self.hear();
+            }
             let answered = self.collect();
-            if self.is_dead() {
+            if (self.woken.dead && self.is_dead()) || self.is_beyond_reach() {
                 return self.bury();
             }
-            self.look_at_clocks();
-            let sent = self.fill();
-            if answered || sent {
+            if answered {
+                self.look_at_memory();
+            }
+            // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
+            if self.fill() || answered {
                 continue;
             }
+            self.look_at_clocks();
             match self.next() {
                 Next::Wait(deadline) => self.wait(deadline),
                 Next::Retire => return self.retire(),
@@ -132,39 +169,78 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// Birth and death.
 impl Keeper {
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    fn wait_until_ready(&mut self) -> Result<(), Unready> {
         let limit = self.shared.config().start_timeout;
         let deadline = Instant::now() + limit;
-        let mut buffer = [0; SIGNAL_LEN];
         loop {
-            let [heard, dead] = wait(
-                [Interest::Read(self.worker.socket.as_fd()), Interest::Read(self.worker.pidfd.as_fd())],
+            let [heard, dead, _] = wait(
+                [
+                    Interest::Read(self.worker.socket.as_fd()),
+                    Interest::Read(self.worker.pidfd.as_fd()),
+                    Interest::Read(self.worker.bell.as_fd()),
+                ],
                 Some(deadline),
             );
-            if heard && let Ok(Some(received)) = self.worker.socket.try_receive(&mut buffer) {
-                match Signal::from_wire(&buffer[..received.len]) {
-                    Some(Signal::Ready) => return Ok(()),
-                    Some(Signal::NotReady) => return Err("its initializer failed".to_owned()),
-                    _ => {}
-                }
+            self.worker.bell.silence();
+            if heard && let Some(outcome) = self.hear_first() {
+                return outcome;
             }
             if dead {
-                return Err("it died before it was ready".to_owned());
+                return Err(Unready::Failed("it died before it was ready".to_owned()));
             }
-            if !heard || Instant::now() >= deadline {
-                return Err(format!("it was not ready in time (start_timeout is {limit:?})"));
+            if self.shared.schedule().is_finishing() {
+                return Err(Unready::NotNeeded);
+            }
+            if Instant::now() >= deadline {
+                let reason = format!("it was not ready in time (start_timeout is {limit:?})");
+                return Err(Unready::Failed(reason));
             }
         }
     }
 
+    /// What the worker says of its start; `None` if that is nothing yet.
+    fn hear_first(&mut self) -> Option<Result<(), Unready>> {
+        let failed = |reason: &str| Some(Err(Unready::Failed(reason.to_owned())));
+        let mut buffer = [0; SIGNAL_LEN];
+        match self.worker.socket.try_receive(&mut buffer) {
+            Ok(None) => None,
+            Ok(Some(received)) if received.len > 0 => match Signal::from_wire(&buffer[..received.len]) {
+                Some(Signal::Ready) => Some(Ok(())),
+                Some(Signal::NotReady) => failed("its initializer failed"),
+                _ => failed("it sent what no worker sends"),
+            },
+            // As in `hang_up`.
+            Ok(Some(_)) | Err(_) => {
+                let [dead] = wait([Interest::Read(self.worker.pidfd.as_fd())], Some(Instant::now() + DYING));
+                failed(if dead {
+                    "it died before it was ready"
+                } else {
+                    "its initializer closed the worker's own descriptors"
+                })
+            }
+        }
+    }
+
+    /// Tells the pool how the start went, once.
+    fn report(&mut self, start: Start) {
+        if !std::mem::replace(&mut self.reported, true) {
+            self.shared.started(start);
+        }
+    }
+
     /// A worker that never served: says why.
-    fn bury_unborn(&mut self, reason: &str) {
+    fn bury_unborn(&mut self, unready: Unready) {
         self.shared.leaving(&self.worker);
+        let Unready::Failed(reason) = unready else {
+            self.await_exit(Duration::ZERO);
+            self.report(Start::Unneeded);
+            return self.shared.gone(&self.worker);
+        };
         self.await_exit(Duration::from_millis(100));
         let exit = self.worker.exit(None);
         let tail = exit.stderr_tail().trim_end();
         let tail = if tail.is_empty() { String::new() } else { format!("; its standard error ends: {tail}") };
-        self.shared.started(Start::Failed(format!("a worker did not start: {reason}: {exit}{tail}")));
+        self.report(Start::Failed(format!("a worker did not start: {reason}: {exit}{tail}")));
         self.shared.gone(&self.worker);
     }
 
@@ -174,14 +250,19 @@ impl Keeper {
         let [dead] = wait(pidfd(), Some(Instant::now() + patience));
         if !dead {
             self.worker.kill();
-            // SIGKILL can be held up only by the kernel itself (a process in state D); then the worker is written off.
-            wait(pidfd(), Some(Instant::now() + Duration::from_secs(5)));
+            wait(pidfd(), Some(Instant::now() + BEYOND_REACH));
         }
     }
 
     fn is_dead(&self) -> bool {
         let [dead] = wait([Interest::Read(self.worker.pidfd.as_fd())], Some(Instant::now()));
         dead
+    }
+
+    /// Whether SIGKILL was sent long ago and has not ended it (state D): then it is written off, dead or not.
+    fn is_beyond_reach(&self) -> bool {
+        let condemned = self.worker.link().condemned;
+        condemned.is_some_and(|it| it.kill_at.is_none() && it.since.elapsed() >= BEYOND_REACH)
     }
 
     /// Settles a dead worker, steps 5 to 9.
@@ -192,7 +273,7 @@ impl Keeper {
         let fates = link.ring.drain();
         let mut flights = std::mem::take(&mut link.flights);
         drop(link);
-        self.shared.leaving(&self.worker);
+        self.shared.dying(&self.worker);
         let (mut returned, mut lost) = (Vec::new(), Vec::new());
         for (position, fate) in fates {
             let Some(index) = flights.iter().position(|flight| flight.position == position) else { continue };
@@ -201,17 +282,18 @@ impl Keeper {
                 Fate::NotBegun => returned.push(flight),
                 Fate::Begun { .. } => lost.push((flight, None)),
                 Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
-                Fate::Finished(reply) => self.deliver(Answer { flight, reply }),
+                Fate::Finished(reply) => self.deliver(Answer { flight, reply }, Instant::now()),
             }
         }
         self.shared.put_back(returned);
-        let note = condemned.and_then(|condemned| condemned.note).or(lost.iter().find_map(|(_, note)| *note));
+        let out_of_reach = (!self.is_dead()).then_some("SIGKILL has not ended it");
+        let note = condemned.and_then(|condemned| condemned.note);
+        let note = note.or(lost.iter().find_map(|(_, note)| *note)).or(out_of_reach);
         let exit = self.worker.exit(note);
         self.count_death(condemned);
         for (flight, _) in lost {
             lose(flight, exit.clone());
         }
-        self.shared.replace();
         self.shared.gone(&self.worker);
     }
 
@@ -225,7 +307,7 @@ impl Keeper {
     /// Lets an idle worker go.
     fn retire(&mut self) {
         self.worker.dismiss();
-        self.await_exit(self.shared.config().start_timeout);
+        self.await_exit(RETIRES_WITHIN);
         self.worker.stderr.finish();
         self.shared.gone(&self.worker);
     }
@@ -244,6 +326,7 @@ impl Keeper {
         if known {
             self.shared.leaving(&self.worker);
         }
+        self.report(Start::Failed(why.to_owned()));
         self.shared.gone(&self.worker);
     }
 }
@@ -252,6 +335,7 @@ impl Keeper {
 impl Keeper {
     /// Takes note of what the worker has sent over the socket.
     fn hear(&mut self) {
+        self.woken.heard = false;
         let mut buffer = [0; SIGNAL_LEN];
         // As many as a full ring can give cause for; a flood waits for the next turn.
         for _ in 0..4 * DEEPEST {
@@ -306,30 +390,44 @@ impl Keeper {
     fn collect(&mut self) -> bool {
         let mut any = false;
         loop {
+            let mut answers = Vec::new();
             let mut link = self.worker.link();
-            let answer = take_answer(&mut link);
+            let violation = loop {
+                match take_answer(&mut link) {
+                    Ok(Some(answer)) => answers.push(answer),
+                    Ok(None) => break None,
+                    Err(what) => break Some(what),
+                }
+            };
             drop(link);
-            match answer {
-                Ok(Some(answer)) => {
-                    any = true;
-                    self.deliver(answer);
-                }
-                Ok(None) => return any,
-                Err(what) => {
-                    self.convict(what);
-                    return any;
-                }
+            let last = answers.is_empty() || violation.is_some();
+            any |= !answers.is_empty();
+            self.deliver_all(answers);
+            if let Some(what) = violation {
+                self.convict(what);
+            }
+            if last {
+                return any;
             }
         }
     }
 
+    /// Finishes the tasks of jobs that the worker has answered, oldest first.
+    fn deliver_all(&mut self, answers: Vec<Answer>) {
+        let (now, now_ns) = (Instant::now(), monotonic_ns());
+        // A worker begins a job as soon as it has answered the one before.
+        let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now_ns]).collect();
+        for (answer, end_ns) in answers.into_iter().zip(ends) {
+            let took = end_ns.min(now_ns).saturating_sub(answer.reply.begun_ns);
+            self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
+            self.deliver(answer, now);
+        }
+    }
+
     /// Finishes the task of a job that the worker has answered.
-    fn deliver(&mut self, answer: Answer) {
+    fn deliver(&mut self, answer: Answer, now: Instant) {
         let Answer { flight, reply } = answer;
-        let now = Instant::now();
         let begun = began_at(&flight, reply.begun_ns, now);
-        let took = now.saturating_duration_since(begun).as_nanos() as u64;
-        self.mean_ns = (self.mean_ns * 7 + took) / 8;
         self.silent_since = None;
         self.look = FIRST_LOOK;
         self.idle_since = now;
@@ -414,6 +512,7 @@ impl Keeper {
         let now = Instant::now();
         self.worker.carry_out(&mut self.worker.link(), now);
         if let Some((job, deadline)) = self.running() {
+            self.silent_since = None;
             if deadline.is_some_and(|deadline| now >= deadline) {
                 job.run_expired();
             }
@@ -425,10 +524,9 @@ impl Keeper {
     /// The running job, and when its time is over. Takes note of its beginning.
     fn running(&mut self) -> Option<(Arc<dyn ProcessJob>, Option<Instant>)> {
         let link = self.worker.link();
-        let (_, begun_ns) = link.running()?;
-        let front = link.flights.front()?;
-        let begun = began_at(front, begun_ns, Instant::now());
-        let job = front.job.clone();
+        let (flight, begun_ns) = link.running()?;
+        let begun = began_at(flight, begun_ns, Instant::now());
+        let job = flight.job.clone();
         drop(link);
         job.begun(begun);
         let deadline = job.run_timeout().and_then(|limit| begun.checked_add(limit));
@@ -440,10 +538,12 @@ impl Keeper {
         let mut link = self.worker.link();
         if link.flights.is_empty() {
             if self.silent_since.is_some() && link.ring.should_ring_worker() {
-                // It has declared itself asleep since it was last rung: it lives.
+                // It has declared itself asleep since it was last rung: it lives. The flag is cleared now, so it must be
+                // rung, or it would sleep through its next job.
+                let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
                 self.silent_since = None;
             }
-        } else if now.saturating_duration_since(link.last_sign) >= CLAIM_WITHIN {
+        } else if link.awaits_claim() && now.saturating_duration_since(link.last_sign) >= CLAIM_WITHIN {
             let since = link.last_sign;
             let taken = link.take_back_all();
             drop(link);
@@ -462,11 +562,14 @@ impl Keeper {
     fn next(&mut self) -> Next {
         let now = Instant::now();
         let link = self.worker.link();
-        let kill_at = link.condemned.and_then(|condemned| condemned.kill_at);
-        let (is_empty, condemned) = (link.flights.is_empty(), link.condemned.is_some());
+        let (is_empty, condemned) = (link.flights.is_empty(), link.condemned);
         drop(link);
-        if condemned {
-            return Next::Wait(kill_at);
+        if let Some(condemned) = condemned {
+            return Next::Wait(Some(condemned.kill_at.unwrap_or(condemned.since + BEYOND_REACH)));
+        }
+        if self.hung_up {
+            // It is dying, though not convicted.
+            return Next::Wait(Some(now + DYING));
         }
         if self.silent_since.is_some() {
             return Next::Wait(Some(now + FIRST_LOOK * 10));
@@ -485,31 +588,53 @@ impl Keeper {
 
     fn next_when_idle(&mut self, now: Instant) -> Next {
         let config = self.shared.config();
+        let spent = self.is_spent(now);
         let mut schedule = self.shared.schedule();
-        if !schedule.queue.is_empty() {
+        if spent && schedule.closing.is_none() {
+            let woken = schedule.leave_to_successor(&self.worker);
+            drop(schedule);
+            self.shared.counters().recycled();
+            self.shared.wake(woken);
+            self.shared.ring();
+            return Next::Retire;
+        }
+        let surplus = schedule.has_surplus();
+        if !schedule.queue.is_empty() && !spent && !surplus {
             return Next::Wait(Some(now));
         }
-        let surplus = schedule.workers.len() > schedule.max_workers;
         let idle_until = config.idle_timeout.filter(|_| schedule.workers.len() > config.min_workers);
         let idle_until = idle_until.and_then(|limit| self.idle_since.checked_add(limit));
-        let old_at = config.max_age_per_worker.and_then(|limit| self.worker.born.checked_add(limit));
-        let used_up = config.max_tasks_per_worker.is_some_and(|most| self.sent >= most);
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
-        let recycled = used_up || is_due(old_at);
-        if schedule.closing.is_some() || surplus || recycled || is_due(idle_until) {
-            schedule.leave(&self.worker);
-            if recycled && schedule.closing.is_none() {
-                schedule.to_replace += 1;
-                self.shared.counters().recycled();
-            }
+        if spent || schedule.closing.is_some() || surplus || idle_until.is_some_and(|at| now >= at) {
+            let woken = schedule.leave(&self.worker);
             drop(schedule);
+            self.shared.wake(woken);
             self.shared.ring();
             return Next::Retire;
         }
         if !schedule.idle.iter().any(|other| Arc::ptr_eq(other, &self.worker)) {
             schedule.idle.push(self.worker.clone());
+            self.listed = true;
         }
-        Next::Wait([idle_until, old_at].into_iter().flatten().min())
+        Next::Wait([idle_until, self.old_at()].into_iter().flatten().min())
+    }
+
+    /// Whether the worker is to be replaced, and gets no more jobs.
+    fn is_spent(&self, now: Instant) -> bool {
+        let most = self.shared.config().max_tasks_per_worker;
+        self.bloated
+            || most.is_some_and(|most| self.sent >= most)
+            || self.old_at().is_some_and(|at| now >= at)
+    }
+
+    fn old_at(&self) -> Option<Instant> {
+        self.shared.config().max_age_per_worker.and_then(|limit| self.worker.born.checked_add(limit))
+    }
+
+    /// Looks whether the worker holds more memory than it may. One that just runs its next job is measured with it.
+    fn look_at_memory(&mut self) {
+        if let Some(limit) = self.shared.config().max_memory_per_worker {
+            self.bloated |= private_memory_exceeds(self.worker.pid, limit);
+        }
     }
 
     fn wait(&mut self, deadline: Option<Instant>) {
@@ -520,14 +645,19 @@ impl Keeper {
         if may_sleep {
             let socket =
                 if self.hung_up { Interest::Nothing } else { Interest::Read(self.worker.socket.as_fd()) };
-            wait(
+            let [rung, heard, dead] = wait(
                 [Interest::Read(self.worker.bell.as_fd()), socket, Interest::Read(self.worker.pidfd.as_fd())],
                 deadline,
             );
+            if rung {
+                self.worker.bell.silence();
+            }
+            self.woken = Woken { heard, dead };
         }
-        self.worker.bell.silence();
         self.worker.link().ring.wake_up();
-        self.shared.schedule().not_idle(&self.worker);
+        if std::mem::take(&mut self.listed) {
+            self.shared.schedule().not_idle(&self.worker);
+        }
     }
 }
 
@@ -540,9 +670,7 @@ impl Keeper {
             return false;
         }
         let (jobs, next) = self.shared.schedule().take(room);
-        if let Some(next) = next {
-            next.bell.ring();
-        }
+        self.shared.wake(next);
         let mut sent = !jobs.is_empty();
         for job in jobs {
             // Finished meanwhile: nothing is left of it but this.
@@ -554,8 +682,18 @@ impl Keeper {
         }
         if sent {
             self.ring_worker();
+            self.shared.cancel_if_closing(&self.worker);
+            self.offer();
         }
         sent
+    }
+
+    /// Wakes an idle worker to steal what waits behind the running job. It may have looked before that was sent.
+    fn offer(&self) {
+        if self.worker.link().flights.len() > 1 {
+            let idle = self.shared.schedule().idle.pop();
+            self.shared.wake(idle);
+        }
     }
 
     /// Frees the segments of jobs that are no longer in flight.
@@ -576,8 +714,11 @@ impl Keeper {
         if !self.lent.is_empty() {
             self.free_segments();
         }
+        if self.silent_since.is_some() || self.hung_up || self.is_spent(Instant::now()) {
+            return 0;
+        }
         let link = self.worker.link();
-        if link.condemned.is_some() || !link.ring.has_room() || self.silent_since.is_some() {
+        if link.condemned.is_some() || !link.ring.has_room() {
             return 0;
         }
         let left =
@@ -595,6 +736,11 @@ impl Keeper {
             // Copied here, under no lock: it may be gigabytes.
             match self.outgoing.write(bytes, &self.worker.socket) {
                 Ok(id) => Some(id),
+                Err(error) if is_disconnect(&error) => {
+                    // Nothing is wrong with the job.
+                    self.shared.put_back_calls(vec![(job, call)]);
+                    return self.hang_up();
+                }
                 Err(error) => {
                     let why =
                         format!("no shared memory for its argument: {}", super::zygote::explain(&error));
@@ -606,7 +752,9 @@ impl Keeper {
         let now = Instant::now();
         let mut link = self.worker.link();
         job.assign(&self.worker);
-        let refused = job.is_stopped() || job.queue_expired(now);
+        // Only looked at under the lock: ending the task runs foreign code.
+        let expired = job.is_queue_expired(now);
+        let refused = job.is_stopped() || expired;
         if !refused && link.condemned.is_none() && link.ring.has_room() {
             let position = link.send(job, call, segment, monotonic_ns());
             self.lent.extend(segment.map(|id| (id, position)));
@@ -618,7 +766,11 @@ impl Keeper {
             self.outgoing.release(id, &self.worker.socket);
         }
         if !refused {
-            self.shared.put_back_calls(vec![(job, call)]);
+            return self.shared.put_back_calls(vec![(job, call)]);
+        }
+        crate::panic::drop_shielded(call);
+        if expired {
+            job.queue_expired(now);
         }
     }
 
@@ -644,6 +796,12 @@ impl Keeper {
             let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
         }
     }
+}
+
+/// Whether the other end is gone, or has not read its socket for so long that it is no worker any more.
+fn is_disconnect(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected | WouldBlock)
 }
 
 /// How many jobs a worker should have, so that about [`AHEAD`] of work waits behind the running one.

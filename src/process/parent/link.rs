@@ -47,6 +47,8 @@ pub(super) struct Condemned {
     pub(super) kill_at: Option<Instant>,
     /// What the worker did, for the error of the job that dies with it; `None` if it did nothing wrong.
     pub(super) note: Option<&'static str>,
+    /// Since when: SIGKILL, if it was sent, was sent no earlier.
+    pub(super) since: Instant,
 }
 
 /// A job taken back from a worker.
@@ -56,8 +58,8 @@ pub(super) type Returned = (Arc<dyn ProcessJob>, Call);
 pub(super) enum Stop {
     /// It was not begun, and is the worker's no more.
     TakenBack(Flight),
-    /// It runs: the worker is to be stopped.
-    Running,
+    /// It runs, at this position: the worker is to be stopped.
+    Running(u64),
     /// The worker does not have it, or is done with it.
     Nothing,
 }
@@ -111,7 +113,7 @@ impl Link {
             return Stop::TakenBack(self.flights.remove(index).expect("the index was found just now"));
         }
         match self.ring.look(position) {
-            Look::Claimed { .. } => Stop::Running,
+            Look::Claimed { .. } => Stop::Running(position),
             _ => Stop::Nothing,
         }
     }
@@ -156,17 +158,29 @@ impl Link {
             if kill_at.is_some() {
                 self.ring.request_stop(position);
             }
-            self.condemned = Some(Condemned { position: Some(position), kill_at, note: None });
+            self.condemned =
+                Some(Condemned { position: Some(position), kill_at, note: None, since: Instant::now() });
         }
         (runs, taken)
     }
 
-    /// The position that the worker runs, as far as it shows.
-    pub(super) fn running(&self) -> Option<(u64, u64)> {
-        let front = self.flights.front()?;
-        match self.ring.look(front.position) {
-            Look::Claimed { begun_ns } => Some((front.position, begun_ns)),
+    /// The job that the worker runs, with when it says that it began.
+    pub(super) fn running(&self) -> Option<(&Flight, u64)> {
+        // Before it lie only jobs whose replies have not been taken yet.
+        self.flights.iter().find_map(|flight| match self.ring.look(flight.position) {
+            Look::Claimed { begun_ns } => Some((flight, begun_ns)),
             _ => None,
-        }
+        })
+    }
+
+    /// Whether the worker has a job to begin and nothing else to do.
+    pub(super) fn awaits_claim(&self) -> bool {
+        let front = self.flights.front();
+        front.is_some_and(|front| matches!(self.ring.look(front.position), Look::Sent))
+    }
+
+    /// The jobs that have not begun.
+    pub(super) fn not_begun(&self) -> impl Iterator<Item = &Flight> {
+        self.flights.iter().filter(|flight| matches!(self.ring.look(flight.position), Look::Sent))
     }
 }

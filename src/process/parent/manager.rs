@@ -42,11 +42,13 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let mut manager = Manager {
         shared,
         zygote: None,
+        replaced: Vec::new(),
         left: Vec::new(),
         copier: None,
         backoff: Backoff::default(),
         not_before: None,
         next_ticket: 0,
+        next_zygote: 0,
     };
     let outcome = crate::panic::catch(|| manager.serve());
     if let Err(report) = outcome {
@@ -63,13 +65,16 @@ pub(super) fn run(shared: &Arc<Shared>) {
 struct Manager<'a> {
     shared: &'a Arc<Shared>,
     zygote: Option<Zygote>,
-    /// Zygotes that were given up, until they have exited, with the time when they are killed.
+    /// Zygotes that no longer answer, until their last worker is gone: their workers would die with them.
+    replaced: Vec<Zygote>,
+    /// Zygotes that were told to end, until they have exited, with the time when they are killed.
     left: Vec<(Child, Instant)>,
     copier: Option<Arc<Copier>>,
     backoff: Backoff,
     /// No start before this.
     not_before: Option<Instant>,
     next_ticket: u64,
+    next_zygote: u64,
 }
 
 impl Manager<'_> {
@@ -92,7 +97,7 @@ impl Manager<'_> {
         let bell = self.shared.bell().expect("the bell is there before the manager");
         let control = self.zygote.as_ref().map_or(Interest::Nothing, |zygote| Interest::Read(zygote.as_fd()));
         let wanted = self.wanted() > 0;
-        let again = (!self.left.is_empty()).then(|| Instant::now() + REAP_AGAIN);
+        let again = (!self.left.is_empty() || !self.replaced.is_empty()).then(|| Instant::now() + REAP_AGAIN);
         let deadline = [self.not_before.filter(|_| wanted), again].into_iter().flatten().min();
         wait([Interest::Read(bell.as_fd()), control], deadline);
         bell.silence();
@@ -124,8 +129,11 @@ impl Manager<'_> {
     fn failed(&mut self, reason: &str) {
         let verdict = self.backoff.failed(jitter());
         self.not_before = Some(Instant::now() + verdict.pause);
-        if verdict.give_up {
-            self.shared.schedule().to_replace = 0;
+        let mut schedule = self.shared.schedule();
+        // While one worker serves, what is queued will be run.
+        if verdict.give_up && !schedule.has_serving() {
+            schedule.to_replace = 0;
+            drop(schedule);
             self.shared.fail_queued(reason);
         }
     }
@@ -136,6 +144,7 @@ impl Manager<'_> {
             match start {
                 Some(Start::Succeeded) => self.backoff.succeeded(),
                 Some(Start::Failed(reason)) => self.failed(&reason),
+                Some(Start::Unneeded) => {}
                 None => return,
             }
         }
@@ -148,11 +157,11 @@ impl Manager<'_> {
         if self.zygote.is_some() {
             return Ok(());
         }
-        let zygote = Zygote::start(self.shared.config())
+        let copier = self.copier()?;
+        self.next_zygote += 1;
+        let zygote = Zygote::start(self.shared.config(), self.next_zygote)
             .map_err(|why| format!("the worker side cannot start: {why}"))?;
-        if let Some(copier) = self.copier() {
-            copier.watch(zygote.stderr.clone());
-        }
+        copier.watch(zygote.stderr.clone());
         self.zygote = Some(zygote);
         match self.hear_until(|notice| matches!(notice, Notice::Ready | Notice::Failed(_)), "start") {
             Ok((Notice::Ready, _)) => Ok(()),
@@ -200,24 +209,38 @@ impl Manager<'_> {
                     wait([Interest::Read(zygote.as_fd()), Interest::Read(bell.as_fd())], Some(deadline));
                     bell.silence();
                 }
-                Err(error) => return Err(format!("it ended ({error})")),
+                Err(error) => return Err(format!("it ended ({})", explain(&error))),
             }
         }
     }
 
     /// Whether nothing is left to start for.
     fn is_killed(&self) -> bool {
-        let schedule = self.shared.schedule();
-        schedule.closing.is_some() && schedule.queue.is_empty()
+        self.shared.schedule().is_finishing()
     }
 
     /// Deals with every message that has come.
     fn hear(&mut self) {
-        while let Some(zygote) = &self.zygote {
+        if self.zygote.as_ref().is_some_and(|zygote| !self.hear_all(zygote)) {
+            self.leave_zygote();
+        }
+        let replaced = std::mem::take(&mut self.replaced);
+        for zygote in replaced {
+            if self.hear_all(&zygote) && self.shared.schedule().needs_zygote(zygote.serial) {
+                self.replaced.push(zygote);
+            } else {
+                self.leave(zygote);
+            }
+        }
+    }
+
+    /// Deals with every message that a zygote has sent. Says whether it lives.
+    fn hear_all(&self, zygote: &Zygote) -> bool {
+        loop {
             match zygote.hear() {
                 Ok(Some((notice, _))) => self.note(notice),
-                Ok(None) => return,
-                Err(_) => self.leave_zygote(),
+                Ok(None) => return true,
+                Err(_) => return false,
             }
         }
     }
@@ -236,8 +259,12 @@ impl Manager<'_> {
     /// Gives the zygote up: it kills what it has forked, and exits.
     fn leave_zygote(&mut self) {
         if let Some(zygote) = self.zygote.take() {
-            self.left.push((zygote.leave(), Instant::now() + LEAVE_WITHIN));
+            self.leave(zygote);
         }
+    }
+
+    fn leave(&mut self, zygote: Zygote) {
+        self.left.push((zygote.leave(), Instant::now() + LEAVE_WITHIN));
     }
 
     /// Reaps zygotes that were given up.
@@ -258,6 +285,9 @@ impl Manager<'_> {
     /// Ends the pool's threads and its zygote.
     fn end(&mut self) {
         self.leave_zygote();
+        while let Some(zygote) = self.replaced.pop() {
+            self.leave(zygote);
+        }
         while !self.left.is_empty() {
             self.reap();
             if !self.left.is_empty() {
@@ -280,7 +310,9 @@ impl Manager<'_> {
         let (arena, arena_fd) = Mapped::create().map_err(|error| explain(&error))?;
         let (stderr, stderr_fd) = Stderr::new().map_err(|error| explain(&error))?;
         let bell = Bell::new().map_err(|error| explain(&error))?;
+        let copier = self.copier()?;
         let zygote = self.zygote.as_ref().ok_or("the zygote is gone")?;
+        let serial = zygote.serial;
         let fds = [theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()];
         let ordered = zygote.order(&Order::Fork { ticket, number }, &fds);
         let forked = match ordered {
@@ -290,27 +322,38 @@ impl Manager<'_> {
         match forked {
             Ok((Notice::Forked { pid, .. }, fds)) => {
                 let pidfd = fds.into_iter().next().ok_or("the zygote sent no pidfd")?;
-                if let Some(copier) = self.copier() {
-                    copier.watch(stderr.clone());
-                }
-                Ok(Parts { ticket, number, pid, pidfd, socket, bell, stderr, link: Link::new(arena) })
+                copier.watch(stderr.clone());
+                Ok(Parts {
+                    ticket,
+                    zygote: serial,
+                    number,
+                    pid,
+                    pidfd,
+                    socket,
+                    bell,
+                    stderr,
+                    link: Link::new(arena),
+                })
             }
             Ok((Notice::NotForked { why, .. }, _)) => Err(format!("a worker cannot be forked: {why}")),
             Ok(_) => Err("the zygote broke the protocol".to_owned()),
             Err(reason) => {
-                // It answers no more: the next start makes another. Its workers die with it.
-                self.leave_zygote();
+                // It answers no more: the next start makes another.
+                self.replaced.extend(self.zygote.take());
                 Err(format!("the zygote failed: {reason}"))
             }
         }
     }
 
-    /// The thread that passes standard error on, started on first use. Without it only the tails are kept.
-    fn copier(&mut self) -> Option<Arc<Copier>> {
-        if self.copier.is_none() {
-            self.copier = Copier::start(&self.shared.config().name).ok();
+    /// The thread that passes standard error on, started on first use. Without it workers would block on a full pipe.
+    fn copier(&mut self) -> Result<Arc<Copier>, String> {
+        if let Some(copier) = &self.copier {
+            return Ok(copier.clone());
         }
-        self.copier.clone()
+        let copier = Copier::start(&self.shared.config().name)
+            .map_err(|error| format!("the thread for standard error cannot start: {}", explain(&error)))?;
+        self.copier = Some(copier.clone());
+        Ok(copier)
     }
 }
 

@@ -18,5 +18,5 @@ mod worker;
 mod zygote;
 
 pub(super) use super::child::depth;
-pub(super) use seat::{Call, ProcessJob, ProcessSeat};
+pub(super) use seat::{Call, ProcessSeat};
 pub(super) use shared::Shared;

@@ -49,6 +49,8 @@ pub(super) struct Closing {
 pub(super) enum Start {
     Succeeded,
     Failed(String),
+    /// The pool came to its end first.
+    Unneeded,
 }
 
 impl Schedule {
@@ -60,6 +62,10 @@ impl Schedule {
 
     /// Takes up to `most` jobs for a worker, oldest first. Returns also the worker to be woken for what is left.
     pub(super) fn take(&mut self, most: usize) -> (Vec<Arc<dyn ProcessJob>>, Option<Arc<Worker>>) {
+        if self.has_surplus() {
+            // Whoever asks is the one to go, as soon as its worker has nothing to do.
+            return (Vec::new(), None);
+        }
         let share = share(self.queue.len(), self.workers.len(), most);
         let jobs = (0..share).map_while(|_| self.queue.pop_first()).map(|(_, job)| job).collect();
         let next = if self.queue.is_empty() { None } else { self.idle.pop() };
@@ -78,15 +84,47 @@ impl Schedule {
         self.workers.retain(|other| !Arc::ptr_eq(other, worker));
     }
 
-    /// The worker serves no more, but its process is not gone yet.
-    pub(super) fn leave(&mut self, worker: &Arc<Worker>) {
+    /// The worker serves no more, but its process is not gone yet. Returns the worker to be woken: the one that leaves may
+    /// have been woken for a job that it did not take.
+    pub(super) fn leave(&mut self, worker: &Arc<Worker>) -> Option<Arc<Worker>> {
         self.remove(worker);
         self.departing.push(worker.clone());
+        if self.queue.is_empty() { None } else { self.idle.pop() }
+    }
+
+    /// As [`leave`](Self::leave), and a successor is to be started whether or not something waits.
+    pub(super) fn leave_to_successor(&mut self, worker: &Arc<Worker>) -> Option<Arc<Worker>> {
+        let woken = self.leave(worker);
+        if self.closing.is_none() {
+            self.to_replace += 1;
+            self.limit_replacements();
+        }
+        woken
+    }
+
+    /// Workers that are started for the queue are replacements as good as any.
+    pub(super) fn limit_replacements(&mut self) {
+        self.to_replace = self.to_replace.min(self.max_workers.saturating_sub(self.workers.len()));
+    }
+
+    /// Whether there is a worker that has come to serve.
+    pub(super) fn has_serving(&self) -> bool {
+        self.workers.len() > self.starting
+    }
+
+    /// Whether there are more workers than there may be.
+    pub(super) fn has_surplus(&self) -> bool {
+        self.workers.len() > self.max_workers
+    }
+
+    /// Whether a zygote still has workers.
+    pub(super) fn needs_zygote(&self, serial: u64) -> bool {
+        self.workers.iter().chain(&self.departing).any(|worker| worker.zygote == serial)
     }
 
     /// How many workers should be started now.
     pub(super) fn to_start(&self, min_workers: usize) -> usize {
-        if self.closing.is_some() && self.queue.is_empty() {
+        if self.is_finishing() {
             return 0;
         }
         let min_workers = if self.closing.is_some() { 0 } else { min_workers };
@@ -100,12 +138,14 @@ impl Schedule {
         })
     }
 
+    /// Whether the pool closes and nothing waits any more.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.closing.is_some() && self.queue.is_empty()
+    }
+
     /// Whether everything is done and gone.
     pub(super) fn is_over(&self) -> bool {
-        self.closing.is_some()
-            && self.queue.is_empty()
-            && self.workers.is_empty()
-            && self.departing.is_empty()
+        self.is_finishing() && self.workers.is_empty() && self.departing.is_empty()
     }
 }
 

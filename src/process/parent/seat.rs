@@ -18,20 +18,20 @@ use crate::{
     pool::Place,
     process::call::Function,
     task::{AnyTask, Cell, Left, Seat, StopSignal},
-    wire::{Encoded, Payload, decode_owned},
+    wire::{Encoded, Payload, decode},
 };
 
 /// A job of a process pool, encoded: what it takes to send it.
 pub(in crate::process) struct Call {
     pub(super) function: Function,
     pub(super) argument: Encoded,
-    /// The job's place in the pool; kept until it has ended.
-    pub(super) place: Place,
+    /// The job's place in the pool, given back when this is dropped: when the job has ended.
+    _place: Place,
 }
 
 impl Call {
     pub(in crate::process) fn new(function: Function, argument: Encoded, place: Place) -> Self {
-        Self { function, argument, place }
+        Self { function, argument, _place: place }
     }
 }
 
@@ -145,6 +145,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Whether the job must not begin any more.
     fn is_stopped(&self) -> bool;
 
+    /// Whether its `queue_timeout` is over. Ends nothing.
+    fn is_queue_expired(&self, now: Instant) -> bool;
+
     /// Ends the task if its `queue_timeout` is over; says whether it was.
     fn queue_expired(&self, now: Instant) -> bool;
 
@@ -204,6 +207,10 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         StopSignal::is_stopped(self) || AnyTask::is_finished(self)
     }
 
+    fn is_queue_expired(&self, now: Instant) -> bool {
+        Cell::is_queue_expired(self, now)
+    }
+
     fn queue_expired(&self, now: Instant) -> bool {
         self.end_if_queue_expired(now)
     }
@@ -233,7 +240,7 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 impl<R: Payload> Cell<ProcessSeat<R>> {
     fn decode(&self, bytes: Vec<u8>) -> Result<R, TaskError> {
         let label = Cell::label(self).clone();
-        match catch(|| decode_owned::<R>(bytes)) {
+        match catch(|| decode::<R>(bytes)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(why)) => Err(TaskError::decode(label, Operand::Result, why)),
             Err(report) => Err(TaskError::decode(label, Operand::Result, report.summary())),

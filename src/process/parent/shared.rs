@@ -146,7 +146,14 @@ impl Shared {
                 .spawn(move || manager::run(&shared))
         });
         if let Err(error) = started {
-            self.schedule().has_manager = false;
+            let mut schedule = self.schedule();
+            schedule.has_manager = false;
+            let closing = schedule.closing.is_some();
+            drop(schedule);
+            if closing {
+                // Closed meanwhile by somebody who left the end to the manager.
+                self.end();
+            }
             self.fail_queued(&format!("the pool's manager cannot start: {}", explain(&error)));
         }
     }
@@ -175,8 +182,13 @@ impl Shared {
         let waiting: Vec<Arc<dyn ProcessJob>> =
             taken.into_iter().filter_map(|(job, call)| job.clone().put_back(call).then_some(job)).collect();
         let mut schedule = self.schedule();
-        let woken: Vec<Arc<Worker>> = waiting.into_iter().filter_map(|job| schedule.push(job)).collect();
+        let woken: Vec<Arc<Worker>> = waiting.iter().filter_map(|job| schedule.push(job.clone())).collect();
+        let drains = schedule.closing.is_none_or(|closing| closing.mode == Shutdown::Drain);
         drop(schedule);
+        if !drains {
+            // They were under way when the shutdown looked for what to cancel.
+            waiting.iter().for_each(|job| job.cancel());
+        }
         for worker in woken {
             worker.bell.ring();
         }
@@ -204,6 +216,7 @@ impl Shared {
         schedule.workers.push(worker.clone());
         schedule.starting += 1;
         schedule.to_replace = schedule.to_replace.saturating_sub(1);
+        schedule.limit_replacements();
         drop(schedule);
         let keeper = Keeper::new(self.clone(), worker.clone());
         let name = format!("{}-keeper-{}", self.config.name, worker.number);
@@ -214,6 +227,7 @@ impl Shared {
                 let mut schedule = self.schedule();
                 schedule.starting -= 1;
                 schedule.remove(&worker);
+                drop(schedule);
                 Err(format!("the keeper of a worker cannot start: {}", explain(&error)))
             }
         }
@@ -249,21 +263,27 @@ impl Shared {
 
     /// A worker serves no more, but is not gone yet.
     pub(super) fn leaving(&self, worker: &Arc<Worker>) {
-        let mut schedule = self.schedule();
-        schedule.leave(worker);
-        drop(schedule);
+        let woken = self.schedule().leave(worker);
+        self.wake(woken);
         self.ring();
+    }
+
+    /// A worker has died: it is to be replaced, and is not gone yet.
+    pub(super) fn dying(&self, worker: &Arc<Worker>) {
+        let woken = self.schedule().leave_to_successor(worker);
+        self.wake(woken);
+        self.ring();
+    }
+
+    pub(super) fn wake(&self, worker: Option<Arc<Worker>>) {
+        if let Some(worker) = worker {
+            worker.bell.ring();
+        }
     }
 
     /// A worker that was leaving is gone.
     pub(super) fn gone(&self, worker: &Arc<Worker>) {
         self.schedule().departing.retain(|other| !Arc::ptr_eq(other, worker));
-        self.ring();
-    }
-
-    /// Has a dead worker replaced, whether or not something waits.
-    pub(super) fn replace(&self) {
-        self.schedule().to_replace += 1;
         self.ring();
     }
 
@@ -298,6 +318,7 @@ impl Shared {
     pub(in crate::process) fn resize(&self, workers: usize) {
         let mut schedule = self.schedule();
         let before = std::mem::replace(&mut schedule.max_workers, workers);
+        schedule.limit_replacements();
         drop(schedule);
         self.admission.resize(before, workers);
         self.ring_all();
@@ -339,6 +360,19 @@ impl Shared {
         self.ring_all();
     }
 
+    /// Cancels what was just sent, if a shutdown that cancels came while it was under way to the worker.
+    pub(super) fn cancel_if_closing(&self, worker: &Worker) {
+        let mode = self.schedule().closing.map(|closing| closing.mode);
+        let which = match mode {
+            None | Some(Shutdown::Drain) => return,
+            Some(Shutdown::CancelQueued) => Which::NotBegun,
+            Some(Shutdown::Kill) => Which::All,
+        };
+        for job in sent_jobs(worker, which) {
+            job.cancel();
+        }
+    }
+
     /// Cancels jobs, and says how many.
     fn cancel(&self, which: Which) -> u64 {
         let schedule = self.schedule();
@@ -362,9 +396,10 @@ enum Which {
 
 fn sent_jobs(worker: &Worker, which: Which) -> Vec<Arc<dyn ProcessJob>> {
     let link = worker.link();
-    let running = link.running().map(|(position, _)| position);
-    let sent = link.flights.iter().filter(|flight| which == Which::All || Some(flight.position) != running);
-    sent.map(|flight| flight.job.clone()).collect()
+    match which {
+        Which::NotBegun => link.not_begun().map(|flight| flight.job.clone()).collect(),
+        Which::All => link.flights.iter().map(|flight| flight.job.clone()).collect(),
+    }
 }
 
 fn stricter(a: Shutdown, b: Shutdown) -> Shutdown {

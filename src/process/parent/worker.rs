@@ -27,6 +27,8 @@ const STATUS_WAIT: Duration = Duration::from_millis(100);
 /// One worker process. Shared by its keeper, the pool's schedule, and the tasks whose jobs it was sent.
 pub(in crate::process) struct Worker {
     pub(super) ticket: u64,
+    /// The serial number of the zygote that forked it.
+    pub(super) zygote: u64,
     pub(super) number: u32,
     pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
@@ -45,6 +47,7 @@ pub(in crate::process) struct Worker {
 /// What a worker is made of.
 pub(super) struct Parts {
     pub(super) ticket: u64,
+    pub(super) zygote: u64,
     pub(super) number: u32,
     pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
@@ -56,9 +59,10 @@ pub(super) struct Parts {
 
 impl Worker {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { ticket, number, pid, pidfd, socket, bell, stderr, link } = parts;
+        let Parts { ticket, zygote, number, pid, pidfd, socket, bell, stderr, link } = parts;
         Arc::new(Self {
             ticket,
+            zygote,
             number,
             pid,
             pidfd,
@@ -88,8 +92,7 @@ impl Worker {
                 crate::panic::drop_shielded(flight);
                 Vec::new()
             }
-            Stop::Running => {
-                let Some((position, _)) = link.running() else { return Vec::new() };
+            Stop::Running(position) => {
                 let (runs, taken) = link.condemn_for(position, grace);
                 if runs {
                     self.request_end(grace);
@@ -130,21 +133,25 @@ impl Worker {
     ///
     /// If the job has ended in time the worker is pardoned.
     pub(super) fn carry_out(&self, link: &mut Link, now: Instant) {
-        let Some(Condemned { position: Some(position), kill_at: Some(kill_at), note }) = link.condemned
+        let Some(Condemned { position: Some(position), kill_at: Some(kill_at), note, .. }) = link.condemned
         else {
             return;
         };
         if !matches!(link.ring.look(position), Look::Claimed { .. }) {
             link.condemned = None;
         } else if now >= kill_at {
-            link.condemned = Some(Condemned { position: Some(position), kill_at: None, note });
+            link.condemned = Some(Condemned { position: Some(position), kill_at: None, note, since: now });
             self.kill();
         }
     }
 
     /// Kills the worker for something that it did itself; `note` says what.
     pub(super) fn convict(&self, link: &mut Link, note: &'static str) -> Vec<Flight> {
-        link.condemned = Some(Condemned { position: None, kill_at: None, note: Some(note) });
+        if link.condemned.is_some_and(|condemned| condemned.position.is_none()) {
+            return Vec::new();
+        }
+        let since = Instant::now();
+        link.condemned = Some(Condemned { position: None, kill_at: None, note: Some(note), since });
         self.kill();
         link.take_back_all()
     }

@@ -32,6 +32,8 @@ const THREAD_COUNTS: [&str; 5] =
 /// A zygote process that is alive, or was when we last looked.
 #[derive(Debug)]
 pub(super) struct Zygote {
+    /// Tells the zygotes of a pool apart.
+    pub(super) serial: u64,
     child: Child,
     control: Socket,
     pub(super) stderr: Arc<Stderr>,
@@ -46,19 +48,24 @@ impl Zygote {
     /// # Errors
     ///
     /// A text with the reason.
-    pub(super) fn start(config: &Config) -> Result<Self, String> {
+    pub(super) fn start(config: &Config, serial: u64) -> Result<Self, String> {
         check_that_children_are_possible()?;
-        Self::spawn(config).map_err(|error| explain(&error))
+        Self::spawn(config, serial).map_err(|error| explain(&error))
     }
 
-    fn spawn(config: &Config) -> io::Result<Self> {
+    fn spawn(config: &Config, serial: u64) -> io::Result<Self> {
         let (control, theirs) = Socket::pair()?;
         let guard = Guard { parent: std::process::id(), nonce: nonce()? };
         let mut child = command(config, guard).stdin(Stdio::from(theirs.into_fd())).spawn()?;
         let stderr = child.stderr.take().expect("the command pipes standard error");
-        let zygote = Self { child, control, stderr: Stderr::over(stderr.into())? };
-        zygote.say_hello(config, guard)?;
-        Ok(zygote)
+        let zygote = Stderr::over(stderr.into()).map(|stderr| Self { serial, child, control, stderr })?;
+        match zygote.say_hello(config, guard) {
+            Ok(()) => Ok(zygote),
+            Err(error) => {
+                zygote.kill();
+                Err(error)
+            }
+        }
     }
 
     fn say_hello(&self, config: &Config, guard: Guard) -> io::Result<()> {

@@ -40,7 +40,7 @@
 //!    finished, CLAIMED(p) was begun and not finished, SENT(p) was never begun. This holds after every single
 //!    step of the worker.
 //! 6. Whatever the worker may have written is untrusted. The parent loads each field once into a local, checks
-//!    the local, and decides from it. An impossible value is a [`Violation`], never a panic and never an
+//!    the local, and decides from it. An impossible value is a `Violation`, never a panic and never an
 //!    access outside the arena. The worst that a hostile worker achieves is to lose its own jobs or to answer
 //!    them wrongly.
 //!
@@ -102,9 +102,8 @@ mod tests;
 pub(crate) use arena::Arena;
 pub(crate) use job::{Claim, JobHeader};
 pub(crate) use look::{Fate, Look};
-pub(crate) use parent::{Full, ParentRing};
+pub(crate) use parent::ParentRing;
 pub(crate) use place::Place;
 pub(crate) use reply::Reply;
 pub(crate) use size::{INLINE, SLOTS};
-pub(crate) use violation::Violation;
 pub(crate) use worker::WorkerRing;

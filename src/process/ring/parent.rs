@@ -161,6 +161,7 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     }
 
     /// Returns the oldest position in flight: the one that runs, or would run next.
+    #[cfg(test)]
     pub(crate) fn oldest(&self) -> Option<u64> {
         (self.oldest < self.next).then_some(self.oldest)
     }

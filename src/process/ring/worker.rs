@@ -81,7 +81,8 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
         slot.publish(position);
     }
 
-    /// Returns the position of the running job, for [`Arena::stop_requested`].
+    /// Returns the position of the running job.
+    #[cfg(test)]
     pub(crate) fn running(&self) -> Option<u64> {
         self.running
     }

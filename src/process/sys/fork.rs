@@ -40,10 +40,7 @@ pub(in crate::process) fn fork() -> io::Result<Forked> {
 /// a bounded stack and no core dumps.
 pub(in crate::process) fn set_up_worker_process(parent: u32, stack_size: u64) -> io::Result<()> {
     setpgid(None, None)?;
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid().map(|pid| pid.as_raw_nonzero().get() as u32) != Some(parent) {
-        return Err(io::Error::other("the zygote died during the fork"));
-    }
+    die_with(parent)?;
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let stack = getrlimit(Resource::Stack);
     let soft = stack.maximum.map_or(stack_size, |hard| hard.min(stack_size));
@@ -53,6 +50,16 @@ pub(in crate::process) fn set_up_worker_process(parent: u32, stack_size: u64) ->
     // The kernel should rather end a worker than the program. Not everywhere permitted.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     Ok(())
+}
+
+/// Has this process killed when its parent dies, which must be `parent` and single-threaded.
+pub(in crate::process) fn die_with(parent: u32) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid().map(|pid| pid.as_raw_nonzero().get() as u32) == Some(parent) {
+        Ok(())
+    } else {
+        Err(io::Error::other("the zygote is dead"))
+    }
 }
 
 /// Kills the process group that `leader` leads, if it still exists.

@@ -64,17 +64,6 @@ impl ChildSignal {
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
         while rustix::io::read(&self.0, &mut info).is_ok() {}
     }
-
-    /// Unblocks SIGCHLD again, in a child that was forked while it was blocked.
-    pub(in crate::process) fn unblock() {
-        // SAFETY: as in `new`.
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&mut set);
-            libc::sigaddset(&mut set, libc::SIGCHLD);
-            libc::sigprocmask(libc::SIG_UNBLOCK, &set, null_mut());
-        }
-    }
 }
 
 impl AsFd for ChildSignal {

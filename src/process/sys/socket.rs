@@ -124,10 +124,12 @@ impl Socket {
                     _ => Vec::new(),
                 })
                 .collect();
-            if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-                return Err(io::Error::other(
-                    "a message was longer than any that is sent, or lost a descriptor",
-                ));
+            if message.flags.contains(ReturnFlags::CTRUNC) {
+                // Descriptors came for which there was no room, and no message of ours carries more than the buffer holds.
+                return Err(Errno::MFILE.into());
+            }
+            if message.flags.contains(ReturnFlags::TRUNC) {
+                return Err(io::Error::other("a message was longer than any that is sent"));
             }
             return Ok(Received { len: message.bytes, fds });
         }

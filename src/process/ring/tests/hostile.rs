@@ -6,8 +6,9 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        Arena, Fate, INLINE, Look, Place, Reply, SLOTS, Violation,
+        Arena, Fate, INLINE, Look, Place, Reply, SLOTS,
         slot::Slot,
+        violation::Violation,
         word::{State, Word},
     },
     Parent, header, ring,

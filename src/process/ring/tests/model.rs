@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Claim, Fate, Full, INLINE, Look, Place, Reply, SLOTS},
+    super::{Claim, Fate, INLINE, Look, Place, Reply, SLOTS, parent::Full},
     Parent, Worker, header, ring,
 };
 

@@ -1,0 +1,96 @@
+//! Time limits of one job.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use heavylift::TaskErrorKind;
+
+use crate::{
+    drive::{BOUND, drive, until},
+    jobs::{Hold, double, held, log, occupy, stubborn},
+    subject::{Limits, Place, Subject},
+    yard::Yard,
+};
+
+const SHORT: Duration = Duration::from_millis(20);
+
+pub fn run_timeout_ends_a_job_that_runs_too_long<S: Subject>() {
+    let (pool, yard) = (S::with_workers(1), Yard::new());
+    drive(async {
+        let limits = Limits { name: Some("slow"), run_timeout: Some(SHORT), ..Limits::default() };
+        let hold = Hold::new(&yard, "slow");
+        let error = pool.run_within(limits, stubborn, hold.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), TaskErrorKind::TimedOut);
+        assert_eq!(
+            error.to_string(),
+            format!("task {} (\"slow\") timed out: run_timeout is 20ms", error.id())
+        );
+        assert!(hold.begun.is_marked());
+        assert_eq!(pool.run(double, 1).await.unwrap(), 2);
+        assert_eq!(hold.ended.is_marked(), S::PLACE == Place::Threads, "a thread is told, a process killed");
+        let metrics = pool.metrics();
+        assert_eq!((metrics.timed_out, metrics.cancelled, metrics.worker_deaths), (1, 0, 0));
+    });
+}
+
+pub fn queue_timeout_ends_a_job_that_waits_too_long<S: Subject>() {
+    let (pool, yard) = (S::with_workers(1), Yard::new());
+    drive(async {
+        let (running, hold) = occupy(&pool, &yard, "running").await;
+        let order = yard.spot("order");
+        let limits = Limits { name: Some("late"), queue_timeout: Some(SHORT), ..Limits::default() };
+        let error = pool.run_within(limits, log, (order.clone(), 1)).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("task {} (\"late\") timed out: queue_timeout is 20ms", error.id())
+        );
+        assert!(error.is_timed_out());
+        hold.open.mark();
+        running.await.unwrap();
+        assert_eq!(pool.run(log, (order.clone(), 2)).await.unwrap(), 2);
+        assert_eq!(order.lines(), [2]);
+        assert_eq!((pool.metrics().timed_out, pool.metrics().queued), (1, 0));
+    });
+}
+
+pub fn queue_timeout_does_not_end_a_job_that_runs<S: Subject>() {
+    let (pool, yard) = (S::with_workers(1), Yard::new());
+    drive(async {
+        pool.run(double, 1).await.unwrap();
+        let hold = Hold::new(&yard, "running");
+        // Long enough for the job to begin, and over while it runs.
+        let limit = Duration::from_millis(500);
+        let limits = Limits { queue_timeout: Some(limit), ..Limits::default() };
+        let task = pool.run_within(limits, held, hold.clone());
+        let submitted = std::time::Instant::now();
+        hold.begun.marked().await;
+        until("the end of the limit", || submitted.elapsed() > limit * 2).await;
+        assert!(!task.is_finished());
+        hold.open.mark();
+        task.await.unwrap();
+    });
+}
+
+pub fn limits_that_are_not_reached_change_nothing<S: Subject>() {
+    let pool = S::with_workers(1);
+    drive(async {
+        for limit in [BOUND, Duration::MAX] {
+            let limits = Limits { queue_timeout: Some(limit), run_timeout: Some(limit), name: None };
+            assert_eq!(pool.run_within(limits, double, 1).await.unwrap(), 2);
+        }
+        assert_eq!(pool.metrics().timed_out, 0);
+    });
+}
+
+pub fn map_run_timeout_ends_the_one_item<S: Subject>() {
+    let (pool, yard) = (S::with_workers(1), Yard::new());
+    drive(async {
+        let hold = Hold::new(&yard, "slow");
+        let inputs = [None, Some(hold), None];
+        let job = |input: Option<Hold>| input.map_or(0, stubborn);
+        let items: Vec<_> = pool.map(job, inputs).run_timeout(Duration::from_millis(500)).collect().await;
+        assert_eq!(items.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        let error = items[1].as_ref().unwrap_err();
+        assert!(error.is_timed_out() && error.to_string().ends_with("run_timeout is 500ms"), "{error}");
+    });
+}

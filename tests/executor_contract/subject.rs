@@ -1,0 +1,456 @@
+//! [`Subject`]: an executor under test, and the ways to give it jobs.
+
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use futures::{future::BoxFuture, stream::BoxStream};
+use heavylift::{
+    AnyExecutor, Closing, Executor, Inline, Job, Map, Metrics, Payload, ProcessPool, Refused, Shutdown, Task,
+    TaskError, ThreadPool,
+};
+
+/// How many workers a subject has, and how much room.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub workers: usize,
+    pub queue_limit: Option<usize>,
+}
+
+/// What a job's builder is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    pub name: Option<&'static str>,
+    pub queue_timeout: Option<Duration>,
+    pub run_timeout: Option<Duration>,
+}
+
+/// A job that was refused and handed back.
+pub struct Returned<R> {
+    pub is_full: bool,
+    pub is_closed: bool,
+    pub message: String,
+    pub job: Box<dyn FnOnce() -> R + Send>,
+}
+
+impl<R> fmt::Debug for Returned<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Returned").field("message", &self.message).finish_non_exhaustive()
+    }
+}
+
+/// The promises of `Executor`, however they are asked for.
+pub trait Subject: Clone + Send + Sync + 'static {
+    /// What [`Metrics`] and messages call the pool.
+    const NAME: &'static str;
+    /// Where jobs run.
+    const PLACE: Place;
+
+    fn build(shape: Shape) -> Self;
+
+    #[track_caller]
+    fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload;
+
+    fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload;
+
+    fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload;
+
+    #[track_caller]
+    fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload;
+
+    #[track_caller]
+    fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Payload,
+        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload;
+
+    fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
+    where
+        S: futures::Stream + Send + 'static,
+        S::Item: Payload,
+        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload;
+
+    fn metrics(&self) -> Metrics;
+
+    fn shutdown(&self, mode: Shutdown) -> Closing;
+
+    /// A subject with this many workers and no limit.
+    fn with_workers(workers: usize) -> Self {
+        Self::build(Shape { workers, queue_limit: None })
+    }
+
+    /// A subject with room for one job that runs and one that waits.
+    fn tiny() -> Self {
+        Self::build(Shape { workers: 1, queue_limit: Some(1) })
+    }
+}
+
+/// Where a subject runs its jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Threads,
+    Processes,
+    Here,
+}
+
+impl<R> Returned<R> {
+    fn new<J>(refused: Refused<J>, call: impl FnOnce(J) -> R + Send + 'static) -> Self
+    where
+        J: Send + 'static,
+    {
+        let (is_full, is_closed, message) = (refused.is_full(), refused.is_closed(), refused.to_string());
+        let job = refused.into_inner();
+        Self { is_full, is_closed, message, job: Box::new(move || call(job)) }
+    }
+}
+
+/// Makes an executor of its own for one test.
+pub trait Build: Sized {
+    const NAME: &'static str;
+    const PLACE: Place;
+
+    fn build_pool(shape: Shape) -> Self;
+}
+
+impl Build for ThreadPool {
+    const NAME: &'static str = "contract";
+    const PLACE: Place = Place::Threads;
+
+    fn build_pool(shape: Shape) -> Self {
+        let builder = ThreadPool::builder().name(<Self as Build>::NAME).max_workers(shape.workers);
+        match shape.queue_limit {
+            Some(limit) => builder.queue_limit(limit).build().unwrap(),
+            None => builder.build().unwrap(),
+        }
+    }
+}
+
+impl Build for ProcessPool {
+    const NAME: &'static str = "contract";
+    const PLACE: Place = Place::Processes;
+
+    fn build_pool(shape: Shape) -> Self {
+        let builder = ProcessPool::builder().name(<Self as Build>::NAME).max_workers(shape.workers);
+        match shape.queue_limit {
+            Some(limit) => builder.queue_limit(limit).build().unwrap(),
+            None => builder.build().unwrap(),
+        }
+    }
+}
+
+impl Build for Inline {
+    const NAME: &'static str = "inline";
+    const PLACE: Place = Place::Here;
+
+    fn build_pool(_shape: Shape) -> Self {
+        Inline::new()
+    }
+}
+
+/// An executor made of a pool: what a function over `impl Executor` may be called with.
+pub trait Made<P>: Executor + Clone + Send + Sync + 'static {
+    fn made(pool: P) -> Self;
+}
+
+impl<P: Into<AnyExecutor>> Made<P> for AnyExecutor {
+    fn made(pool: P) -> Self {
+        pool.into()
+    }
+}
+
+impl<P: Executor + Send + Sync> Made<P> for &'static P {
+    fn made(pool: P) -> Self {
+        Box::leak(Box::new(pool))
+    }
+}
+
+impl<P: Executor + Send + Sync + 'static> Made<P> for Arc<P> {
+    fn made(pool: P) -> Self {
+        Arc::new(pool)
+    }
+}
+
+impl<P: Executor + Clone + Send + Sync + 'static> Made<P> for Box<P> {
+    fn made(pool: P) -> Self {
+        Box::new(pool)
+    }
+}
+
+impl Made<Inline> for Inline {
+    fn made(pool: Inline) -> Self {
+        pool
+    }
+}
+
+/// The executor `E`, made of the pool `P`, by the methods of the trait.
+pub struct Via<P, E>(E, PhantomData<fn() -> P>);
+
+impl<P, E: Clone> Clone for Via<P, E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<P: Build + 'static, E: Made<P>> Subject for Via<P, E> {
+    const NAME: &'static str = P::NAME;
+    const PLACE: Place = P::PLACE;
+
+    fn build(shape: Shape) -> Self {
+        Self(E::made(P::build_pool(shape)), PhantomData)
+    }
+
+    #[track_caller]
+    fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        self.0.execute(job, arg)
+    }
+
+    fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        let tried = Executor::job(&self.0, job, arg).try_run();
+        tried.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg)))
+    }
+
+    fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        let submit = Executor::job(&self.0, job, arg).submit();
+        Box::pin(async { submit.await.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg))) })
+    }
+
+    #[track_caller]
+    fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        within(Executor::job(&self.0, job, arg), limits).run()
+    }
+
+    #[track_caller]
+    fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Payload,
+        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload,
+    {
+        Executor::map(&self.0, job, inputs)
+    }
+
+    fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
+    where
+        S: futures::Stream + Send + 'static,
+        S::Item: Payload,
+        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload,
+    {
+        Box::pin(Executor::map_stream(&self.0, job, inputs))
+    }
+
+    fn metrics(&self) -> Metrics {
+        Executor::metrics(&self.0)
+    }
+
+    fn shutdown(&self, mode: Shutdown) -> Closing {
+        Executor::shutdown(&self.0, mode)
+    }
+}
+
+impl Subject for ProcessPool {
+    const NAME: &'static str = <Self as Build>::NAME;
+    const PLACE: Place = <Self as Build>::PLACE;
+
+    fn build(shape: Shape) -> Self {
+        Self::build_pool(shape)
+    }
+
+    #[track_caller]
+    fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        ProcessPool::run(self, job, arg)
+    }
+
+    fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        let tried = ProcessPool::try_run(self, job, arg);
+        tried.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg)))
+    }
+
+    fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        let submit = ProcessPool::submit(self, job, arg);
+        Box::pin(async { submit.await.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg))) })
+    }
+
+    #[track_caller]
+    fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        within(ProcessPool::job(self, job, arg), limits).run()
+    }
+
+    #[track_caller]
+    fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Payload,
+        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload,
+    {
+        ProcessPool::map(self, job, inputs)
+    }
+
+    fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
+    where
+        S: futures::Stream + Send + 'static,
+        S::Item: Payload,
+        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload,
+    {
+        Box::pin(ProcessPool::map_stream(self, job, inputs))
+    }
+
+    fn metrics(&self) -> Metrics {
+        ProcessPool::metrics(self)
+    }
+
+    fn shutdown(&self, mode: Shutdown) -> Closing {
+        ProcessPool::shutdown(self, mode)
+    }
+}
+
+impl Subject for ThreadPool {
+    const NAME: &'static str = <Self as Build>::NAME;
+    const PLACE: Place = <Self as Build>::PLACE;
+
+    fn build(shape: Shape) -> Self {
+        Self::build_pool(shape)
+    }
+
+    #[track_caller]
+    fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        ThreadPool::run(self, move || job(arg))
+    }
+
+    fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        let tried = ThreadPool::try_run(self, move || job(arg));
+        tried.map_err(|refused| Returned::new(refused, |job| job()))
+    }
+
+    fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        let submit = ThreadPool::submit(self, move || job(arg));
+        Box::pin(async { submit.await.map_err(|refused| Returned::new(refused, |job| job())) })
+    }
+
+    #[track_caller]
+    fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        within(ThreadPool::job(self, move || job(arg)), limits).run()
+    }
+
+    #[track_caller]
+    fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Payload,
+        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload,
+    {
+        ThreadPool::map(self, job, inputs)
+    }
+
+    fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
+    where
+        S: futures::Stream + Send + 'static,
+        S::Item: Payload,
+        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
+        R: Payload,
+    {
+        Box::pin(ThreadPool::map_stream(self, job, inputs))
+    }
+
+    fn metrics(&self) -> Metrics {
+        ThreadPool::metrics(self)
+    }
+
+    fn shutdown(&self, mode: Shutdown) -> Closing {
+        ThreadPool::shutdown(self, mode)
+    }
+}
+
+fn within<P, J>(mut job: Job<P, J>, limits: Limits) -> Job<P, J> {
+    if let Some(name) = limits.name {
+        job = job.name(name);
+    }
+    if let Some(limit) = limits.queue_timeout {
+        job = job.queue_timeout(limit);
+    }
+    if let Some(limit) = limits.run_timeout {
+        job = job.run_timeout(limit);
+    }
+    job
+}

@@ -1,0 +1,329 @@
+//! Models of who sleeps, who is woken and who is added in a thread pool.
+//!
+//! Every model but those of the end waits for its jobs before it closes the pool: closing wakes everybody, and would hide
+//! a wake-up that was lost. Loom reports a thread that sleeps for ever as a deadlock.
+
+use std::{
+    sync::{Arc, Mutex as StdMutex},
+    time::Duration,
+};
+
+use loom::{
+    sync::{Condvar, Mutex},
+    thread::{self, JoinHandle},
+};
+
+use self::protocol::dispatch::{Act, Dispatch, Nap, Refusal, Turn};
+use crate::{
+    check, check_with,
+    sync::{Sleeper, Slept},
+};
+
+#[path = "../../src/thread"]
+mod protocol {
+    pub(crate) mod dispatch;
+    pub(crate) mod queue;
+}
+
+/// A pool whose jobs are numbers.
+struct Pool {
+    dispatch: Dispatch<u32>,
+    /// `None`: workers that are idle stay.
+    keep_alive: Option<Duration>,
+    /// The jobs that have begun.
+    begun: Mutex<Vec<u32>>,
+    changed: Condvar,
+    /// How many jobs must have begun before any of them ends.
+    together: usize,
+    /// How many more threads are refused.
+    refusals: StdMutex<usize>,
+    stranded: StdMutex<Vec<u32>>,
+    threads: StdMutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pool {
+    fn new(min: usize, max: usize, keep_alive: Option<Duration>, together: usize) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            dispatch: Dispatch::new(min, max),
+            keep_alive,
+            begun: Mutex::new(Vec::new()),
+            changed: Condvar::new(),
+            together,
+            refusals: StdMutex::new(0),
+            stranded: StdMutex::new(Vec::new()),
+            threads: StdMutex::new(Vec::new()),
+        });
+        (0..min).for_each(|_| pool.perform(Act::Grow(pool.dispatch.hire())));
+        pool
+    }
+
+    fn submit(self: &Arc<Self>, job: u32) {
+        let act = self.dispatch.submit(job).expect("the pool is open");
+        self.perform(act);
+    }
+
+    fn perform(self: &Arc<Self>, act: Act) {
+        match act {
+            Act::Nothing => {}
+            Act::Wake(sleeper) => sleeper.wake(),
+            Act::WakeAll(sleepers) => sleepers.iter().for_each(Sleeper::wake),
+            Act::Grow(number) => self.grow(number),
+        }
+    }
+
+    fn grow(self: &Arc<Self>, number: usize) {
+        let mut refusals = self.refusals.lock().unwrap();
+        if *refusals > 0 {
+            *refusals -= 1;
+            drop(refusals);
+            let Refusal { stranded, act, .. } = self.dispatch.refused(number);
+            self.stranded.lock().unwrap().extend(stranded);
+            return self.perform(act);
+        }
+        drop(refusals);
+        let pool = self.clone();
+        let thread = thread::spawn(move || pool.work(number));
+        self.threads.lock().unwrap().push(thread);
+        self.perform(self.dispatch.grown());
+    }
+
+    fn work(self: &Arc<Self>, number: usize) {
+        let sleeper = Sleeper::current();
+        let mut slept = Slept::Woken;
+        loop {
+            match self.dispatch.look(number, &sleeper, slept) {
+                Turn::Run(job, act) => {
+                    self.perform(act);
+                    self.run(job);
+                }
+                Turn::Linger => thread::yield_now(),
+                Turn::Sleep(Nap::KeepAlive) => slept = sleeper.sleep(self.keep_alive),
+                Turn::Sleep(Nap::Unlimited) => slept = sleeper.sleep(None),
+                Turn::Leave(act) => return self.perform(act),
+            }
+        }
+    }
+
+    fn run(&self, job: u32) {
+        self.begun.lock().unwrap().push(job);
+        self.changed.notify_all();
+        self.wait_for(self.together);
+    }
+
+    /// Waits until so many jobs have begun.
+    fn wait_for(&self, jobs: usize) {
+        let mut begun = self.begun.lock().unwrap();
+        while begun.len() < jobs {
+            begun = self.changed.wait(begun).unwrap();
+        }
+    }
+
+    /// Closes the pool, waits for its threads, and returns the jobs that were run.
+    fn end(self: &Arc<Self>) -> Vec<u32> {
+        self.perform(self.dispatch.close());
+        self.join();
+        let mut jobs = std::mem::take(&mut *self.begun.lock().unwrap());
+        jobs.sort_unstable();
+        jobs
+    }
+
+    fn join(&self) {
+        loop {
+            let Some(thread) = self.threads.lock().unwrap().pop() else { return };
+            thread.join().unwrap();
+        }
+    }
+}
+
+const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
+
+#[test]
+fn a_job_reaches_a_worker_that_is_falling_asleep() {
+    check(|| {
+        let pool = Pool::new(0, 1, None, 0);
+        for job in 1..=3 {
+            pool.submit(job);
+            pool.wait_for(job as usize);
+        }
+        assert_eq!(pool.end(), [1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_job_reaches_a_worker_that_is_leaving_because_it_was_idle_too_long() {
+    check(|| {
+        let pool = Pool::new(0, 1, AT_ONCE, 0);
+        for job in 1..=2 {
+            pool.submit(job);
+            pool.wait_for(job as usize);
+        }
+        assert_eq!(pool.end(), [1, 2]);
+    });
+}
+
+#[test]
+fn two_submitters_and_a_worker_that_comes_and_goes_lose_no_job() {
+    check(|| {
+        let pool = Pool::new(0, 1, AT_ONCE, 0);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.submit(1)
+        });
+        pool.submit(2);
+        pool.wait_for(2);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2]);
+    });
+}
+
+#[test]
+fn jobs_that_wait_for_each_other_all_get_a_worker() {
+    check(|| {
+        let pool = Pool::new(0, 2, None, 2);
+        pool.submit(1);
+        pool.submit(2);
+        pool.wait_for(2);
+        assert_eq!(pool.end(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_batch_of_jobs_that_wait_for_each_other_wakes_one_worker_after_the_other() {
+    check(|| {
+        let pool = Pool::new(2, 2, None, 2);
+        let act = pool.dispatch.submit_batch(vec![1, 2]).unwrap();
+        pool.perform(act);
+        pool.wait_for(2);
+        assert_eq!(pool.end(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_smaller_pool_loses_no_job_and_no_worker_too_many() {
+    check(|| {
+        let pool = Pool::new(0, 2, None, 0);
+        pool.submit(1);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.perform(pool.dispatch.resize(1).1)
+        });
+        pool.submit(2);
+        pool.wait_for(2);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2]);
+        assert_eq!(pool.dispatch.live(), 0);
+    });
+}
+
+#[test]
+fn a_larger_pool_takes_up_what_waits() {
+    check(|| {
+        let pool = Pool::new(0, 1, None, 2);
+        pool.submit(1);
+        pool.submit(2);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.perform(pool.dispatch.resize(2).1)
+        });
+        pool.wait_for(2);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_refused_thread_leaves_its_job_to_the_workers_there_are() {
+    // It takes three to have job 3 come between.
+    check_with(3, || {
+        let pool = Pool::new(0, 2, None, 0);
+        pool.submit(1);
+        *pool.refusals.lock().unwrap() = 1;
+        // While the thread that job 2 asks for is being refused, the worker may fall asleep, and job 3 come.
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.submit(2)
+        });
+        pool.submit(3);
+        pool.wait_for(3);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_refused_thread_without_which_there_is_none_gives_the_jobs_back() {
+    check(|| {
+        let pool = Pool::new(0, 1, AT_ONCE, 0);
+        *pool.refusals.lock().unwrap() = 1;
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.submit(1)
+        });
+        pool.submit(2);
+        other.join().unwrap();
+        // One of them has met the refusal; the other was stranded with it, or has found a thread.
+        let stranded = pool.stranded.lock().unwrap().len();
+        pool.wait_for(2 - stranded);
+        let mut all = pool.end();
+        all.append(&mut pool.stranded.lock().unwrap());
+        all.sort_unstable();
+        assert_eq!(all, [1, 2]);
+    });
+}
+
+#[test]
+fn a_worker_that_breaks_down_leaves_nothing_behind() {
+    check(|| {
+        let pool = Pool::new(0, 1, None, 0);
+        // A worker that takes the first job and is never seen again.
+        let Ok(Act::Grow(number)) = pool.dispatch.submit(1) else { panic!("there is no worker yet") };
+        let broken = thread::spawn({
+            let pool = pool.clone();
+            move || {
+                let Turn::Run(_, act) = pool.dispatch.look(number, &Sleeper::current(), Slept::Woken) else {
+                    panic!("there is a job")
+                };
+                pool.perform(act);
+                pool.perform(pool.dispatch.lost(number));
+            }
+        });
+        pool.submit(2);
+        pool.wait_for(1);
+        broken.join().unwrap();
+        assert_eq!(pool.end().len(), 1);
+    });
+}
+
+#[test]
+fn closing_ends_every_worker_and_every_job_is_run_or_handed_back() {
+    check(|| {
+        let pool = Pool::new(0, 2, None, 0);
+        pool.submit(1);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || match pool.dispatch.submit(2) {
+                Ok(act) => {
+                    pool.perform(act);
+                    1
+                }
+                Err(2) => 0,
+                Err(job) => panic!("job {job} came back"),
+            }
+        });
+        pool.perform(pool.dispatch.close());
+        let taken = other.join().unwrap();
+        pool.join();
+        assert_eq!(pool.begun.lock().unwrap().len(), 1 + taken);
+        assert_eq!(pool.dispatch.live(), 0);
+    });
+}
+
+#[test]
+fn closing_wakes_whoever_sleeps() {
+    check(|| {
+        let pool = Pool::new(2, 2, None, 0);
+        pool.perform(pool.dispatch.close());
+        pool.join();
+        assert_eq!(pool.dispatch.live(), 0);
+    });
+}
