@@ -13,7 +13,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -139,6 +139,7 @@ impl Keeper {
         if let Err(unready) = self.wait_until_ready() {
             return self.bury_unborn(unready);
         }
+        self.worker.serves.store(true, Relaxed);
         self.report(Start::Succeeded);
         loop {
             if self.woken.heard {
@@ -173,6 +174,10 @@ impl Keeper {
         let limit = self.shared.config().start_timeout;
         let deadline = Instant::now() + limit;
         loop {
+            // Before the wait: a pool that closed just before it had this worker has rung nobody.
+            if self.shared.schedule().is_finishing() {
+                return Err(Unready::NotNeeded);
+            }
             let [heard, dead, _] = wait(
                 [
                     Interest::Read(self.worker.socket.as_fd()),
@@ -187,9 +192,6 @@ impl Keeper {
             }
             if dead {
                 return Err(Unready::Failed("it died before it was ready".to_owned()));
-            }
-            if self.shared.schedule().is_finishing() {
-                return Err(Unready::NotNeeded);
             }
             if Instant::now() >= deadline {
                 let reason = format!("it was not ready in time (start_timeout is {limit:?})");
@@ -535,26 +537,31 @@ impl Keeper {
 
     /// A worker that has a job and runs none should claim it soon.
     fn look_for_claim(&mut self, now: Instant) {
+        if self.silent_since.is_some() {
+            self.look_for_sign();
+        }
         let mut link = self.worker.link();
-        if link.flights.is_empty() {
-            if self.silent_since.is_some() && link.ring.should_ring_worker() {
-                // It has declared itself asleep since it was last rung: it lives. The flag is cleared now, so it must be
-                // rung, or it would sleep through its next job.
-                let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
-                self.silent_since = None;
-            }
-        } else if link.awaits_claim() && now.saturating_duration_since(link.last_sign) >= CLAIM_WITHIN {
-            let since = link.last_sign;
-            let taken = link.take_back_all();
-            drop(link);
-            if !taken.is_empty() {
-                self.silent_since.get_or_insert(since);
-                self.shared.put_back(taken);
-            }
+        let since = link.last_sign;
+        let overdue = link.awaits_claim() && now.saturating_duration_since(since) >= CLAIM_WITHIN;
+        let taken = if overdue { link.take_back_all() } else { Vec::new() };
+        drop(link);
+        if !taken.is_empty() {
+            self.silent_since.get_or_insert(since);
+            self.shared.put_back(taken);
         }
         let limit = self.shared.config().start_timeout;
         if self.silent_since.is_some_and(|since| now.saturating_duration_since(since) >= limit) {
             self.convict("it did not take a job in time");
+        }
+    }
+
+    /// Whether a silent worker has declared itself asleep since it was last rung: then it lives.
+    fn look_for_sign(&mut self) {
+        let link = self.worker.link();
+        if link.flights.is_empty() && link.ring.should_ring_worker() {
+            // Asking has cleared the flag, so it must be rung, or it would sleep through its next job.
+            let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
+            self.silent_since = None;
         }
     }
 
@@ -669,7 +676,8 @@ impl Keeper {
         if room == 0 {
             return false;
         }
-        let (jobs, next) = self.shared.schedule().take(room);
+        let load = self.worker.link().flights.len();
+        let (jobs, next) = self.shared.schedule().take(room, load);
         self.shared.wake(next);
         let mut sent = !jobs.is_empty();
         for job in jobs {
