@@ -19,7 +19,7 @@ use crate::{
 /// use heavylift::{AnyExecutor, Executor, Inline, ThreadPool};
 ///
 /// let executor: AnyExecutor = match std::env::var("THREADS") {
-///     Ok(_) => ThreadPool::cpu().clone().into(),
+///     Ok(_) => ThreadPool::cpu().into(),
 ///     Err(_) => Inline::new().into(),
 /// };
 /// assert_eq!(executor.execute(|n: u32| n + 1, 1).await?, 2);
@@ -36,23 +36,24 @@ enum Kind {
     Inline(Inline),
 }
 
-impl From<ThreadPool> for AnyExecutor {
-    fn from(pool: ThreadPool) -> Self {
-        Self(Kind::Threads(pool))
-    }
+macro_rules! from_executor {
+    ($($kind:ident($executor:ty)),*) => {$(
+        impl From<$executor> for AnyExecutor {
+            fn from(executor: $executor) -> Self {
+                Self(Kind::$kind(executor))
+            }
+        }
+
+        /// Another handle of the same executor.
+        impl From<&$executor> for AnyExecutor {
+            fn from(executor: &$executor) -> Self {
+                executor.clone().into()
+            }
+        }
+    )*};
 }
 
-impl From<ProcessPool> for AnyExecutor {
-    fn from(pool: ProcessPool) -> Self {
-        Self(Kind::Processes(pool))
-    }
-}
-
-impl From<Inline> for AnyExecutor {
-    fn from(inline: Inline) -> Self {
-        Self(Kind::Inline(inline))
-    }
-}
+from_executor!(Threads(ThreadPool), Processes(ProcessPool), Inline(Inline));
 
 impl AnyExecutor {
     pub(super) fn metrics_now(&self) -> Metrics {
@@ -71,11 +72,12 @@ impl AnyExecutor {
         }
     }
 
+    /// How many workers it may have at this moment. None is the calling thread.
     pub(super) fn max_workers(&self) -> usize {
         match &self.0 {
             Kind::Threads(pool) => pool.max_workers_now(),
             Kind::Processes(pool) => pool.max_workers_now(),
-            Kind::Inline(_) => 1,
+            Kind::Inline(_) => 0,
         }
     }
 

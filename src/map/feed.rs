@@ -35,7 +35,7 @@ pub(crate) trait Feed<A, R> {
     /// Gives up a place in the line.
     fn leave_line(&mut self);
 
-    /// How many workers the pool may have.
+    /// How many workers the pool may have. None: jobs run on the polling thread, as they are started.
     fn workers(&self) -> usize;
 }
 

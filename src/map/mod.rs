@@ -132,6 +132,8 @@ impl<I: Source, R> Map<I, R, Ordered> {
 impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     /// How many items may be pulled and not yet yielded. Default: `max(64, 4 × workers × chunk_size)`.
     ///
+    /// With [`Inline`](crate::Inline) it is always 1: each result is yielded before the next job runs.
+    ///
     /// # Panics
     ///
     /// If `items` is 0.
@@ -183,8 +185,13 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     }
 
     fn most_in_flight(&self) -> usize {
+        let workers = self.feed.workers();
+        if workers == 0 {
+            // A job has run when it has been started: with more than one, the first result would wait for the others.
+            return 1;
+        }
         self.in_flight.unwrap_or_else(|| {
-            let batch = self.feed.workers().saturating_mul(self.chunk_size).saturating_mul(4);
+            let batch = workers.saturating_mul(self.chunk_size).saturating_mul(4);
             batch.max(LEAST_IN_FLIGHT)
         })
     }

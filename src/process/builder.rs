@@ -12,6 +12,7 @@ use super::{
     ProcessPool, call,
     config::Config,
     message::SetupCall,
+    no_capture::assert_no_capture,
     parent::{Shared, depth},
 };
 use crate::{BuildError, Payload, panic::catch, wire::encode};
@@ -157,12 +158,7 @@ impl ProcessPoolBuilder {
         A: Payload,
         R: Termination + 'static,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a preload cannot capture variables or be a fn pointer: name a function, and put the values into the argument"
-            )
-        };
+        assert_no_capture!(F, "a preload");
         self.config.preload = self.setup::<F, A, R>("preload", job, arg);
         self
     }
@@ -177,12 +173,7 @@ impl ProcessPoolBuilder {
         A: Payload,
         R: Termination + 'static,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "an initializer cannot capture variables or be a fn pointer: name a function, and put the values into the argument"
-            )
-        };
+        assert_no_capture!(F, "an initializer");
         self.config.initializer = self.setup::<F, A, R>("initializer", job, arg);
         self
     }

@@ -4,7 +4,7 @@ use std::{any::type_name, panic::Location};
 
 use futures_core::Stream;
 
-use super::ProcessPool;
+use super::{ProcessPool, no_capture::assert_no_capture};
 use crate::{
     Payload,
     map::{Feed, FromStream, Map, PoolFeed},
@@ -36,12 +36,7 @@ impl ProcessPool {
         F: Fn(I::Item) -> R + Copy + Send + 'static,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for a process cannot capture variables or be a fn pointer: name a function, and put the values into the argument: run(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for a process");
         Map::new(inputs.into_iter(), self.feed(job), type_name::<F>(), Location::caller())
     }
 
@@ -54,12 +49,7 @@ impl ProcessPool {
         F: Fn(S::Item) -> R + Copy + Send + 'static,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for a process cannot capture variables or be a fn pointer: name a function, and put the values into the argument: run(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for a process");
         Map::new(FromStream::new(inputs), self.feed(job), type_name::<F>(), Location::caller())
     }
 

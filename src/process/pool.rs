@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     ProcessPoolBuilder, call,
+    no_capture::assert_no_capture,
     parent::{Call, ProcessSeat, Shared},
 };
 use crate::{
@@ -123,12 +124,7 @@ impl ProcessPool {
         A: Payload,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for a process cannot capture variables or be a fn pointer: name a function, and put the values into the argument: run(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for a process");
         self.run_with((job, arg), Options::default(), Location::caller())
     }
 
@@ -144,12 +140,7 @@ impl ProcessPool {
         A: Payload,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for a process cannot capture variables or be a fn pointer: name a function, and put the values into the argument: run(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for a process");
         self.try_run_with((job, arg), Options::default(), Location::caller())
     }
 
@@ -165,12 +156,7 @@ impl ProcessPool {
         A: Payload,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for a process cannot capture variables or be a fn pointer: name a function, and put the values into the argument: run(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for a process");
         Submit::new(self.clone(), (job, arg), Options::default(), Location::caller())
     }
 
@@ -181,12 +167,7 @@ impl ProcessPool {
         A: Payload,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for a process cannot capture variables or be a fn pointer: name a function, and put the values into the argument: run(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for a process");
         Job::new(self.clone(), (job, arg))
     }
 
@@ -342,11 +323,6 @@ where
     A: Payload,
     R: Payload,
 {
-    const {
-        assert!(
-            size_of::<F>() == 0,
-            "a job for a process cannot capture variables or be a fn pointer: name a function, and put the values into the argument: run(|(n, x)| x + n, (n, x))"
-        )
-    };
+    assert_no_capture!(F, "a job for a process");
     ProcessPool::global().run_with((job, arg), Options::default(), Location::caller())
 }

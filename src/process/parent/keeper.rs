@@ -13,7 +13,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -29,14 +29,14 @@ use crate::{
     process::{
         message::{SIGNAL_LEN, Signal},
         reply,
-        ring::{Fate, INLINE, Place, Reply},
+        ring::{Fate, INLINE, Place, Reply, SLOTS},
         segments::{Incoming, Outgoing},
         sys::{Interest, monotonic_ns, private_memory_exceeds, wait},
     },
 };
 
 /// The most jobs that a worker may have been sent, the running one included.
-const DEEPEST: usize = 32;
+const DEEPEST: usize = SLOTS;
 /// How much work is sent ahead.
 const AHEAD: Duration = Duration::from_micros(200);
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
@@ -70,10 +70,22 @@ pub(super) struct Keeper {
     look: Duration,
     /// The parent's end of the connection has ended or broken.
     hung_up: bool,
+    /// What ended the last wait.
+    woken: Woken,
+    /// Whether it has put its worker on the list of idle ones.
+    listed: bool,
     /// Whether the pool has been told how the start went.
     reported: bool,
     /// It holds more memory than it may.
     bloated: bool,
+}
+
+/// What a wait was ended by, besides the bell and the clock.
+struct Woken {
+    /// The socket has something to read.
+    heard: bool,
+    /// The pidfd reports the exit.
+    dead: bool,
 }
 
 /// A reply that was taken from the ring, with the job it answers.
@@ -109,6 +121,8 @@ impl Keeper {
             silent_since: None,
             look: FIRST_LOOK,
             hung_up: false,
+            woken: Woken { heard: true, dead: true },
+            listed: false,
             reported: false,
             bloated: false,
         }
@@ -125,21 +139,24 @@ impl Keeper {
         if let Err(unready) = self.wait_until_ready() {
             return self.bury_unborn(unready);
         }
+        self.worker.serves.store(true, Relaxed);
         self.report(Start::Succeeded);
         loop {
-            self.hear();
+            if self.woken.heard {
+                self.hear();
+            }
             let answered = self.collect();
-            if self.is_dead() || self.is_beyond_reach() {
+            if (self.woken.dead && self.is_dead()) || self.is_beyond_reach() {
                 return self.bury();
             }
             if answered {
                 self.look_at_memory();
             }
-            self.look_at_clocks();
-            let sent = self.fill();
-            if answered || sent {
+            // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
+            if self.fill() || answered {
                 continue;
             }
+            self.look_at_clocks();
             match self.next() {
                 Next::Wait(deadline) => self.wait(deadline),
                 Next::Retire => return self.retire(),
@@ -157,6 +174,10 @@ impl Keeper {
         let limit = self.shared.config().start_timeout;
         let deadline = Instant::now() + limit;
         loop {
+            // Before the wait: a pool that closed just before it had this worker has rung nobody.
+            if self.shared.schedule().is_finishing() {
+                return Err(Unready::NotNeeded);
+            }
             let [heard, dead, _] = wait(
                 [
                     Interest::Read(self.worker.socket.as_fd()),
@@ -171,9 +192,6 @@ impl Keeper {
             }
             if dead {
                 return Err(Unready::Failed("it died before it was ready".to_owned()));
-            }
-            if self.shared.schedule().is_finishing() {
-                return Err(Unready::NotNeeded);
             }
             if Instant::now() >= deadline {
                 let reason = format!("it was not ready in time (start_timeout is {limit:?})");
@@ -266,7 +284,7 @@ impl Keeper {
                 Fate::NotBegun => returned.push(flight),
                 Fate::Begun { .. } => lost.push((flight, None)),
                 Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
-                Fate::Finished(reply) => self.deliver(Answer { flight, reply }),
+                Fate::Finished(reply) => self.deliver(Answer { flight, reply }, Instant::now()),
             }
         }
         self.shared.put_back(returned);
@@ -319,6 +337,7 @@ impl Keeper {
 impl Keeper {
     /// Takes note of what the worker has sent over the socket.
     fn hear(&mut self) {
+        self.woken.heard = false;
         let mut buffer = [0; SIGNAL_LEN];
         // As many as a full ring can give cause for; a flood waits for the next turn.
         for _ in 0..4 * DEEPEST {
@@ -373,30 +392,44 @@ impl Keeper {
     fn collect(&mut self) -> bool {
         let mut any = false;
         loop {
+            let mut answers = Vec::new();
             let mut link = self.worker.link();
-            let answer = take_answer(&mut link);
+            let violation = loop {
+                match take_answer(&mut link) {
+                    Ok(Some(answer)) => answers.push(answer),
+                    Ok(None) => break None,
+                    Err(what) => break Some(what),
+                }
+            };
             drop(link);
-            match answer {
-                Ok(Some(answer)) => {
-                    any = true;
-                    self.deliver(answer);
-                }
-                Ok(None) => return any,
-                Err(what) => {
-                    self.convict(what);
-                    return any;
-                }
+            let last = answers.is_empty() || violation.is_some();
+            any |= !answers.is_empty();
+            self.deliver_all(answers);
+            if let Some(what) = violation {
+                self.convict(what);
+            }
+            if last {
+                return any;
             }
         }
     }
 
+    /// Finishes the tasks of jobs that the worker has answered, oldest first.
+    fn deliver_all(&mut self, answers: Vec<Answer>) {
+        let (now, now_ns) = (Instant::now(), monotonic_ns());
+        // A worker begins a job as soon as it has answered the one before.
+        let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now_ns]).collect();
+        for (answer, end_ns) in answers.into_iter().zip(ends) {
+            let took = end_ns.min(now_ns).saturating_sub(answer.reply.begun_ns);
+            self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
+            self.deliver(answer, now);
+        }
+    }
+
     /// Finishes the task of a job that the worker has answered.
-    fn deliver(&mut self, answer: Answer) {
+    fn deliver(&mut self, answer: Answer, now: Instant) {
         let Answer { flight, reply } = answer;
-        let now = Instant::now();
         let begun = began_at(&flight, reply.begun_ns, now);
-        let took = now.saturating_duration_since(begun).as_nanos() as u64;
-        self.mean_ns = (self.mean_ns * 7 + took) / 8;
         self.silent_since = None;
         self.look = FIRST_LOOK;
         self.idle_since = now;
@@ -504,26 +537,31 @@ impl Keeper {
 
     /// A worker that has a job and runs none should claim it soon.
     fn look_for_claim(&mut self, now: Instant) {
+        if self.silent_since.is_some() {
+            self.look_for_sign();
+        }
         let mut link = self.worker.link();
-        if link.flights.is_empty() {
-            if self.silent_since.is_some() && link.ring.should_ring_worker() {
-                // It has declared itself asleep since it was last rung: it lives. The flag is cleared now, so it must be
-                // rung, or it would sleep through its next job.
-                let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
-                self.silent_since = None;
-            }
-        } else if link.awaits_claim() && now.saturating_duration_since(link.last_sign) >= CLAIM_WITHIN {
-            let since = link.last_sign;
-            let taken = link.take_back_all();
-            drop(link);
-            if !taken.is_empty() {
-                self.silent_since.get_or_insert(since);
-                self.shared.put_back(taken);
-            }
+        let since = link.last_sign;
+        let overdue = link.awaits_claim() && now.saturating_duration_since(since) >= CLAIM_WITHIN;
+        let taken = if overdue { link.take_back_all() } else { Vec::new() };
+        drop(link);
+        if !taken.is_empty() {
+            self.silent_since.get_or_insert(since);
+            self.shared.put_back(taken);
         }
         let limit = self.shared.config().start_timeout;
         if self.silent_since.is_some_and(|since| now.saturating_duration_since(since) >= limit) {
             self.convict("it did not take a job in time");
+        }
+    }
+
+    /// Whether a silent worker has declared itself asleep since it was last rung: then it lives.
+    fn look_for_sign(&mut self) {
+        let link = self.worker.link();
+        if link.flights.is_empty() && link.ring.should_ring_worker() {
+            // Asking has cleared the flag, so it must be rung, or it would sleep through its next job.
+            let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
+            self.silent_since = None;
         }
     }
 
@@ -582,6 +620,7 @@ impl Keeper {
         }
         if !schedule.idle.iter().any(|other| Arc::ptr_eq(other, &self.worker)) {
             schedule.idle.push(self.worker.clone());
+            self.listed = true;
         }
         Next::Wait([idle_until, self.old_at()].into_iter().flatten().min())
     }
@@ -613,14 +652,19 @@ impl Keeper {
         if may_sleep {
             let socket =
                 if self.hung_up { Interest::Nothing } else { Interest::Read(self.worker.socket.as_fd()) };
-            wait(
+            let [rung, heard, dead] = wait(
                 [Interest::Read(self.worker.bell.as_fd()), socket, Interest::Read(self.worker.pidfd.as_fd())],
                 deadline,
             );
+            if rung {
+                self.worker.bell.silence();
+            }
+            self.woken = Woken { heard, dead };
         }
-        self.worker.bell.silence();
         self.worker.link().ring.wake_up();
-        self.shared.schedule().not_idle(&self.worker);
+        if std::mem::take(&mut self.listed) {
+            self.shared.schedule().not_idle(&self.worker);
+        }
     }
 }
 
@@ -632,7 +676,8 @@ impl Keeper {
         if room == 0 {
             return false;
         }
-        let (jobs, next) = self.shared.schedule().take(room);
+        let load = self.worker.link().flights.len();
+        let (jobs, next) = self.shared.schedule().take(room, load);
         self.shared.wake(next);
         let mut sent = !jobs.is_empty();
         for job in jobs {

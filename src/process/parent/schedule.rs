@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use super::{seat::ProcessJob, worker::Worker};
@@ -60,13 +60,21 @@ impl Schedule {
         self.idle.pop()
     }
 
-    /// Takes up to `most` jobs for a worker, oldest first. Returns also the worker to be woken for what is left.
-    pub(super) fn take(&mut self, most: usize) -> (Vec<Arc<dyn ProcessJob>>, Option<Arc<Worker>>) {
+    /// Takes up to `most` jobs for a worker, oldest first, that has `load` others. Returns also the worker to be woken for
+    /// what is left.
+    pub(super) fn take(
+        &mut self,
+        most: usize,
+        load: usize,
+    ) -> (Vec<Arc<dyn ProcessJob>>, Option<Arc<Worker>>) {
         if self.has_surplus() {
             // Whoever asks is the one to go, as soon as its worker has nothing to do.
             return (Vec::new(), None);
         }
-        let share = share(self.queue.len(), self.workers.len(), most);
+        // What could begin at once elsewhere must not wait behind a running job.
+        let elsewhere = self.max_workers - self.workers.len() + self.starting + self.idle.len();
+        let ahead = self.queue.len().saturating_sub(elsewhere);
+        let share = share(self.queue.len(), self.workers.len(), most).min(ahead.max(usize::from(load == 0)));
         let jobs = (0..share).map_while(|_| self.queue.pop_first()).map(|(_, job)| job).collect();
         let next = if self.queue.is_empty() { None } else { self.idle.pop() };
         (jobs, next)
@@ -109,7 +117,8 @@ impl Schedule {
 
     /// Whether there is a worker that has come to serve.
     pub(super) fn has_serving(&self) -> bool {
-        self.workers.len() > self.starting
+        // Not to be had from `starting`, which still counts workers that have failed and are being buried.
+        self.workers.iter().any(|worker| worker.serves.load(Relaxed))
     }
 
     /// Whether there are more workers than there may be.

@@ -230,6 +230,10 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
     }
 
     fn finish(&self, outcome: Result<Vec<u8>, TaskError>) {
+        if StopSignal::is_stopped(self) {
+            // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
+            return;
+        }
         let outcome = outcome.and_then(|bytes| self.decode(bytes));
         if let Err(late) = self.complete(outcome) {
             drop_shielded(late);

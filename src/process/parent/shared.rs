@@ -319,8 +319,16 @@ impl Shared {
         let mut schedule = self.schedule();
         let before = std::mem::replace(&mut schedule.max_workers, workers);
         schedule.limit_replacements();
+        let serving = schedule.workers.clone();
         drop(schedule);
         self.admission.resize(before, workers);
+        if workers > before {
+            // What was sent ahead, for want of workers, need not wait any more.
+            for worker in serving {
+                let taken = worker.link().take_back_all();
+                self.put_back(taken);
+            }
+        }
         self.ring_all();
     }
 }

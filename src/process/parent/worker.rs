@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -37,6 +37,10 @@ pub(in crate::process) struct Worker {
     pub(super) bell: Bell,
     pub(super) stderr: Arc<Stderr>,
     pub(super) born: Instant,
+    /// Whether it has come to serve.
+    ///
+    /// ORDERING: Relaxed. The schedule's lock orders it with what depends on it.
+    pub(super) serves: AtomicBool,
     /// Taken after the schedule's lock, if both are needed.
     link: Mutex<Link>,
     /// How the process exited, once the zygote has told; taken alone.
@@ -70,6 +74,7 @@ impl Worker {
             bell,
             stderr,
             born: Instant::now(),
+            serves: AtomicBool::new(false),
             link: Mutex::new(link),
             exit: Mutex::new(None),
             exited: Condvar::new(),

@@ -1,7 +1,7 @@
 //! How large a ring is. The models compile the protocol against smaller numbers.
 
 /// Slots of a ring: the most jobs that one worker can have been sent and not have finished.
-pub(crate) const SLOTS: usize = 32;
+pub(crate) const SLOTS: usize = 128;
 
 /// Bytes of an argument or a result that travel inside the slot; a multiple of 8. Longer ones go into a
 /// segment.

@@ -1,0 +1,83 @@
+//! What the user sees: lines on stdout; progress, failures and the summary on stderr.
+
+use std::{
+    ffi::OsStr,
+    fmt::Display,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use heavylift::{Task, is_cancelled, run_in_thread_pool};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{name::shown, walk::Walk};
+
+pub(crate) struct Report {
+    /// Draws only on a terminal.
+    bar: ProgressBar,
+    started: Instant,
+    files: u64,
+    bytes: u64,
+    failures: u64,
+    /// Finds out how much there is to do. Dropping it ends it.
+    _counting: Option<Task<()>>,
+}
+
+impl Report {
+    /// `walk` is walked only if somebody can see the bar whose length it gives.
+    pub(crate) fn new(walk: Walk) -> Self {
+        let style = ProgressStyle::with_template(
+            "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
+        );
+        let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let counting = (!bar.is_hidden()).then(|| {
+            bar.enable_steady_tick(Duration::from_millis(100));
+            count_ahead(walk, bar.clone())
+        });
+        Self { bar, started: Instant::now(), files: 0, bytes: 0, failures: 0, _counting: counting }
+    }
+
+    pub(crate) fn hashed(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+        self.bar.inc(bytes);
+    }
+
+    pub(crate) fn failed(&mut self, name: &OsStr, reason: impl Display) {
+        self.failures += 1;
+        self.bar.suspend(|| complain(format_args!("{}: {reason}", shown(name))));
+    }
+
+    /// Prints lines on stdout, all at once.
+    pub(crate) fn print(&self, lines: &[u8]) -> io::Result<()> {
+        self.bar.suspend(|| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(lines)?;
+            stdout.flush()
+        })
+    }
+
+    /// Prints the summary. Returns whether nothing failed.
+    pub(crate) fn finish(self, workers: usize) -> bool {
+        self.bar.finish_and_clear();
+        let Self { files, failures, .. } = self;
+        let (seconds, megabytes) = (self.started.elapsed().as_secs_f64(), self.bytes as f64 / 1e6);
+        complain(format_args!(
+            "{files} files, {megabytes:.1} MB in {seconds:.2} s, {:.1} MB/s, {workers} workers, {failures} failures",
+            megabytes / seconds,
+        ));
+        failures == 0
+    }
+}
+
+/// Writes a line on stderr. If that is closed there is nobody left to tell.
+pub(crate) fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "digest: {what}");
+}
+
+fn count_ahead(walk: Walk, bar: ProgressBar) -> Task<()> {
+    run_in_thread_pool(move || {
+        let sizes = walk.take_while(|_| !is_cancelled()).filter_map(|found| found.size.ok());
+        sizes.for_each(|size| bar.inc_length(size));
+    })
+}
