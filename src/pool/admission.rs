@@ -114,8 +114,8 @@ impl Admission {
     /// Returns a future that waits for room. Its place in the line is that of its first poll.
     pub(crate) fn enter(&self, turn: Turn) -> Entering {
         match &self.bound {
-            Some(bound) => Entering::Bounded { bound: bound.clone(), turn, ticket: None },
-            None => Entering::Unbounded { closed: self.is_closed() },
+            Some(bound) => Entering(Door::Bounded { bound: bound.clone(), turn, ticket: None }),
+            None => Entering(Door::Unbounded { closed: self.is_closed() }),
         }
     }
 
@@ -259,7 +259,10 @@ impl Room {
 
 /// Waits for room. Dropping it gives up its place in the line.
 #[derive(Debug)]
-pub(crate) enum Entering {
+pub(crate) struct Entering(Door);
+
+#[derive(Debug)]
+enum Door {
     Unbounded { closed: bool },
     Bounded { bound: Arc<Bound>, turn: Turn, ticket: Option<u64> },
 }
@@ -268,17 +271,17 @@ impl Future for Entering {
     type Output = Result<Place, NoRoom>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Place, NoRoom>> {
-        match self.get_mut() {
-            Self::Unbounded { closed: true } => Poll::Ready(Err(NoRoom::Closed)),
-            Self::Unbounded { closed: false } => Poll::Ready(Ok(Place::default())),
-            Self::Bounded { bound, turn, ticket } => bound.poll_enter(*turn, ticket, cx),
+        match &mut self.get_mut().0 {
+            Door::Unbounded { closed: true } => Poll::Ready(Err(NoRoom::Closed)),
+            Door::Unbounded { closed: false } => Poll::Ready(Ok(Place::default())),
+            Door::Bounded { bound, turn, ticket } => bound.poll_enter(*turn, ticket, cx),
         }
     }
 }
 
 impl Drop for Entering {
     fn drop(&mut self) {
-        if let Self::Bounded { bound, ticket, .. } = self
+        if let Door::Bounded { bound, ticket, .. } = &mut self.0
             && let Some(ticket) = ticket.take()
         {
             bound.leave(ticket);

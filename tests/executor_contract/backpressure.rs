@@ -11,7 +11,7 @@ use crate::{
     yard::Yard,
 };
 
-pub fn a_full_pool_refuses_run_as_overloaded<S: Subject>() {
+pub(crate) fn a_full_pool_refuses_run_as_overloaded<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -30,7 +30,7 @@ pub fn a_full_pool_refuses_run_as_overloaded<S: Subject>() {
     });
 }
 
-pub fn a_full_pool_hands_the_job_of_try_run_back<S: Subject>() {
+pub(crate) fn a_full_pool_hands_the_job_of_try_run_back<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -45,7 +45,7 @@ pub fn a_full_pool_hands_the_job_of_try_run_back<S: Subject>() {
     });
 }
 
-pub fn submit_waits_for_room<S: Subject>() {
+pub(crate) fn submit_waits_for_room<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         assert_eq!(pool.submit(double, 1).await.unwrap().await.unwrap(), 2);
@@ -63,7 +63,7 @@ pub fn submit_waits_for_room<S: Subject>() {
     });
 }
 
-pub fn submits_enter_first_come_first_served<S: Subject>() {
+pub(crate) fn submits_enter_first_come_first_served<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -87,7 +87,7 @@ pub fn submits_enter_first_come_first_served<S: Subject>() {
     });
 }
 
-pub fn a_dropped_submit_gives_up_its_place_in_the_line<S: Subject>() {
+pub(crate) fn a_dropped_submit_gives_up_its_place_in_the_line<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -108,7 +108,7 @@ pub fn a_dropped_submit_gives_up_its_place_in_the_line<S: Subject>() {
     });
 }
 
-pub fn a_submit_that_waits_is_refused_when_the_pool_closes<S: Subject>() {
+pub(crate) fn a_submit_that_waits_is_refused_when_the_pool_closes<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -130,7 +130,7 @@ pub fn a_submit_that_waits_is_refused_when_the_pool_closes<S: Subject>() {
     });
 }
 
-pub fn room_is_back_when_the_task_has_finished<S: Subject>() {
+pub(crate) fn room_is_back_when_the_task_has_finished<S: Subject>() {
     let pool = S::tiny();
     drive(async {
         for n in 0..50 {
@@ -140,7 +140,7 @@ pub fn room_is_back_when_the_task_has_finished<S: Subject>() {
     });
 }
 
-pub fn room_is_back_when_a_queued_task_was_cancelled<S: Subject>() {
+pub(crate) fn room_is_back_when_a_queued_task_was_cancelled<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -156,7 +156,7 @@ pub fn room_is_back_when_a_queued_task_was_cancelled<S: Subject>() {
     });
 }
 
-pub fn map_waits_for_room<S: Subject>() {
+pub(crate) fn map_waits_for_room<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -180,7 +180,7 @@ fn next_stage<S: Subject>(
     pool.map_stream(|n: u32| n + 1, inputs.map(Result::unwrap))
 }
 
-pub fn a_chain_of_maps_on_one_bounded_pool_does_not_deadlock<S: Subject>() {
+pub(crate) fn a_chain_of_maps_on_one_bounded_pool_does_not_deadlock<S: Subject>() {
     for stages in [1, 2, 5] {
         let pool = S::tiny();
         drive(async {
@@ -194,7 +194,7 @@ pub fn a_chain_of_maps_on_one_bounded_pool_does_not_deadlock<S: Subject>() {
     }
 }
 
-pub fn a_chain_of_unordered_maps_on_one_bounded_pool_does_not_deadlock<S: Subject>() {
+pub(crate) fn a_chain_of_unordered_maps_on_one_bounded_pool_does_not_deadlock<S: Subject>() {
     let pool = S::tiny();
     drive(async {
         let mut chain = pool.map(double, 0..100).unordered().map(|(_, n)| n).boxed();
@@ -207,7 +207,7 @@ pub fn a_chain_of_unordered_maps_on_one_bounded_pool_does_not_deadlock<S: Subjec
     });
 }
 
-pub fn maps_that_nobody_polls_hold_up_nobody<S: Subject>() {
+pub(crate) fn maps_that_nobody_polls_hold_up_nobody<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -230,7 +230,7 @@ pub fn maps_that_nobody_polls_hold_up_nobody<S: Subject>() {
     });
 }
 
-pub fn gather_over_run_on_a_full_pool_fails_fast<S: Subject>() {
+pub(crate) fn gather_over_run_on_a_full_pool_fails_fast<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -246,7 +246,7 @@ pub fn gather_over_run_on_a_full_pool_fails_fast<S: Subject>() {
     });
 }
 
-pub fn map_stream_over_a_pending_input_starts_what_is_there<S: Subject>() {
+pub(crate) fn map_stream_over_a_pending_input_starts_what_is_there<S: Subject>() {
     let pool = S::tiny();
     drive(async {
         let (sender, receiver) = futures::channel::mpsc::unbounded();

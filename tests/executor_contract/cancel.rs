@@ -9,7 +9,7 @@ use crate::{
     yard::Yard,
 };
 
-pub fn a_finished_task_cannot_be_cancelled<S: Subject>() {
+pub(crate) fn a_finished_task_cannot_be_cancelled<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let task = pool.run(double, 4);
@@ -20,7 +20,7 @@ pub fn a_finished_task_cannot_be_cancelled<S: Subject>() {
     });
 }
 
-pub fn the_handle_of_a_finished_task_does_nothing<S: Subject>() {
+pub(crate) fn the_handle_of_a_finished_task_does_nothing<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let task = pool.run(double, 4);
@@ -33,7 +33,7 @@ pub fn the_handle_of_a_finished_task_does_nothing<S: Subject>() {
     });
 }
 
-pub fn a_queued_job_that_is_cancelled_never_starts<S: Subject>() {
+pub(crate) fn a_queued_job_that_is_cancelled_never_starts<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -52,7 +52,7 @@ pub fn a_queued_job_that_is_cancelled_never_starts<S: Subject>() {
     });
 }
 
-pub fn a_queued_job_whose_task_is_dropped_never_starts<S: Subject>() {
+pub(crate) fn a_queued_job_whose_task_is_dropped_never_starts<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -68,7 +68,7 @@ pub fn a_queued_job_whose_task_is_dropped_never_starts<S: Subject>() {
     });
 }
 
-pub fn a_running_job_that_is_cancelled_is_finished_at_once<S: Subject>() {
+pub(crate) fn a_running_job_that_is_cancelled_is_finished_at_once<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (mut task, hold) = occupy(&pool, &yard, "running").await;
@@ -86,7 +86,7 @@ pub fn a_running_job_that_is_cancelled_is_finished_at_once<S: Subject>() {
     });
 }
 
-pub fn a_running_job_whose_task_is_dropped_learns_of_it_or_dies<S: Subject>() {
+pub(crate) fn a_running_job_whose_task_is_dropped_learns_of_it_or_dies<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let hold = Hold::new(&yard, "running");
@@ -104,13 +104,13 @@ pub fn a_running_job_whose_task_is_dropped_learns_of_it_or_dies<S: Subject>() {
     });
 }
 
-pub fn a_cancelled_job_costs_its_neighbours_nothing<S: Subject>() {
+pub(crate) fn a_cancelled_job_costs_its_neighbours_nothing<S: Subject>() {
     let (pool, yard) = (S::with_workers(2), Yard::new());
     drive(async {
         let (left, left_hold) = occupy(&pool, &yard, "left").await;
         let (right, right_hold) = occupy(&pool, &yard, "right").await;
         let queued: Vec<_> = (0..20).map(|n| pool.run(double, n)).collect();
-        assert!(left.cancel());
+        assert!(left.cancel(), "{:?}", left.await);
         left_hold.open.mark();
         for (n, task) in (0..).zip(queued) {
             assert_eq!(task.await.unwrap(), 2 * n);
@@ -122,7 +122,7 @@ pub fn a_cancelled_job_costs_its_neighbours_nothing<S: Subject>() {
     });
 }
 
-pub fn a_handle_cancels_from_elsewhere<S: Subject>() {
+pub(crate) fn a_handle_cancels_from_elsewhere<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (task, hold) = occupy(&pool, &yard, "running").await;
@@ -135,7 +135,7 @@ pub fn a_handle_cancels_from_elsewhere<S: Subject>() {
     });
 }
 
-pub fn a_handle_outlives_its_task<S: Subject>() {
+pub(crate) fn a_handle_outlives_its_task<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -150,7 +150,7 @@ pub fn a_handle_outlives_its_task<S: Subject>() {
     });
 }
 
-pub fn cancelling_twice_counts_once<S: Subject>() {
+pub(crate) fn cancelling_twice_counts_once<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;

@@ -9,7 +9,7 @@ use crate::{
     subject::{Limits, Subject},
 };
 
-pub fn after_a_shutdown_every_start_is_refused_as_closed<S: Subject>() {
+pub(crate) fn after_a_shutdown_every_start_is_refused_as_closed<S: Subject>() {
     let pool = S::tiny();
     drive(async {
         pool.shutdown(Shutdown::Drain).await;
@@ -36,7 +36,7 @@ pub fn after_a_shutdown_every_start_is_refused_as_closed<S: Subject>() {
     });
 }
 
-pub fn a_map_on_a_closed_executor_yields_an_error_per_input<S: Subject>() {
+pub(crate) fn a_map_on_a_closed_executor_yields_an_error_per_input<S: Subject>() {
     let pool = S::tiny();
     drive(async {
         pool.shutdown(Shutdown::Kill).await;
@@ -46,7 +46,7 @@ pub fn a_map_on_a_closed_executor_yields_an_error_per_input<S: Subject>() {
     });
 }
 
-pub fn a_shutdown_of_an_idle_executor_ends_at_once<S: Subject>() {
+pub(crate) fn a_shutdown_of_an_idle_executor_ends_at_once<S: Subject>() {
     for mode in [Shutdown::Drain, Shutdown::CancelQueued, Shutdown::Kill] {
         let (unused, used) = (S::with_workers(1), S::with_workers(1));
         drive(async {
@@ -59,7 +59,7 @@ pub fn a_shutdown_of_an_idle_executor_ends_at_once<S: Subject>() {
     }
 }
 
-pub fn a_shutdown_can_be_asked_for_again<S: Subject>() {
+pub(crate) fn a_shutdown_can_be_asked_for_again<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         pool.run(double, 1).detach();
@@ -71,7 +71,7 @@ pub fn a_shutdown_can_be_asked_for_again<S: Subject>() {
     });
 }
 
-pub fn a_finished_task_survives_the_shutdown<S: Subject>() {
+pub(crate) fn a_finished_task_survives_the_shutdown<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let task = pool.run(double, 5);

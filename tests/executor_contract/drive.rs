@@ -9,17 +9,17 @@ use std::{
 };
 
 /// How long anything here may take at most, on the slowest machine.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// Runs a test on a runtime of one thread.
-pub fn drive<F: Future>(test: F) -> F::Output {
+pub(crate) fn drive<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let output = runtime.block_on(async { tokio::time::timeout(BOUND, test).await });
     output.expect("the behaviour ends in time")
 }
 
 /// Runs a test that blocks on a thread without a runtime.
-pub fn on_a_thread<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
+pub(crate) fn on_a_thread<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || sender.send(test()));
     match receiver.recv_timeout(BOUND) {
@@ -32,7 +32,7 @@ pub fn on_a_thread<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static)
 }
 
 /// Waits for something that nobody tells us about.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + BOUND;
     while !holds() {
         assert!(Instant::now() < end, "in vain: {what}");
@@ -41,6 +41,6 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Polls once, and is not interested in being woken.
-pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }

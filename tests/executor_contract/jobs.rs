@@ -8,48 +8,48 @@ use crate::{
     yard::{Spot, Yard},
 };
 
-pub fn double(n: u32) -> u32 {
+pub(crate) fn double(n: u32) -> u32 {
     n * 2
 }
 
 /// Gives back what it gets.
-pub fn echo<T: Payload>(value: T) -> T {
+pub(crate) fn echo<T: Payload>(value: T) -> T {
     value
 }
 
 /// Panics on every multiple of three.
-pub fn no_threes(n: u32) -> u32 {
+pub(crate) fn no_threes(n: u32) -> u32 {
     assert!(n % 3 != 0, "{n} is a multiple of three");
     n
 }
 
 /// Adds its number to the log.
-pub fn log((log, n): (Spot, u32)) -> u32 {
+pub(crate) fn log((log, n): (Spot, u32)) -> u32 {
     log.write(n);
     n
 }
 
-pub fn mark(spot: Spot) {
+pub(crate) fn mark(spot: Spot) {
     spot.mark();
 }
 
 /// What [`held`] is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Hold {
-    pub begun: Spot,
-    pub open: Spot,
-    pub ended: Spot,
+pub(crate) struct Hold {
+    pub(crate) begun: Spot,
+    pub(crate) open: Spot,
+    pub(crate) ended: Spot,
 }
 
 impl Hold {
-    pub fn new(yard: &Yard, name: &str) -> Self {
+    pub(crate) fn new(yard: &Yard, name: &str) -> Self {
         let spot = |what| yard.spot(&format!("{name}.{what}"));
         Self { begun: spot("begun"), open: spot("open"), ended: spot("ended") }
     }
 }
 
 /// Says that it has begun, waits until it may go on, and says that it ends. Returns its process.
-pub fn held(hold: Hold) -> u32 {
+pub(crate) fn held(hold: Hold) -> u32 {
     hold.begun.mark();
     hold.open.wait();
     hold.ended.mark();
@@ -57,7 +57,7 @@ pub fn held(hold: Hold) -> u32 {
 }
 
 /// As [`held`], but waits until it is asked to stop.
-pub fn stubborn(hold: Hold) -> u32 {
+pub(crate) fn stubborn(hold: Hold) -> u32 {
     hold.begun.mark();
     let end = std::time::Instant::now() + crate::drive::BOUND;
     while !is_cancelled() && !hold.open.is_marked() && std::time::Instant::now() < end {
@@ -68,9 +68,13 @@ pub fn stubborn(hold: Hold) -> u32 {
 }
 
 /// Starts a job that holds a worker until `open` is marked, and waits until it has begun.
-pub async fn occupy<S: Subject>(pool: &S, yard: &Yard, name: &str) -> (Task<u32>, Hold) {
+pub(crate) async fn occupy<S: Subject>(pool: &S, yard: &Yard, name: &str) -> (Task<u32>, Hold) {
     let hold = Hold::new(yard, name);
-    let task = pool.run(held, hold.clone());
-    hold.begun.marked().await;
+    let mut task = pool.run(held, hold.clone());
+    tokio::select! {
+        biased;
+        outcome = &mut task => panic!("it is to be held, and has ended: {outcome:?}"),
+        () = hold.begun.marked() => {}
+    }
     (task, hold)
 }

@@ -14,7 +14,7 @@ use crate::{
 
 const SHORT: Duration = Duration::from_millis(20);
 
-pub fn run_timeout_ends_a_job_that_runs_too_long<S: Subject>() {
+pub(crate) fn run_timeout_ends_a_job_that_runs_too_long<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let limits = Limits { name: Some("slow"), run_timeout: Some(SHORT), ..Limits::default() };
@@ -33,7 +33,7 @@ pub fn run_timeout_ends_a_job_that_runs_too_long<S: Subject>() {
     });
 }
 
-pub fn queue_timeout_ends_a_job_that_waits_too_long<S: Subject>() {
+pub(crate) fn queue_timeout_ends_a_job_that_waits_too_long<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -53,7 +53,7 @@ pub fn queue_timeout_ends_a_job_that_waits_too_long<S: Subject>() {
     });
 }
 
-pub fn queue_timeout_does_not_end_a_job_that_runs<S: Subject>() {
+pub(crate) fn queue_timeout_does_not_end_a_job_that_runs<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         pool.run(double, 1).await.unwrap();
@@ -71,7 +71,7 @@ pub fn queue_timeout_does_not_end_a_job_that_runs<S: Subject>() {
     });
 }
 
-pub fn limits_that_are_not_reached_change_nothing<S: Subject>() {
+pub(crate) fn limits_that_are_not_reached_change_nothing<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         for limit in [BOUND, Duration::MAX] {
@@ -82,7 +82,7 @@ pub fn limits_that_are_not_reached_change_nothing<S: Subject>() {
     });
 }
 
-pub fn map_run_timeout_ends_the_one_item<S: Subject>() {
+pub(crate) fn map_run_timeout_ends_the_one_item<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let hold = Hold::new(&yard, "slow");

@@ -154,7 +154,8 @@ macro_rules! on_pools {
                 the_last_handle_gone_what_is_queued_still_runs;
             maps:
                 a_dropped_map_cancels_what_it_started
-                map_timeout_cancels_what_runs;
+                map_timeout_cancels_what_runs
+                unordered_yields_what_is_finished_first;
             waiting:
                 blocking_wait_timeout_gives_up_and_loses_nothing
                 tokio_timeout_ends_the_job

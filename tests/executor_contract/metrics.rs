@@ -9,7 +9,7 @@ use crate::{
     yard::Yard,
 };
 
-pub fn counts_add_up_and_gauges_return_to_zero<S: Subject>() {
+pub(crate) fn counts_add_up_and_gauges_return_to_zero<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
         assert_eq!(pool.metrics(), Metrics::default());
@@ -31,7 +31,7 @@ pub fn counts_add_up_and_gauges_return_to_zero<S: Subject>() {
     });
 }
 
-pub fn gauges_follow_a_job_through_the_pool<S: Subject>() {
+pub(crate) fn gauges_follow_a_job_through_the_pool<S: Subject>() {
     let (pool, yard) = (S::tiny(), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;

@@ -8,7 +8,7 @@ use crate::{
     subject::{Limits, Place, Subject},
 };
 
-pub fn a_panic_has_its_message_and_its_place<S: Subject>() {
+pub(crate) fn a_panic_has_its_message_and_its_place<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let limits = Limits { name: Some("odd"), ..Limits::default() };
@@ -30,7 +30,7 @@ pub fn a_panic_has_its_message_and_its_place<S: Subject>() {
     });
 }
 
-pub fn a_panic_costs_only_its_own_task<S: Subject>() {
+pub(crate) fn a_panic_costs_only_its_own_task<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
         let tasks: Vec<_> = (0..30).map(|n| pool.run(no_threes, n)).collect();
@@ -48,7 +48,7 @@ pub fn a_panic_costs_only_its_own_task<S: Subject>() {
     });
 }
 
-pub fn a_payload_that_is_no_text_has_a_stand_in<S: Subject>() {
+pub(crate) fn a_payload_that_is_no_text_has_a_stand_in<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let error = pool.run(|n: u32| -> u32 { std::panic::panic_any(n) }, 5).await.unwrap_err();
@@ -60,7 +60,7 @@ pub fn a_payload_that_is_no_text_has_a_stand_in<S: Subject>() {
     });
 }
 
-pub fn a_detached_panic_costs_nothing<S: Subject>() {
+pub(crate) fn a_detached_panic_costs_nothing<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         pool.run(no_threes, 3).detach();

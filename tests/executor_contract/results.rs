@@ -10,7 +10,7 @@ use crate::{
     yard::Yard,
 };
 
-pub fn a_job_returns_its_value<S: Subject>() {
+pub(crate) fn a_job_returns_its_value<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         assert_eq!(pool.run(double, 21).await.unwrap(), 42);
@@ -26,7 +26,7 @@ enum Shape {
     Named(String, Vec<Option<i8>>),
 }
 
-pub fn values_of_every_shape_come_back<S: Subject>() {
+pub(crate) fn values_of_every_shape_come_back<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let shapes = vec![
@@ -41,7 +41,7 @@ pub fn values_of_every_shape_come_back<S: Subject>() {
     });
 }
 
-pub fn an_error_that_a_job_returns_is_a_value<S: Subject>() {
+pub(crate) fn an_error_that_a_job_returns_is_a_value<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let parse = heavylift::fallible(|text: String| text.parse::<u32>());
@@ -53,7 +53,7 @@ pub fn an_error_that_a_job_returns_is_a_value<S: Subject>() {
     });
 }
 
-pub fn a_job_starts_without_being_awaited<S: Subject>() {
+pub(crate) fn a_job_starts_without_being_awaited<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let spot = yard.spot("ran");
@@ -63,7 +63,7 @@ pub fn a_job_starts_without_being_awaited<S: Subject>() {
     });
 }
 
-pub fn many_jobs_at_once_each_return_their_own_value<S: Subject>() {
+pub(crate) fn many_jobs_at_once_each_return_their_own_value<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
         let tasks: Vec<_> = (0..500).map(|n| pool.run(double, n)).collect();
@@ -73,7 +73,7 @@ pub fn many_jobs_at_once_each_return_their_own_value<S: Subject>() {
     });
 }
 
-pub fn jobs_begin_in_the_order_of_submission_on_one_worker<S: Subject>() {
+pub(crate) fn jobs_begin_in_the_order_of_submission_on_one_worker<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let order = yard.spot("order");
@@ -85,7 +85,7 @@ pub fn jobs_begin_in_the_order_of_submission_on_one_worker<S: Subject>() {
     });
 }
 
-pub fn ids_grow_in_the_order_of_submission<S: Subject>() {
+pub(crate) fn ids_grow_in_the_order_of_submission<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let (first, second) = (pool.run(double, 1), pool.run(double, 2));
@@ -95,7 +95,7 @@ pub fn ids_grow_in_the_order_of_submission<S: Subject>() {
     });
 }
 
-pub fn a_task_knows_its_name_and_the_line_that_started_it<S: Subject>() {
+pub(crate) fn a_task_knows_its_name_and_the_line_that_started_it<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let line = line!() + 1;
@@ -117,7 +117,7 @@ pub fn a_task_knows_its_name_and_the_line_that_started_it<S: Subject>() {
     });
 }
 
-pub fn a_finished_task_says_so<S: Subject>() {
+pub(crate) fn a_finished_task_says_so<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let mut task = pool.run(double, 1);
@@ -129,7 +129,7 @@ pub fn a_finished_task_says_so<S: Subject>() {
     });
 }
 
-pub fn a_detached_job_runs_to_its_end<S: Subject>() {
+pub(crate) fn a_detached_job_runs_to_its_end<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let order = yard.spot("order");
@@ -142,7 +142,7 @@ pub fn a_detached_job_runs_to_its_end<S: Subject>() {
     });
 }
 
-pub fn a_task_is_queued_then_running_then_finished<S: Subject>() {
+pub(crate) fn a_task_is_queued_then_running_then_finished<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (mut first, hold) = occupy(&pool, &yard, "first").await;
@@ -157,7 +157,7 @@ pub fn a_task_is_queued_then_running_then_finished<S: Subject>() {
     });
 }
 
-pub fn the_last_handle_may_go_while_a_task_is_wanted<S: Subject>() {
+pub(crate) fn the_last_handle_may_go_while_a_task_is_wanted<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (first, hold) = occupy(&pool, &yard, "first").await;

@@ -11,7 +11,7 @@ use crate::{
     yard::Yard,
 };
 
-pub fn drain_finishes_what_is_queued<S: Subject>() {
+pub(crate) fn drain_finishes_what_is_queued<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -33,7 +33,7 @@ pub fn drain_finishes_what_is_queued<S: Subject>() {
     });
 }
 
-pub fn cancel_queued_finishes_only_what_runs<S: Subject>() {
+pub(crate) fn cancel_queued_finishes_only_what_runs<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -52,7 +52,7 @@ pub fn cancel_queued_finishes_only_what_runs<S: Subject>() {
     });
 }
 
-pub fn kill_ends_everything<S: Subject>() {
+pub(crate) fn kill_ends_everything<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -70,7 +70,7 @@ pub fn kill_ends_everything<S: Subject>() {
     });
 }
 
-pub fn a_stricter_shutdown_replaces_one_under_way<S: Subject>() {
+pub(crate) fn a_stricter_shutdown_replaces_one_under_way<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let hold = Hold::new(&yard, "running");
@@ -89,7 +89,7 @@ pub fn a_stricter_shutdown_replaces_one_under_way<S: Subject>() {
     });
 }
 
-pub fn two_tasks_await_the_same_shutdown<S: Subject>() {
+pub(crate) fn two_tasks_await_the_same_shutdown<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -102,7 +102,7 @@ pub fn two_tasks_await_the_same_shutdown<S: Subject>() {
     });
 }
 
-pub fn a_shutdown_closes_without_being_polled<S: Subject>() {
+pub(crate) fn a_shutdown_closes_without_being_polled<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -113,7 +113,7 @@ pub fn a_shutdown_closes_without_being_polled<S: Subject>() {
     });
 }
 
-pub fn a_shutdown_with_a_limit_abandons_what_is_left<S: Subject>() {
+pub(crate) fn a_shutdown_with_a_limit_abandons_what_is_left<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;
@@ -126,7 +126,7 @@ pub fn a_shutdown_with_a_limit_abandons_what_is_left<S: Subject>() {
     });
 }
 
-pub fn a_shutdown_is_awaited_by_blocking<S: Subject>() {
+pub(crate) fn a_shutdown_is_awaited_by_blocking<S: Subject>() {
     let pool = S::with_workers(1);
     on_a_thread(move || {
         pool.run(double, 1).detach();
@@ -136,7 +136,7 @@ pub fn a_shutdown_is_awaited_by_blocking<S: Subject>() {
     });
 }
 
-pub fn the_last_handle_gone_what_is_queued_still_runs<S: Subject>() {
+pub(crate) fn the_last_handle_gone_what_is_queued_still_runs<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (running, hold) = occupy(&pool, &yard, "running").await;

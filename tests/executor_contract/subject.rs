@@ -10,25 +10,25 @@ use heavylift::{
 
 /// How many workers a subject has, and how much room.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
-    pub workers: usize,
-    pub queue_limit: Option<usize>,
+pub(crate) struct Shape {
+    pub(crate) workers: usize,
+    pub(crate) queue_limit: Option<usize>,
 }
 
 /// What a job's builder is told.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    pub name: Option<&'static str>,
-    pub queue_timeout: Option<Duration>,
-    pub run_timeout: Option<Duration>,
+pub(crate) struct Limits {
+    pub(crate) name: Option<&'static str>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) run_timeout: Option<Duration>,
 }
 
 /// A job that was refused and handed back.
-pub struct Returned<R> {
-    pub is_full: bool,
-    pub is_closed: bool,
-    pub message: String,
-    pub job: Box<dyn FnOnce() -> R + Send>,
+pub(crate) struct Returned<R> {
+    pub(crate) is_full: bool,
+    pub(crate) is_closed: bool,
+    pub(crate) message: String,
+    pub(crate) job: Box<dyn FnOnce() -> R + Send>,
 }
 
 impl<R> fmt::Debug for Returned<R> {
@@ -38,7 +38,7 @@ impl<R> fmt::Debug for Returned<R> {
 }
 
 /// The promises of `Executor`, however they are asked for.
-pub trait Subject: Clone + Send + Sync + 'static {
+pub(crate) trait Subject: Clone + Send + Sync + 'static {
     /// What [`Metrics`] and messages call the pool.
     const NAME: &'static str;
     /// Where jobs run.
@@ -104,7 +104,7 @@ pub trait Subject: Clone + Send + Sync + 'static {
 
 /// Where a subject runs its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     Threads,
     Processes,
     Here,
@@ -122,7 +122,7 @@ impl<R> Returned<R> {
 }
 
 /// Makes an executor of its own for one test.
-pub trait Build: Sized {
+pub(crate) trait Build: Sized {
     const NAME: &'static str;
     const PLACE: Place;
 
@@ -165,7 +165,7 @@ impl Build for Inline {
 }
 
 /// An executor made of a pool: what a function over `impl Executor` may be called with.
-pub trait Made<P>: Executor + Clone + Send + Sync + 'static {
+pub(crate) trait Made<P>: Executor + Clone + Send + Sync + 'static {
     fn made(pool: P) -> Self;
 }
 
@@ -200,7 +200,7 @@ impl Made<Inline> for Inline {
 }
 
 /// The executor `E`, made of the pool `P`, by the methods of the trait.
-pub struct Via<P, E>(E, PhantomData<fn() -> P>);
+pub(crate) struct Via<P, E>(E, PhantomData<fn() -> P>);
 
 impl<P, E: Clone> Clone for Via<P, E> {
     fn clone(&self) -> Self {

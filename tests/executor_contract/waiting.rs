@@ -14,7 +14,7 @@ use crate::{
 
 const SHORT: Duration = Duration::from_millis(10);
 
-pub fn a_thread_without_a_runtime_waits_by_blocking<S: Subject>() {
+pub(crate) fn a_thread_without_a_runtime_waits_by_blocking<S: Subject>() {
     let pool = S::with_workers(1);
     on_a_thread(move || {
         assert_eq!(pool.run(double, 2).blocking_wait().unwrap(), 4);
@@ -25,7 +25,7 @@ pub fn a_thread_without_a_runtime_waits_by_blocking<S: Subject>() {
     });
 }
 
-pub fn blocking_wait_timeout_gives_up_and_loses_nothing<S: Subject>() {
+pub(crate) fn blocking_wait_timeout_gives_up_and_loses_nothing<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     let (mut task, hold) = drive(occupy(&pool, &yard, "running"));
     on_a_thread(move || {
@@ -36,7 +36,7 @@ pub fn blocking_wait_timeout_gives_up_and_loses_nothing<S: Subject>() {
     });
 }
 
-pub fn blocking_on_a_thread_that_drives_async_tasks_panics<S: Subject>() {
+pub(crate) fn blocking_on_a_thread_that_drives_async_tasks_panics<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let text = |panic: Box<dyn std::any::Any + Send>| match panic.downcast::<String>() {
@@ -57,7 +57,7 @@ pub fn blocking_on_a_thread_that_drives_async_tasks_panics<S: Subject>() {
     });
 }
 
-pub fn a_task_is_awaited_on_another_runtime<S: Subject>() {
+pub(crate) fn a_task_is_awaited_on_another_runtime<S: Subject>() {
     let pool = S::with_workers(1);
     let (sender, receiver) = mpsc::channel();
     let there = {
@@ -75,7 +75,7 @@ pub fn a_task_is_awaited_on_another_runtime<S: Subject>() {
     assert_eq!(drive(pool.run(double, 3)).unwrap(), 6);
 }
 
-pub fn a_task_is_awaited_without_tokio<S: Subject>() {
+pub(crate) fn a_task_is_awaited_without_tokio<S: Subject>() {
     let pool = S::with_workers(1);
     on_a_thread(move || {
         let (one, two) =
@@ -87,7 +87,7 @@ pub fn a_task_is_awaited_without_tokio<S: Subject>() {
     });
 }
 
-pub fn join_awaits_several<S: Subject>() {
+pub(crate) fn join_awaits_several<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
         let (one, two, three) = tokio::join!(
@@ -102,7 +102,7 @@ pub fn join_awaits_several<S: Subject>() {
     });
 }
 
-pub fn tokio_timeout_ends_the_job<S: Subject>() {
+pub(crate) fn tokio_timeout_ends_the_job<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (task, hold) = occupy(&pool, &yard, "running").await;
@@ -114,7 +114,7 @@ pub fn tokio_timeout_ends_the_job<S: Subject>() {
     });
 }
 
-pub fn a_borrowed_task_in_timeout_goes_on<S: Subject>() {
+pub(crate) fn a_borrowed_task_in_timeout_goes_on<S: Subject>() {
     let (pool, yard) = (S::with_workers(1), Yard::new());
     drive(async {
         let (mut task, hold) = occupy(&pool, &yard, "running").await;
@@ -125,7 +125,7 @@ pub fn a_borrowed_task_in_timeout_goes_on<S: Subject>() {
     });
 }
 
-pub fn a_borrowed_task_in_select_goes_on<S: Subject>() {
+pub(crate) fn a_borrowed_task_in_select_goes_on<S: Subject>() {
     let (pool, yard) = (S::with_workers(2), Yard::new());
     drive(async {
         let (mut slow, hold) = occupy(&pool, &yard, "running").await;
@@ -143,7 +143,7 @@ pub fn a_borrowed_task_in_select_goes_on<S: Subject>() {
     });
 }
 
-pub fn gather_collects_in_input_order<S: Subject>() {
+pub(crate) fn gather_collects_in_input_order<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
         let values = gather((0..50).map(|n| pool.run(double, n))).await.unwrap();
@@ -153,7 +153,7 @@ pub fn gather_collects_in_input_order<S: Subject>() {
     });
 }
 
-pub fn gather_ends_at_the_first_error<S: Subject>() {
+pub(crate) fn gather_ends_at_the_first_error<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let error = gather([1, 2, 3, 4].map(|n| pool.run(no_threes, n))).await.unwrap_err();
@@ -161,7 +161,7 @@ pub fn gather_ends_at_the_first_error<S: Subject>() {
     });
 }
 
-pub fn settled_collects_errors_too<S: Subject>() {
+pub(crate) fn settled_collects_errors_too<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let outcomes = gather([1, 3, 5].map(|n| pool.run(no_threes, n))).settled().await;
@@ -169,7 +169,7 @@ pub fn settled_collects_errors_too<S: Subject>() {
     });
 }
 
-pub fn as_completed_yields_every_index_once<S: Subject>() {
+pub(crate) fn as_completed_yields_every_index_once<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
         let mut seen: Vec<usize> = as_completed((0..20).map(|n| pool.run(double, n)))
@@ -184,7 +184,7 @@ pub fn as_completed_yields_every_index_once<S: Subject>() {
     });
 }
 
-pub fn as_completed_yields_what_is_finished_first<S: Subject>() {
+pub(crate) fn as_completed_yields_what_is_finished_first<S: Subject>() {
     let (pool, yard) = (S::with_workers(2), Yard::new());
     drive(async {
         let (slow, hold) = occupy(&pool, &yard, "slow").await;
@@ -197,7 +197,7 @@ pub fn as_completed_yields_what_is_finished_first<S: Subject>() {
     });
 }
 
-pub fn wait_returns_all_when_told_to<S: Subject>() {
+pub(crate) fn wait_returns_all_when_told_to<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
         let mut tasks = [1, 3, 5].map(|n| pool.run(no_threes, n));
@@ -206,7 +206,7 @@ pub fn wait_returns_all_when_told_to<S: Subject>() {
     });
 }
 
-pub fn wait_returns_the_first<S: Subject>() {
+pub(crate) fn wait_returns_the_first<S: Subject>() {
     let (pool, yard) = (S::with_workers(2), Yard::new());
     drive(async {
         let (slow, hold) = occupy(&pool, &yard, "slow").await;
