@@ -1,4 +1,5 @@
 //! `map` and `map_stream` in depth, on threads and on processes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     pin::Pin,
@@ -407,6 +408,26 @@ async fn a_timeout_still_yields_what_has_finished() {
     assert!(error.is_timed_out() && error.to_string().ends_with("timed out: timeout is 300ms"), "{error}");
     assert!(map.next().await.is_none() && map.is_terminated());
     assert_eq!(pool.metrics().cancelled, 5);
+    drop(sender);
+}
+
+/// A map out of budget at the end of its limit asks for another turn, which nothing else would.
+#[tokio::test]
+async fn a_timeout_is_noticed_by_who_has_used_up_its_turn() {
+    let (pool, (sender, gate)) = (threads(1), Gate::new());
+    let job = move |n: u32| (n == 0).then(|| gate.pass());
+    let mut map = spawn(pool.map(job, 0..2).unordered().timeout(SHORT));
+    assert_pending!(map.poll_next());
+    std::thread::sleep(SHORT);
+    let turn = std::future::poll_fn(|cx| {
+        while let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) {
+            budget.made_progress();
+        }
+        Poll::Ready(map.poll_next().is_pending())
+    });
+    assert!(turn.await);
+    tokio::task::yield_now().await;
+    assert!(map.is_woken() && map.poll_next().is_ready());
     drop(sender);
 }
 

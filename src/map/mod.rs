@@ -18,7 +18,7 @@ use std::{
     panic::Location,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -271,10 +271,11 @@ impl<I: Source, R, O: Arrange<R>> Stream for Map<I, R, O> {
             Poll::Ready(None) if this.is_done() => return Poll::Ready(None),
             _ => {}
         }
-        // Out of budget, it may be that something has finished: then it is asked again.
-        if !expired || !tokio::task::coop::has_budget_remaining() {
+        if !expired {
             return Poll::Pending;
         }
+        // Without budget nobody can tell whether something has finished: then there is another turn, which this asks for.
+        ready!(tokio::task::coop::poll_proceed(cx).map(drop));
         Poll::Ready(Some(this.time_out()))
     }
 

@@ -96,13 +96,13 @@ pub(crate) fn a_dropped_submit_gives_up_its_place_in_the_line<S: Subject>() {
         for submit in &mut submits {
             assert_pending!(submit.poll());
         }
-        submits.remove(0);
+        drop(submits.remove(0));
         hold.open.mark();
         running.await.unwrap();
         queued.await.unwrap();
         // Dropped before it has been polled again: what it was given goes to the next.
         until("a wake-up", || submits[0].is_woken()).await;
-        submits.remove(0);
+        drop(submits.remove(0));
         until("a wake-up", || submits[0].is_woken()).await;
         assert_eq!(assert_ready!(submits[0].poll()).unwrap().await.unwrap(), 4);
     });

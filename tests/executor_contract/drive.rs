@@ -14,7 +14,10 @@ pub(crate) const BOUND: Duration = Duration::from_secs(60);
 /// Runs a test on a runtime of one thread.
 pub(crate) fn drive<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let begun = Instant::now();
     let output = runtime.block_on(async { tokio::time::timeout(BOUND, test).await });
+    // At the end of the limit the test is polled once more: one that was not woken must not get through by that.
+    assert!(begun.elapsed() < BOUND, "the behaviour ends in time");
     output.expect("the behaviour ends in time")
 }
 

@@ -4,6 +4,7 @@
 //! also for executors that run a job during the call; `on_pools` needs workers and a queue of their own.
 //!
 //! Jobs cannot capture, so that they can run in a process: test and job meet in the file system, see [`yard`].
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod backpressure;
 mod cancel;
