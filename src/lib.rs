@@ -70,6 +70,7 @@ mod error;
 mod executor;
 mod map;
 mod metrics;
+mod no_capture;
 mod panic;
 mod pool;
 mod process;

@@ -30,7 +30,7 @@ const BUDGET: u32 = 32 << 20;
 /// The largest file that is read whole. A larger one is read by the job that hashes it, piece by piece.
 ///
 /// With 16 MiB it is no faster, and the allocator keeps 300 MiB of freed buffers, some for each thread that reads.
-const WHOLE: u64 = 1 << 20;
+const WHOLE: u64 = 4 << 20;
 /// What is read at a time from a larger one; also the least that is reserved for any file.
 const PIECE: u32 = 128 << 10;
 /// Files of which the walk is ahead.

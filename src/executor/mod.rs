@@ -13,6 +13,7 @@ pub use inline::Inline;
 use crate::{
     Closing, Job, Metrics, Payload, ProcessPool, Shutdown, Task, ThreadPool,
     map::{FromStream, Map, PoolFeed, Source},
+    no_capture::assert_no_capture,
     pool::Start,
     task::Options,
 };
@@ -49,12 +50,7 @@ pub trait Executor: sealed::Sealed {
         A: Payload,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for an executor cannot capture variables or be a fn pointer: name a function, and put the values into the argument: execute(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for an executor");
         self.to_any().run_with((job, arg), Options::default(), Location::caller())
     }
 
@@ -65,12 +61,7 @@ pub trait Executor: sealed::Sealed {
         A: Payload,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for an executor cannot capture variables or be a fn pointer: name a function, and put the values into the argument: execute(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for an executor");
         Job::new(self.to_any(), (job, arg))
     }
 
@@ -83,12 +74,7 @@ pub trait Executor: sealed::Sealed {
         F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for an executor cannot capture variables or be a fn pointer: name a function, and put the values into the argument: execute(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for an executor");
         map_any(self.to_any(), job, inputs.into_iter(), Location::caller())
     }
 
@@ -101,12 +87,7 @@ pub trait Executor: sealed::Sealed {
         F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
         R: Payload,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "a job for an executor cannot capture variables or be a fn pointer: name a function, and put the values into the argument: execute(|(n, x)| x + n, (n, x))"
-            )
-        };
+        assert_no_capture!(F, "a job for an executor");
         map_any(self.to_any(), job, FromStream::new(inputs), Location::caller())
     }
 

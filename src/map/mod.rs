@@ -132,7 +132,7 @@ impl<I: Source, R> Map<I, R, Ordered> {
 impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     /// How many items may be pulled and not yet yielded. Default: `max(64, 4 × workers × chunk_size)`.
     ///
-    /// With [`Inline`](crate::Inline) it is always 1: each result is yielded before the next job runs.
+    /// With [`Inline`](struct@crate::Inline) it is always 1: each result is yielded before the next job runs.
     ///
     /// # Panics
     ///

@@ -12,10 +12,9 @@ use super::{
     ProcessPool, call,
     config::Config,
     message::SetupCall,
-    no_capture::assert_no_capture,
     parent::{Shared, depth},
 };
-use crate::{BuildError, Payload, panic::catch, wire::encode};
+use crate::{BuildError, Payload, no_capture::assert_no_capture, panic::catch, wire::encode};
 
 /// The variable that overrides the default number of workers.
 const PROCESSES: &str = "HEAVYLIFT_PROCESSES";

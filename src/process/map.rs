@@ -4,10 +4,11 @@ use std::{any::type_name, panic::Location};
 
 use futures_core::Stream;
 
-use super::{ProcessPool, no_capture::assert_no_capture};
+use super::ProcessPool;
 use crate::{
     Payload,
     map::{Feed, FromStream, Map, PoolFeed},
+    no_capture::assert_no_capture,
 };
 
 impl ProcessPool {

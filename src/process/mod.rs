@@ -7,7 +7,6 @@ mod child;
 mod config;
 mod map;
 mod message;
-mod no_capture;
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod parent;
 mod pool;

@@ -9,13 +9,13 @@ use std::{
 
 use super::{
     ProcessPoolBuilder, call,
-    no_capture::assert_no_capture,
     parent::{Call, ProcessSeat, Shared},
 };
 use crate::{
     BuildError, Closing, Job, Metrics, Payload, Refused, Shutdown, Submit, Task, TaskError,
     error::Operand,
     metrics::Counters,
+    no_capture::assert_no_capture,
     panic::catch,
     pool::{Admission, Start, Takes, Ticket, sealed},
     task::{Cell, Options},

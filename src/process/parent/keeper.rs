@@ -70,6 +70,8 @@ pub(super) struct Keeper {
     look: Duration,
     /// The parent's end of the connection has ended or broken.
     hung_up: bool,
+    /// The jobs that this thread deals with at this moment: should it unwind, by a bug of ours, they are failed, not forgotten.
+    in_hand: Vec<Arc<dyn ProcessJob>>,
     /// What ended the last wait.
     woken: Woken,
     /// Whether it has put its worker on the list of idle ones.
@@ -121,6 +123,7 @@ impl Keeper {
             silent_since: None,
             look: FIRST_LOOK,
             hung_up: false,
+            in_hand: Vec::new(),
             woken: Woken { heard: true, dead: true },
             listed: false,
             reported: false,
@@ -319,7 +322,8 @@ impl Keeper {
         self.worker.kill();
         let flights = std::mem::take(&mut self.worker.link().flights);
         let known = self.shared.schedule().workers.iter().any(|worker| Arc::ptr_eq(worker, &self.worker));
-        for Flight { job, .. } in flights {
+        let in_hand = std::mem::take(&mut self.in_hand);
+        for job in flights.into_iter().map(|flight| flight.job).chain(in_hand) {
             job.finish(Err(TaskError::unavailable(
                 job.label().clone(),
                 format!("the keeper of its worker failed: {why}"),
@@ -419,11 +423,13 @@ impl Keeper {
         let (now, now_ns) = (Instant::now(), monotonic_ns());
         // A worker begins a job as soon as it has answered the one before.
         let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now_ns]).collect();
+        self.in_hand.extend(answers.iter().map(|answer| answer.flight.job.clone()));
         for (answer, end_ns) in answers.into_iter().zip(ends) {
             let took = end_ns.min(now_ns).saturating_sub(answer.reply.begun_ns);
             self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
             self.deliver(answer, now);
         }
+        self.in_hand.clear();
     }
 
     /// Finishes the task of a job that the worker has answered.
@@ -680,11 +686,13 @@ impl Keeper {
         let (jobs, next) = self.shared.schedule().take(room, load);
         self.shared.wake(next);
         let mut sent = !jobs.is_empty();
+        self.in_hand.extend(jobs.iter().cloned());
         for job in jobs {
             // Finished meanwhile: nothing is left of it but this.
             let Some(call) = job.claim() else { continue };
             self.send(job, call);
         }
+        self.in_hand.clear();
         if !sent && self.worker.link().flights.is_empty() {
             sent = self.steal();
         }

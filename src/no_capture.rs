@@ -18,4 +18,4 @@ macro_rules! assert_no_capture {
     };
 }
 
-pub(super) use assert_no_capture;
+pub(crate) use assert_no_capture;
