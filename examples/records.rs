@@ -16,7 +16,7 @@ fn parse(record: String) -> anyhow::Result<(u32, f64)> {
 
 /// Makes 15 records, every fifth of them corrupted.
 fn records() -> Vec<String> {
-    let record = |n: u32| if n % 5 == 0 { format!("{n},?!") } else { format!("{n},{}.50", 10 * n) };
+    let record = |n: u32| if n.is_multiple_of(5) { format!("{n},?!") } else { format!("{n},{}.50", 10 * n) };
     (1..=15).map(record).collect()
 }
 

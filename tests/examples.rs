@@ -2,6 +2,7 @@
 //!
 //! `cargo test` has built them. Each run is bounded, and killed when it takes too long.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     env,
@@ -341,7 +342,7 @@ fn digest_names_what_it_may_not_read() {
         write(root.path().join(closed), "x");
     }
     for closed in ["b/closed", "b/secret"] {
-        fs::set_permissions(root.path().join(closed), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.path().join(closed), fs::Permissions::from_mode(0o000)).unwrap();
     }
 
     // Root may read everything, so the program is run as nobody, from where nobody can reach it.

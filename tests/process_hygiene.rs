@@ -3,6 +3,12 @@
 //! Each scenario runs in a process of its own, so that no other test disturbs its counts: this binary starts itself again
 //! with `SCENARIO` set, and the one test that is named then plays the scenario.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "scenarios report to the test that started them"
+)]
+
 mod processes;
 
 use std::{
@@ -47,6 +53,7 @@ fn scenario() {
         Ok("grandchildren") => grandchildren(),
         Ok("few descriptors") => few_descriptors(),
         Ok("spin") => spinning(),
+        Ok("preload") => preloading(),
         Ok("last words") => last_words(),
         _ => {}
     }
@@ -111,6 +118,11 @@ fn idle() {
     let before = (ticks(), others());
     thread::sleep(Duration::from_secs(2));
     assert_eq!((ticks(), others()), before, "ticks, and wakes of the children");
+}
+
+/// Whether a process runs. An orphan that is dead and not reaped yet does not.
+fn lives(pid: u32) -> bool {
+    exists(pid) && state(pid) != 'Z'
 }
 
 fn cpu_ticks(pid: u32) -> u64 {
@@ -242,8 +254,8 @@ fn no_process_survives_the_kill_of_its_program() {
     let mut program = start("spin");
     let processes = spun_up(&mut program);
     signal(program.id(), Signal::KILL);
-    let all_gone = holds_within(Duration::from_secs(2), || processes.iter().all(|&pid| !exists(pid)));
-    let left: Vec<&u32> = processes.iter().filter(|&&pid| exists(pid)).collect();
+    let all_gone = holds_within(Duration::from_secs(2), || processes.iter().all(|&pid| !lives(pid)));
+    let left: Vec<&u32> = processes.iter().filter(|&&pid| lives(pid)).collect();
     assert!(all_gone, "{left:?}");
     program.wait().expect("its end");
 }
@@ -254,7 +266,7 @@ fn no_process_survives_an_interrupt_of_the_foreground_group() {
     let processes = spun_up(&mut program);
     kill_process_group(Pid::from_child(&program), Signal::INT).expect("a group");
     program.wait().expect("its end");
-    assert!(holds_within(Duration::from_secs(2), || processes.iter().all(|&pid| !exists(pid))));
+    assert!(holds_within(Duration::from_secs(2), || processes.iter().all(|&pid| !lives(pid))));
 }
 
 #[test]
@@ -264,7 +276,38 @@ fn no_process_survives_its_program_although_the_zygote_is_stopped() {
     signal(processes[0], Signal::STOP);
     signal(program.id(), Signal::KILL);
     program.wait().expect("its end");
-    assert!(holds_within(Duration::from_secs(2), || processes.iter().all(|&pid| !exists(pid))));
+    assert!(holds_within(Duration::from_secs(2), || processes.iter().all(|&pid| !lives(pid))));
+}
+
+#[test]
+fn no_zygote_survives_its_program_in_an_endless_preload_or_stopped_in_it() {
+    for stopped in [false, true] {
+        let mut program = start("preload");
+        let output = BufReader::new(program.stdout.take().unwrap());
+        let line = output
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("zygote: ").map(str::to_owned));
+        let zygote = line.unwrap().parse().unwrap();
+        if stopped {
+            signal(zygote, Signal::STOP);
+        }
+        signal(program.id(), Signal::KILL);
+        program.wait().unwrap();
+        assert!(holds_within(Duration::from_secs(2), || !lives(zygote)), "stopped: {stopped}");
+    }
+}
+
+fn preloading() {
+    let mark = Mark::new();
+    let pool = builder(1)
+        .preload(|mark: String| -> () { spin(mark) }, mark.arg())
+        .start_timeout(LONG)
+        .build()
+        .expect("a pool");
+    let _task = pool.run(double, 1);
+    println!("\nzygote: {}", mark.pid());
+    thread::sleep(LONG);
 }
 
 fn spinning() {

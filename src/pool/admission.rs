@@ -32,7 +32,7 @@ pub(crate) struct Admission {
 }
 
 #[derive(Debug)]
-struct Bound {
+pub(crate) struct Bound {
     queue_limit: usize,
     /// Taken alone, and never while a waker is cloned, woken or dropped.
     room: Mutex<Room>,

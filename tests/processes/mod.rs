@@ -10,16 +10,16 @@ use std::{
 use heavylift::{ProcessPool, ProcessPoolBuilder};
 
 /// Far more than anything here takes, so that a hang fails a test and a slow machine does not.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` holds; panics after [`LONG`].
 #[track_caller]
-pub fn until(what: &str, condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(holds_within(LONG, condition), "never: {what}");
 }
 
 /// Whether `condition` comes to hold within `limit`.
-pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {
         if Instant::now() >= deadline {
@@ -31,88 +31,88 @@ pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> boo
 }
 
 /// A pool of `workers` workers.
-pub fn pool(workers: usize) -> ProcessPool {
+pub(crate) fn pool(workers: usize) -> ProcessPool {
     builder(workers).build().expect("a plain pool")
 }
 
-pub fn builder(workers: usize) -> ProcessPoolBuilder {
+pub(crate) fn builder(workers: usize) -> ProcessPoolBuilder {
     ProcessPool::builder().max_workers(workers)
 }
 
 /// A file by which a job and a test signal one another.
-pub struct Mark {
+pub(crate) struct Mark {
     _directory: tempfile::TempDir,
     path: PathBuf,
 }
 
 impl Mark {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("mark");
         Self { _directory: directory, path }
     }
 
     /// The path, as an argument of a job.
-    pub fn arg(&self) -> String {
+    pub(crate) fn arg(&self) -> String {
         self.path.to_str().expect("a plain path").to_owned()
     }
 
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.path.exists()
     }
 
     /// What was written, once it is there.
     #[track_caller]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         until("the job sets its mark", || self.is_set());
         fs::read_to_string(&self.path).expect("a readable mark")
     }
 
     /// The pid that a job has written.
     #[track_caller]
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.text().parse().expect("a pid")
     }
 
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         set_mark(&self.arg(), "");
     }
 }
 
 /// Sets a mark, whole.
-pub fn set_mark(path: &str, text: &str) {
+pub(crate) fn set_mark(path: &str, text: &str) {
     let unfinished = format!("{path}.{}", std::process::id());
     fs::write(&unfinished, text).expect("a writable mark");
     fs::rename(unfinished, path).expect("a mark in the same directory");
 }
 
 /// Whether a process exists, dead and unreaped ones included.
-pub fn exists(pid: u32) -> bool {
+pub(crate) fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
 #[track_caller]
-pub fn gone(pid: u32) {
+pub(crate) fn gone(pid: u32) {
     until(&format!("process {pid} is gone"), || !exists(pid));
 }
 
 /// Sends a signal to a process that may be gone.
-pub fn signal(pid: u32, signal: rustix::process::Signal) {
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
     let _ = rustix::process::kill_process(pid, signal);
 }
 
 /// Jobs.
-pub fn pid(_: ()) -> u32 {
+pub(crate) fn pid(_: ()) -> u32 {
     std::process::id()
 }
 
-pub fn double(n: u64) -> u64 {
+pub(crate) fn double(n: u64) -> u64 {
     n * 2
 }
 
 /// Writes its pid, then runs for ever.
-pub fn spin(mark: String) {
+pub(crate) fn spin(mark: String) {
     set_mark(&mark, &std::process::id().to_string());
     loop {
         std::hint::spin_loop();
@@ -120,7 +120,7 @@ pub fn spin(mark: String) {
 }
 
 /// Writes its pid, then sleeps for ever.
-pub fn hang(mark: String) {
+pub(crate) fn hang(mark: String) {
     set_mark(&mark, &std::process::id().to_string());
     loop {
         std::thread::sleep(Duration::from_secs(3600));
@@ -128,7 +128,7 @@ pub fn hang(mark: String) {
 }
 
 /// Writes its pid to the first mark, and ends once the second is set.
-pub fn wait_for((started, end): (String, String)) -> u32 {
+pub(crate) fn wait_for((started, end): (String, String)) -> u32 {
     set_mark(&started, &std::process::id().to_string());
     while !Path::new(&end).exists() {
         std::thread::sleep(Duration::from_millis(1));
@@ -137,19 +137,19 @@ pub fn wait_for((started, end): (String, String)) -> u32 {
 }
 
 /// Overflows the stack.
-pub fn overflow(n: u64) -> u64 {
+pub(crate) fn overflow(n: u64) -> u64 {
     let frame = std::hint::black_box([n; 128]);
     if n == u64::MAX { 0 } else { overflow(std::hint::black_box(n) + 1) + std::hint::black_box(frame)[7] }
 }
 
-pub fn kill_self(signal: i32) {
+pub(crate) fn kill_self(signal: i32) {
     let signal = rustix::process::Signal::from_named_raw(signal).expect("a signal");
     let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
     std::thread::sleep(LONG);
 }
 
 /// The children of this process, with their children and so on.
-pub fn descendants() -> Vec<u32> {
+pub(crate) fn descendants() -> Vec<u32> {
     fn collect(pid: u32, found: &mut Vec<u32>) {
         let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
         for thread in threads.flatten() {
@@ -166,11 +166,11 @@ pub fn descendants() -> Vec<u32> {
 }
 
 /// How many descriptors this process has open.
-pub fn open_descriptors() -> usize {
+pub(crate) fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 /// How many threads this process has.
-pub fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }

@@ -35,7 +35,7 @@ use crate::{
         reply::Reply,
         sys::{
             ChildSignal, Forked, Interest, Memory, Socket, Title, adopt_stdin, close_all_but, fork,
-            keep_high, kill_group, null_to_stdin, reap, reset_signals, wait,
+            keep_high, kill_group, null_to_stdin, reap, reset_signals, signal_on_event, wait,
         },
     },
 };
@@ -48,6 +48,8 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 
 struct Zygote {
     control: Socket,
+    /// Carries nothing; ends when the program does.
+    life: OwnedFd,
     deaths: ChildSignal,
     settings: Settings,
     program: String,
@@ -62,6 +64,8 @@ struct Zygote {
 pub(super) fn run(guard: Guard, argv: *const *const c_char) -> ! {
     let mut zygote = Zygote::new(guard, argv);
     zygote.preload();
+    // From now on its end is heard, and everything ended in order; but it may be stopped just then.
+    or_exit(signal_on_event(zygote.life.as_fd(), libc::SIGCONT), "cannot watch the program");
     zygote.tell(&Notice::Ready);
     loop {
         zygote.turn();
@@ -76,7 +80,10 @@ impl Zygote {
         let control = Socket::from_fd(or_exit(keep_high(control.into_fd()), refused));
         close_all_but(&[control.number()]);
         reset_signals();
-        let settings = or_exit(greet(&control, guard), refused);
+        let (settings, life) = or_exit(greet(&control, guard), refused);
+        let life = or_exit(keep_high(life), refused);
+        // Nobody listens to the control socket before the preload is done.
+        or_exit(die_with_socket(&life), refused);
         DEPTH.store(settings.depth, std::sync::atomic::Ordering::Relaxed);
         or_exit(set_child_subreaper(Some(getpid())), "cannot adopt orphans");
         #[expect(unsafe_code, reason = "the arguments are rewritten for `ps`")]
@@ -87,7 +94,7 @@ impl Zygote {
             title.set(&format!("{program} {}-zygote", settings.pool));
         }
         let deaths = or_exit(ChildSignal::new(), "cannot watch children");
-        Self { control, deaths, settings, program, title, workers: HashMap::new(), own: HashSet::new() }
+        Self { control, life, deaths, settings, program, title, workers: HashMap::new(), own: HashSet::new() }
     }
 
     /// Runs what the program wants loaded before any worker is forked.
@@ -209,7 +216,7 @@ impl Zygote {
 }
 
 /// Receives the program's hello and the settings.
-fn greet(control: &Socket, guard: Guard) -> Result<Settings, String> {
+fn greet(control: &Socket, guard: Guard) -> Result<(Settings, OwnedFd), String> {
     let [arrived] = wait([Interest::Read(control.as_fd())], Some(Instant::now() + GREETING));
     if !arrived {
         return Err("nobody said hello".to_owned());
@@ -223,13 +230,25 @@ fn greet(control: &Socket, guard: Guard) -> Result<Settings, String> {
     if hello.protocol != PROTOCOL || hello.fingerprint != call::fingerprint() {
         return Err("the hello comes from another build of this program".to_owned());
     }
-    let fd = received.fds.first().ok_or("the hello came without settings")?;
+    let fds = <[OwnedFd; 2]>::try_from(received.fds);
+    let [fd, life] = fds.map_err(|_| "the hello came without its descriptors")?;
     let len = usize::try_from(hello.settings_len).map_err(|error| error.to_string())?;
     let memory = Memory::open(fd.as_fd(), len).map_err(|error| error.to_string())?;
     memory
         .read(len)
         .and_then(|bytes| from_bytes(&bytes))
+        .map(|settings| (settings, life))
         .ok_or_else(|| "the settings cannot be read".to_owned())
+}
+
+/// Has this process killed when the other end of `life` is closed.
+fn die_with_socket(life: &OwnedFd) -> io::Result<()> {
+    signal_on_event(life.as_fd(), libc::SIGKILL)?;
+    // It may have happened already.
+    match wait([Interest::Read(life.as_fd())], Some(Instant::now())) {
+        [true] => Err(io::Error::other("the program is gone")),
+        [false] => Ok(()),
+    }
 }
 
 /// Runs a preload or an initialiser.

@@ -36,6 +36,8 @@ pub(super) struct Zygote {
     pub(super) serial: u64,
     child: Child,
     control: Socket,
+    /// Carries nothing: its end reaches also a zygote that is stopped or in its preload.
+    _life: Socket,
     pub(super) stderr: Arc<Stderr>,
 }
 
@@ -55,11 +57,13 @@ impl Zygote {
 
     fn spawn(config: &Config, serial: u64) -> io::Result<Self> {
         let (control, theirs) = Socket::pair()?;
+        let (life, their_life) = Socket::pair()?;
         let guard = Guard { parent: std::process::id(), nonce: nonce()? };
         let mut child = command(config, guard).stdin(Stdio::from(theirs.into_fd())).spawn()?;
         let stderr = child.stderr.take().expect("the command pipes standard error");
-        let zygote = Stderr::over(stderr.into()).map(|stderr| Self { serial, child, control, stderr })?;
-        match zygote.say_hello(config, guard) {
+        let zygote =
+            Stderr::over(stderr.into()).map(|stderr| Self { serial, child, control, _life: life, stderr })?;
+        match zygote.say_hello(config, guard, &their_life) {
             Ok(()) => Ok(zygote),
             Err(error) => {
                 zygote.kill();
@@ -68,7 +72,7 @@ impl Zygote {
         }
     }
 
-    fn say_hello(&self, config: &Config, guard: Guard) -> io::Result<()> {
+    fn say_hello(&self, config: &Config, guard: Guard, life: &Socket) -> io::Result<()> {
         let settings = to_bytes(&Settings {
             pool: config.name.clone(),
             depth: depth() + 1,
@@ -85,7 +89,7 @@ impl Zygote {
             nonce: guard.nonce,
             settings_len: settings.len() as u64,
         };
-        self.control.send(&to_bytes(&hello), &[fd.as_fd()])
+        self.control.send(&to_bytes(&hello), &[fd.as_fd(), life.as_fd()])
     }
 
     /// Asks for a worker; it answers with `Forked` or `NotForked`.

@@ -26,7 +26,7 @@ pub(super) use image::{entry_is_in_program, is_privileged};
 pub(super) use memory::{Mapped, Memory};
 pub(super) use memory_use::private_memory_exceeds;
 pub(super) use poll::{Interest, wait, wait_any};
-pub(super) use signals::{ChildSignal, reset_signals};
+pub(super) use signals::{ChildSignal, reset_signals, signal_on_event};
 pub(super) use socket::{Received, Socket, adopt_stdin};
 pub(super) use status::exit_of_zombie;
 pub(super) use title::Title;

@@ -38,6 +38,25 @@ fn set_handler(signal: libc::c_int, handler: usize) {
     }
 }
 
+/// Has the kernel send `signal` to this process when something happens on `socket`, such as the death of the other end.
+///
+/// That reaches a process that is busy or stopped, and cannot be blocked, as waiting for the end of file can.
+pub(in crate::process) fn signal_on_event(socket: BorrowedFd<'_>, signal: libc::c_int) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // From asm-generic/fcntl.h; the libc crate does not have it everywhere.
+    const F_SETSIG: libc::c_int = 10;
+    let fd = socket.as_raw_fd();
+    // SAFETY: getpid has no preconditions.
+    let owner = unsafe { libc::getpid() };
+    for (command, value) in [(libc::F_SETOWN, owner), (F_SETSIG, signal), (libc::F_SETFL, libc::O_ASYNC)] {
+        // SAFETY: the three commands take a number and change only this descriptor's open file.
+        if unsafe { libc::fcntl(fd, command, value) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// SIGCHLD as a descriptor: readable when a child has died. Blocks the signal for this thread.
 #[derive(Debug)]
 pub(in crate::process) struct ChildSignal(OwnedFd);
