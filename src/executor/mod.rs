@@ -1,4 +1,6 @@
 //! [`Executor`]: one call site for any pool.
+//!
+//! The comments on the bounds of its methods are for users: rustc prints the line when a job captures what is not `Copy`.
 
 mod any;
 mod inline;
@@ -46,7 +48,7 @@ pub trait Executor: sealed::Sealed {
     #[track_caller]
     fn execute<F, A, R>(&self, job: F, arg: A) -> Task<R>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + Copy + Send + Sync + 'static, // captures nothing: put values into the argument
         A: Payload,
         R: Payload,
     {
@@ -57,7 +59,7 @@ pub trait Executor: sealed::Sealed {
     /// Returns a builder that gives the job a name and time limits before it is started.
     fn job<F, A, R>(&self, job: F, arg: A) -> Job<AnyExecutor, (F, A)>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + Copy + Send + Sync + 'static, // captures nothing: put values into the argument
         A: Payload,
         R: Payload,
     {
@@ -71,7 +73,7 @@ pub trait Executor: sealed::Sealed {
     where
         I: IntoIterator,
         I::Item: Payload,
-        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
+        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static, // captures nothing: put values into the argument
         R: Payload,
     {
         assert_no_capture!(F, "a job for an executor");
@@ -84,7 +86,7 @@ pub trait Executor: sealed::Sealed {
     where
         S: Stream,
         S::Item: Payload,
-        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
+        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static, // captures nothing: put values into the argument
         R: Payload,
     {
         assert_no_capture!(F, "a job for an executor");
