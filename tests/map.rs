@@ -229,6 +229,26 @@ async fn a_dropped_map_cancels_queued_and_running_jobs_on_threads() {
 }
 
 #[tokio::test]
+async fn no_job_of_a_dropped_map_begins_in_place_of_one_that_stops() {
+    for _ in 0..50 {
+        let (pool, begun) = (threads(1), Arc::new(AtomicUsize::new(0)));
+        let counter = begun.clone();
+        let job = move |_: u32| {
+            counter.fetch_add(1, SeqCst);
+            while !heavylift::is_cancelled() {
+                std::hint::spin_loop();
+            }
+        };
+        let mut map = pool.map(job, 0..64);
+        assert!(map.next().now_or_never().is_none());
+        until("a job to run", || begun.load(SeqCst) == 1).await;
+        drop(map);
+        pool.run(|| ()).await.unwrap();
+        assert_eq!(begun.load(SeqCst), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_map_kills_the_processes_that_run_its_jobs() {
     let (pool, yard) = (processes(2), tempfile::tempdir().unwrap());
     let spin = |path: std::path::PathBuf| {

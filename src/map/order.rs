@@ -50,9 +50,9 @@ pub(super) trait Arrangement<R>: Default {
     /// `outcome` as the item of the first input that has not been yielded.
     fn first_missing(&self, outcome: Result<R, TaskError>) -> Self::Item;
 
-    fn collect(tasks: InOrder<R>) -> Self {
+    fn collect(mut tasks: InOrder<R>) -> Self {
         let mut collected = Self::default();
-        tasks.tasks.into_iter().for_each(|task| collected.push(task));
+        std::mem::take(&mut tasks.tasks).into_iter().for_each(|task| collected.push(task));
         collected
     }
 }
@@ -75,6 +75,13 @@ pub struct InOrder<R> {
 impl<R> Default for InOrder<R> {
     fn default() -> Self {
         Self { tasks: VecDeque::new() }
+    }
+}
+
+impl<R> Drop for InOrder<R> {
+    /// Last come, first cancelled: if the job that runs were stopped first, its worker would begin the next one in vain.
+    fn drop(&mut self) {
+        while self.tasks.pop_back().is_some() {}
     }
 }
 
