@@ -40,7 +40,8 @@ pub(crate) fn cancel_queued_finishes_only_what_runs<S: Subject>() {
         let order = yard.spot("order");
         let queued: Vec<_> = (0..5).map(|n| pool.run(log, (order.clone(), n))).collect();
         let mut closing = pool.shutdown(Shutdown::CancelQueued);
-        assert!(queued.iter().all(|task| task.is_finished()), "at once");
+        // At once, but for a job that is just being handed to a worker.
+        until("the queue to be empty", || queued.iter().all(|task| task.is_finished())).await;
         assert!(poll_once(&mut closing).is_pending());
         hold.open.mark();
         let report = closing.await;
@@ -58,7 +59,7 @@ pub(crate) fn kill_ends_everything<S: Subject>() {
         let (running, hold) = occupy(&pool, &yard, "running").await;
         let queued = pool.run(double, 1);
         let closing = pool.shutdown(Shutdown::Kill);
-        assert!(running.is_finished() && queued.is_finished(), "at once");
+        until("both to end", || running.is_finished() && queued.is_finished()).await;
         let report = closing.await;
         assert_eq!((report.cancelled, report.succeeded), (2, 0));
         assert!(running.await.unwrap_err().is_cancelled() && queued.await.unwrap_err().is_cancelled());
@@ -80,10 +81,11 @@ pub(crate) fn a_stricter_shutdown_replaces_one_under_way<S: Subject>() {
         let mut drain = pool.shutdown(Shutdown::Drain);
         assert!(poll_once(&mut drain).is_pending());
         let _weaker = pool.shutdown(Shutdown::CancelQueued);
-        assert!(queued.is_finished() && !running.is_finished());
+        until("the queue to be empty", || queued.is_finished()).await;
+        assert!(!running.is_finished());
         let _kill = pool.shutdown(Shutdown::Kill);
         let _weaker = pool.shutdown(Shutdown::Drain);
-        assert!(running.is_finished());
+        until("the end of the job", || running.is_finished()).await;
         let report = drain.await;
         assert_eq!((report.cancelled, report.succeeded), (2, 0));
     });
