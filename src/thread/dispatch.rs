@@ -80,12 +80,20 @@ enum Status {
     Searching {
         /// How often it looks again before it sleeps.
         looks: u8,
+        /// Whether it has had a job since it was last woken.
+        warm: bool,
     },
-    Busy,
+    Busy {
+        /// Whether this is not its first job since it was last woken.
+        warm: bool,
+    },
     Idle,
 }
 
 impl Status {
+    /// Woken or made to look at the queue.
+    const CALLED: Self = Self::Searching { looks: 0, warm: false };
+
     fn is_searching(self) -> bool {
         matches!(self, Self::Searching { .. })
     }
@@ -312,7 +320,8 @@ impl<J> State<J> {
             return self.leave(number);
         }
         let Some(job) = self.queue.pop() else { return self.rest(number, sleeper) };
-        self.set(number, Status::Busy);
+        let warm = matches!(self.workers[number], Status::Busy { .. } | Status::Searching { warm: true, .. });
+        self.set(number, Status::Busy { warm });
         Turn::Run(job, self.rouse())
     }
 
@@ -322,7 +331,7 @@ impl<J> State<J> {
             return self.leave(number);
         }
         if let Some(looks) = self.looks_left(number) {
-            self.set(number, Status::Searching { looks });
+            self.set(number, Status::Searching { looks, warm: true });
             return Turn::Linger;
         }
         self.set(number, Status::Idle);
@@ -333,7 +342,9 @@ impl<J> State<J> {
     /// How often a worker that found nothing looks again; `None` when it is to sleep.
     fn looks_left(&self, number: usize) -> Option<u8> {
         match self.workers[number] {
-            Status::Searching { looks } => looks.checked_sub(1),
+            Status::Searching { looks, .. } => looks.checked_sub(1),
+            // A job that came alone: to sleep at once lets whoever awaits it run on this very processor.
+            Status::Busy { warm: false } => None,
             // One that lingers is enough (invariant 4).
             _ if self.searching > 0 => None,
             _ => LOOKS.checked_sub(1),
@@ -351,7 +362,7 @@ impl<J> State<J> {
             return Act::Nothing;
         }
         if let Some(Idle { number, sleeper }) = self.idle.pop() {
-            self.set(number, Status::Searching { looks: 0 });
+            self.set(number, Status::CALLED);
             return Act::Wake(sleeper);
         }
         if self.live < self.max && self.may_grow() { Act::Grow(self.add()) } else { Act::Nothing }
@@ -379,7 +390,7 @@ impl<J> State<J> {
     /// Gives the topmost sleepers the duty to search (invariant 2).
     fn claim(&mut self, count: usize) -> Vec<Sleeper> {
         let claimed = self.idle.split_off(self.idle.len().saturating_sub(count));
-        claimed.iter().for_each(|idle| self.set(idle.number, Status::Searching { looks: 0 }));
+        claimed.iter().for_each(|idle| self.set(idle.number, Status::CALLED));
         claimed.into_iter().map(|idle| idle.sleeper).collect()
     }
 
@@ -390,7 +401,7 @@ impl<J> State<J> {
             self.workers.push(Status::Vacant);
             self.workers.len() - 1
         });
-        self.set(number, Status::Searching { looks: 0 });
+        self.set(number, Status::CALLED);
         number
     }
 

@@ -31,7 +31,7 @@ use crate::{
         reply,
         ring::{Fate, INLINE, Place, Reply, SLOTS},
         segments::{Incoming, Outgoing},
-        sys::{Interest, monotonic_ns, private_memory_exceeds, wait},
+        sys::{Interest, linger, monotonic_ns, private_memory_exceeds, wait},
     },
 };
 
@@ -72,6 +72,8 @@ pub(super) struct Keeper {
     hung_up: bool,
     /// The jobs that this thread deals with at this moment: should it unwind, by a bug of ours, they are failed, not forgotten.
     in_hand: Vec<Arc<dyn ProcessJob>>,
+    /// Whether replies have been coming in a row.
+    is_busy: bool,
     /// What ended the last wait.
     woken: Woken,
     /// Whether it has put its worker on the list of idle ones.
@@ -124,6 +126,7 @@ impl Keeper {
             look: FIRST_LOOK,
             hung_up: false,
             in_hand: Vec::new(),
+            is_busy: false,
             woken: Woken { heard: true, dead: true },
             listed: false,
             reported: false,
@@ -148,7 +151,13 @@ impl Keeper {
             if self.woken.heard {
                 self.hear();
             }
-            let answered = self.collect();
+            let mut answers = self.collect();
+            if answers == 0 && self.is_busy && linger(|| !self.worker.link().ring.may_sleep()) {
+                answers = self.collect();
+            }
+            let answered = answers > 0;
+            // After a reply that came alone it sleeps at once, and lets whoever awaits it run on this very processor.
+            self.is_busy = answers > 1 || (self.is_busy && answered);
             if (self.woken.dead && self.is_dead()) || self.is_beyond_reach() {
                 return self.bury();
             }
@@ -392,9 +401,9 @@ impl Keeper {
         self.shared.put_back(taken);
     }
 
-    /// Takes every reply there is. Says whether there was one.
-    fn collect(&mut self) -> bool {
-        let mut any = false;
+    /// Takes every reply there is. Says how many there were.
+    fn collect(&mut self) -> usize {
+        let mut count = 0;
         loop {
             let mut answers = Vec::new();
             let mut link = self.worker.link();
@@ -407,13 +416,13 @@ impl Keeper {
             };
             drop(link);
             let last = answers.is_empty() || violation.is_some();
-            any |= !answers.is_empty();
+            count += answers.len();
             self.deliver_all(answers);
             if let Some(what) = violation {
                 self.convict(what);
             }
             if last {
-                return any;
+                return count;
             }
         }
     }
