@@ -32,13 +32,6 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// How often a worker thread that has had a job looks for another before it sleeps.
-///
-/// Each look lets other threads run first, so it takes about a microsecond. Without any, a stream of small jobs wakes a
-/// thread per job: measured at 200 000 jobs that do nothing, on two processors, 4 looks double the rate. The models make
-/// do with one.
-pub(crate) const LOOKS: u8 = 4;
-
 /// The clock. Stands still in the models.
 pub(crate) fn now() -> Instant {
     Instant::now()

@@ -40,12 +40,13 @@
 //! entry under the lock, and never the wake-up.
 
 use std::{
+    ops::{Deref, DerefMut},
     sync::PoisonError,
     time::{Duration, Instant},
 };
 
 use super::queue::Queue;
-use crate::sync::{LOOKS, Mutex, MutexGuard, Sleeper, Slept, now};
+use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering::Relaxed, Sleeper, Slept, now};
 
 /// After a refusal, the first pause before a thread is asked for again. Doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -56,6 +57,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Dispatch<J> {
     /// Guards everything. A leaf: nothing else is locked, and no foreign code is called, under it.
     state: Mutex<State<J>>,
+    /// How many entries the queue has, for those who would rather not lock. Written under the lock.
+    ///
+    /// ORDERING: Relaxed. A hint: who acts on it looks again under the lock.
+    entries: AtomicU32,
+}
+
+/// The lock on the state, which leaves behind how long the queue is.
+struct Guard<'a, J> {
+    state: MutexGuard<'a, State<J>>,
+    entries: &'a AtomicU32,
 }
 
 #[derive(Debug)]
@@ -77,26 +88,9 @@ struct State<J> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Vacant,
-    Searching {
-        /// How often it looks again before it sleeps.
-        looks: u8,
-        /// Whether it has had a job since it was last woken.
-        warm: bool,
-    },
-    Busy {
-        /// Whether this is not its first job since it was last woken.
-        warm: bool,
-    },
+    Searching,
+    Busy,
     Idle,
-}
-
-impl Status {
-    /// Woken or made to look at the queue.
-    const CALLED: Self = Self::Searching { looks: 0, warm: false };
-
-    fn is_searching(self) -> bool {
-        matches!(self, Self::Searching { .. })
-    }
 }
 
 #[derive(Debug)]
@@ -121,7 +115,7 @@ enum Growth {
 pub(crate) enum Turn<J> {
     /// Performs the act, then runs the job.
     Run(J, Act),
-    /// Lets another thread of the machine run, and looks again.
+    /// Stays awake for a moment, until [`Dispatch::has_entries`], and looks again.
     Linger,
     /// Sleeps, and looks again. At most as long as keep-alive says, where the worker may end.
     Sleep(Nap),
@@ -174,6 +168,7 @@ impl<J> Dispatch<J> {
                 growth: Growth::Granted,
                 closed: false,
             }),
+            entries: AtomicU32::new(0),
         }
     }
 
@@ -207,13 +202,15 @@ impl<J> Dispatch<J> {
     }
 
     /// Tells a worker what to do next. Called by that worker, when it has started, after each job and after each sleep.
-    pub(crate) fn look(&self, number: usize, sleeper: &Sleeper, slept: Slept) -> Turn<J> {
+    ///
+    /// An `eager` worker may linger before it sleeps.
+    pub(crate) fn look(&self, number: usize, sleeper: &Sleeper, slept: Slept, eager: bool) -> Turn<J> {
         let mut state = self.lock();
         match (state.workers[number], slept) {
             (Status::Idle, Slept::Woken) => Turn::Sleep(Nap::KeepAlive),
             (Status::Idle, Slept::TooLong) if state.live <= state.min => Turn::Sleep(Nap::Unlimited),
             (Status::Idle, Slept::TooLong) => state.leave(number),
-            _ => state.next(number, sleeper),
+            _ => state.next(number, sleeper, eager),
         }
     }
 
@@ -308,30 +305,60 @@ impl<J> Dispatch<J> {
         (state.live, state.idle.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the queue had entries, a moment ago.
+    pub(crate) fn has_entries(&self) -> bool {
+        self.entries.load(Relaxed) > 0
+    }
+
+    /// Whether the queue had more than one entry, a moment ago.
+    pub(crate) fn has_many_entries(&self) -> bool {
+        self.entries.load(Relaxed) > 1
+    }
+
+    fn lock(&self) -> Guard<'_, J> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Guard { state, entries: &self.entries }
+    }
+}
+
+impl<J> Deref for Guard<'_, J> {
+    type Target = State<J>;
+
+    fn deref(&self) -> &State<J> {
+        &self.state
+    }
+}
+
+impl<J> DerefMut for Guard<'_, J> {
+    fn deref_mut(&mut self) -> &mut State<J> {
+        &mut self.state
+    }
+}
+
+impl<J> Drop for Guard<'_, J> {
+    fn drop(&mut self) {
+        self.entries.store(u32::try_from(self.state.queue.len()).unwrap_or(u32::MAX), Relaxed);
     }
 }
 
 impl<J> State<J> {
     /// The turn of a worker that is SEARCHING or BUSY.
-    fn next(&mut self, number: usize, sleeper: &Sleeper) -> Turn<J> {
+    fn next(&mut self, number: usize, sleeper: &Sleeper, eager: bool) -> Turn<J> {
         if self.live > self.max {
             return self.leave(number);
         }
-        let Some(job) = self.queue.pop() else { return self.rest(number, sleeper) };
-        let warm = matches!(self.workers[number], Status::Busy { .. } | Status::Searching { warm: true, .. });
-        self.set(number, Status::Busy { warm });
+        let Some(job) = self.queue.pop() else { return self.rest(number, sleeper, eager) };
+        self.set(number, Status::Busy);
         Turn::Run(job, self.rouse())
     }
 
     /// The turn of a worker that found nothing to do.
-    fn rest(&mut self, number: usize, sleeper: &Sleeper) -> Turn<J> {
+    fn rest(&mut self, number: usize, sleeper: &Sleeper, eager: bool) -> Turn<J> {
         if self.closed {
             return self.leave(number);
         }
-        if let Some(looks) = self.looks_left(number) {
-            self.set(number, Status::Searching { looks, warm: true });
+        if eager && self.may_linger(number) {
+            self.set(number, Status::Searching);
             return Turn::Linger;
         }
         self.set(number, Status::Idle);
@@ -339,16 +366,10 @@ impl<J> State<J> {
         Turn::Sleep(Nap::KeepAlive)
     }
 
-    /// How often a worker that found nothing looks again; `None` when it is to sleep.
-    fn looks_left(&self, number: usize) -> Option<u8> {
-        match self.workers[number] {
-            Status::Searching { looks, .. } => looks.checked_sub(1),
-            // A job that came alone: to sleep at once lets whoever awaits it run on this very processor.
-            Status::Busy { warm: false } => None,
-            // One that lingers is enough (invariant 4).
-            _ if self.searching > 0 => None,
-            _ => LOOKS.checked_sub(1),
-        }
+    /// Whether a worker that found nothing may stay awake for a moment: once after each job, and one at a time, which is
+    /// enough (invariant 4).
+    fn may_linger(&self, number: usize) -> bool {
+        self.workers[number] == Status::Busy && self.searching == 0
     }
 
     fn leave(&mut self, number: usize) -> Turn<J> {
@@ -362,7 +383,7 @@ impl<J> State<J> {
             return Act::Nothing;
         }
         if let Some(Idle { number, sleeper }) = self.idle.pop() {
-            self.set(number, Status::CALLED);
+            self.set(number, Status::Searching);
             return Act::Wake(sleeper);
         }
         if self.live < self.max && self.may_grow() { Act::Grow(self.add()) } else { Act::Nothing }
@@ -390,7 +411,7 @@ impl<J> State<J> {
     /// Gives the topmost sleepers the duty to search (invariant 2).
     fn claim(&mut self, count: usize) -> Vec<Sleeper> {
         let claimed = self.idle.split_off(self.idle.len().saturating_sub(count));
-        claimed.iter().for_each(|idle| self.set(idle.number, Status::CALLED));
+        claimed.iter().for_each(|idle| self.set(idle.number, Status::Searching));
         claimed.into_iter().map(|idle| idle.sleeper).collect()
     }
 
@@ -401,7 +422,7 @@ impl<J> State<J> {
             self.workers.push(Status::Vacant);
             self.workers.len() - 1
         });
-        self.set(number, Status::CALLED);
+        self.set(number, Status::Searching);
         number
     }
 
@@ -413,8 +434,8 @@ impl<J> State<J> {
     /// The one place that changes a status, and keeps the counts (invariant 5).
     fn set(&mut self, number: usize, status: Status) {
         let before = std::mem::replace(&mut self.workers[number], status);
-        self.searching += usize::from(status.is_searching());
-        self.searching -= usize::from(before.is_searching());
+        self.searching += usize::from(status == Status::Searching);
+        self.searching -= usize::from(before == Status::Searching);
         self.live += usize::from(status != Status::Vacant);
         self.live -= usize::from(before != Status::Vacant);
     }

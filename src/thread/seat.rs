@@ -71,6 +71,10 @@ where
         }
     }
 
+    fn answers_soon(&self) -> bool {
+        self.shared.answers_soon()
+    }
+
     /// A thread cannot be stopped: the job sees the flag that the cell has set.
     fn stop(&self, _task: TaskId) {}
 
@@ -94,7 +98,7 @@ where
         self.watch_run(begun);
         let (outcome, place) = call(&self, load);
         // All that belongs to the job is settled before anybody can see its outcome.
-        counters.ran(begun.elapsed());
+        self.seat().shared.ran(begun.elapsed());
         drop_shielded(place);
         if let Err(abandoned) = self.complete(outcome) {
             drop_shielded(abandoned);

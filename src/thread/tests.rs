@@ -111,14 +111,14 @@ fn a_burst_wakes_one_sleeper_and_that_one_the_next() {
     let (dispatch, sleeper) = (Dispatch::new(2, 2), Sleeper::current());
     let workers = [dispatch.hire(), dispatch.hire()];
     for number in workers {
-        assert!(matches!(dispatch.look(number, &sleeper, Slept::Woken), Turn::Sleep(_)));
+        assert!(matches!(dispatch.look(number, &sleeper, Slept::Woken, false), Turn::Sleep(_)));
     }
     assert!(matches!(dispatch.submit(1), Ok(Act::Wake(_))));
     assert!(matches!(dispatch.submit(2), Ok(Act::Nothing)));
     // The one that fell asleep last is woken first.
-    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::Woken), Turn::Sleep(_)));
-    assert!(matches!(dispatch.look(workers[1], &sleeper, Slept::Woken), Turn::Run(1, Act::Wake(_))));
-    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::TooLong), Turn::Run(2, Act::Nothing)));
+    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::Woken, false), Turn::Sleep(_)));
+    assert!(matches!(dispatch.look(workers[1], &sleeper, Slept::Woken, false), Turn::Run(1, Act::Wake(_))));
+    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::TooLong, false), Turn::Run(2, Act::Nothing)));
 }
 
 #[test]

@@ -16,6 +16,16 @@ use crate::drive::{BOUND, until};
 /// A directory of marks. When it is dropped every job that waits in it goes on.
 pub(crate) struct Yard(TempDir);
 
+impl Drop for Yard {
+    fn drop(&mut self) {
+        // Again while a job that goes on leaves a last mark in it.
+        let end = Instant::now() + BOUND;
+        while self.0.path().exists() && Instant::now() < end {
+            let _ = fs::remove_dir_all(self.0.path());
+        }
+    }
+}
+
 /// A place in a yard, which can be marked once, or be written to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Spot(PathBuf);

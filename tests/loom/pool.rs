@@ -91,7 +91,7 @@ impl Pool {
         let sleeper = Sleeper::current();
         let mut slept = Slept::Woken;
         loop {
-            match self.dispatch.look(number, &sleeper, slept) {
+            match self.dispatch.look(number, &sleeper, slept, true) {
                 Turn::Run(job, act) => {
                     self.perform(act);
                     self.run(job);
@@ -280,7 +280,8 @@ fn a_worker_that_breaks_down_leaves_nothing_behind() {
         let broken = thread::spawn({
             let pool = pool.clone();
             move || {
-                let Turn::Run(_, act) = pool.dispatch.look(number, &Sleeper::current(), Slept::Woken) else {
+                let Turn::Run(_, act) = pool.dispatch.look(number, &Sleeper::current(), Slept::Woken, true)
+                else {
                     panic!("there is a job")
                 };
                 pool.perform(act);

@@ -136,9 +136,6 @@ macro_rules! counted {
 counted!(AtomicU32, u32);
 counted!(AtomicU64, u64);
 
-/// As in `src/sync.rs`, but few.
-pub(crate) const LOOKS: u8 = 1;
-
 /// A clock that stands still.
 pub(crate) fn now() -> Instant {
     static NOW: OnceLock<Instant> = OnceLock::new();

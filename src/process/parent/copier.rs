@@ -147,15 +147,16 @@ impl Copier {
     fn run(&self) {
         loop {
             self.bell.silence();
-            let (pipes, over) = {
+            let (mut open, over) = {
                 let watched = self.lock();
                 (watched.pipes.clone(), watched.over)
             };
-            let finished: Vec<bool> = pipes.iter().map(|pipe| pass_on(pipe)).collect();
+            let finished: Vec<bool> = open.iter().map(|pipe| pass_on(pipe)).collect();
             let mut finished = finished.into_iter();
-            // Pipes are only ever added at the end, so the first ones are those looked at.
+            // Pipes are only ever added at the end, so the first ones are those looked at. Those that are finished are closed
+            // here and now, not after the next wait.
             self.lock().pipes.retain(|_| !finished.next().unwrap_or(false));
-            let open = self.lock().pipes.clone();
+            open.clone_from(&self.lock().pipes);
             if over && open.is_empty() {
                 self.lock().done = true;
                 return self.ended.notify_all();

@@ -1,6 +1,7 @@
 //! [`linger`]: looks a few more times before a wait.
 
-use crate::sync::LOOKS;
+/// How often. Each look lets other threads run first, so it takes about a microsecond.
+const LOOKS: u8 = 4;
 
 /// Lets other threads run and looks again, a few times; says whether `found` was ever true.
 ///
