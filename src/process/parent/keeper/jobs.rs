@@ -1,0 +1,185 @@
+//! Which jobs a worker is sent, and how.
+
+use std::{io, sync::Arc, time::Instant};
+
+use super::{AHEAD, DEEPEST, Keeper};
+use crate::{
+    TaskError,
+    process::{
+        message::Signal,
+        parent::{
+            link::Flight,
+            seat::{Call, ProcessJob},
+            zygote::explain,
+        },
+        ring::INLINE,
+        sys::monotonic_ns,
+    },
+};
+
+/// The most segments in use at a time: beyond it, nothing is sent ahead.
+const MOST_SEGMENTS: usize = 4;
+
+impl Keeper {
+    /// Sends jobs as far as it makes sense. Says whether there was one.
+    pub(super) fn fill(&mut self) -> bool {
+        let room = self.room();
+        if room == 0 {
+            return false;
+        }
+        let load = self.worker.link().flights.len();
+        let (jobs, next) = self.shared.schedule().take(room, load);
+        self.shared.wake(next);
+        let mut sent = !jobs.is_empty();
+        self.in_hand.extend(jobs.iter().cloned());
+        for job in jobs {
+            // Finished meanwhile: nothing is left of it but this.
+            let Some(call) = job.claim() else { continue };
+            self.send(job, call);
+        }
+        self.in_hand.clear();
+        if !sent && self.worker.link().flights.is_empty() {
+            sent = self.steal();
+        }
+        if sent {
+            self.ring_worker();
+            self.shared.cancel_if_closing(&self.worker);
+            self.offer();
+        }
+        sent
+    }
+
+    /// Wakes an idle worker to steal what waits behind the running job. It may have looked before that was sent.
+    fn offer(&self) {
+        if self.worker.link().flights.len() > 1 {
+            let idle = self.shared.schedule().idle.pop();
+            self.shared.wake(idle);
+        }
+    }
+
+    /// Frees the segments of jobs that are no longer in flight.
+    fn free_segments(&mut self) {
+        let link = self.worker.link();
+        let gone = |position: u64| !link.flights.iter().any(|flight| flight.position == position);
+        let (free, lent) = self.lent.iter().partition(|&&(_, position)| gone(position));
+        drop(link);
+        self.lent = lent;
+        let free: Vec<(u32, u64)> = free;
+        for (id, _) in free {
+            self.outgoing.release(id, &self.worker.socket);
+        }
+    }
+
+    /// How many more jobs the worker should have.
+    fn room(&mut self) -> usize {
+        if !self.lent.is_empty() {
+            self.free_segments();
+        }
+        if self.silent_since.is_some() || self.hung_up || self.is_spent(Instant::now()) {
+            return 0;
+        }
+        let link = self.worker.link();
+        if link.condemned.is_some() || !link.ring.has_room() {
+            return 0;
+        }
+        let left =
+            self.shared.config().max_tasks_per_worker.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
+        let depth = if self.outgoing.in_use() >= MOST_SEGMENTS { 1 } else { depth(self.mean_ns) };
+        depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// Sends a claimed job, unless it must not begin any more.
+    fn send(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+        let bytes = call.argument.as_bytes();
+        let segment = if bytes.len() <= INLINE {
+            None
+        } else {
+            // Copied here, under no lock: it may be gigabytes.
+            match self.outgoing.write(bytes, &self.worker.socket) {
+                Ok(id) => Some(id),
+                Err(error) if is_disconnect(&error) => {
+                    // Nothing is wrong with the job.
+                    self.shared.put_back_calls(vec![(job, call)]);
+                    return self.hang_up();
+                }
+                Err(error) => {
+                    let why = format!("no shared memory for its argument: {}", explain(&error));
+                    crate::panic::drop_shielded(call);
+                    return job.finish(Err(TaskError::unavailable(job.label().clone(), why)));
+                }
+            }
+        };
+        let now = Instant::now();
+        let mut link = self.worker.link();
+        job.assign(&self.worker);
+        // Only looked at under the lock: ending the task runs foreign code.
+        let expired = job.is_queue_expired(now);
+        let refused = job.is_stopped() || expired;
+        if !refused && link.condemned.is_none() && link.ring.has_room() {
+            let position = link.send(job, call, segment, monotonic_ns());
+            self.lent.extend(segment.map(|id| (id, position)));
+            self.sent += 1;
+            return;
+        }
+        drop(link);
+        if let Some(id) = segment {
+            self.outgoing.release(id, &self.worker.socket);
+        }
+        if !refused {
+            return self.shared.put_back_calls(vec![(job, call)]);
+        }
+        crate::panic::drop_shielded(call);
+        if expired {
+            job.queue_expired(now);
+        }
+    }
+
+    /// Takes a job that waits behind another worker's.
+    fn steal(&mut self) -> bool {
+        let others = self.shared.schedule().workers.clone();
+        for other in others {
+            if Arc::ptr_eq(&other, &self.worker) {
+                continue;
+            }
+            let stolen = other.link().steal();
+            if let Some(Flight { job, call, .. }) = stolen {
+                self.send(job, call);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn ring_worker(&self) {
+        if self.worker.link().ring.should_ring_worker() {
+            // A worker that cannot be rung is dying: the pidfd will tell.
+            let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
+        }
+    }
+}
+
+/// Whether the other end is gone, or has not read its socket for so long that it is no worker any more.
+fn is_disconnect(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected | WouldBlock)
+}
+
+/// How many jobs a worker should have, so that about [`AHEAD`] of work waits behind the running one.
+fn depth(mean_ns: u64) -> usize {
+    let ahead = AHEAD.as_nanos() as u64 / mean_ns.max(1);
+    usize::try_from(ahead).unwrap_or(DEEPEST).clamp(1, DEEPEST - 1) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_jobs_are_sent_far_ahead_and_long_ones_hardly() {
+        assert_eq!(depth(0), DEEPEST);
+        assert_eq!(depth(1_000), DEEPEST);
+        assert_eq!(depth(20_000), 11);
+        assert_eq!(depth(1_000_000), 2);
+        assert_eq!(depth(u64::MAX), 2);
+    }
+}

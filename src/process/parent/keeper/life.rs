@@ -1,0 +1,186 @@
+//! A worker's birth and death.
+
+use std::{
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Answer, BEYOND_REACH, DYING, Keeper, Unready, results::lose};
+use crate::{
+    TaskError,
+    process::{
+        message::{SIGNAL_LEN, Signal},
+        parent::{link::Condemned, schedule::Start},
+        ring::Fate,
+        sys::{Interest, wait},
+    },
+};
+
+/// How long a worker that retires may take to exit.
+const RETIRES_WITHIN: Duration = Duration::from_secs(1);
+
+impl Keeper {
+    pub(super) fn wait_until_ready(&mut self) -> Result<(), Unready> {
+        let limit = self.shared.config().start_timeout;
+        let deadline = Instant::now() + limit;
+        loop {
+            // Before the wait: a pool that closed just before it had this worker has rung nobody.
+            if self.shared.schedule().is_finishing() {
+                return Err(Unready::NotNeeded);
+            }
+            let [heard, dead, _] = wait(
+                [
+                    Interest::Read(self.worker.socket.as_fd()),
+                    Interest::Read(self.worker.pidfd.as_fd()),
+                    Interest::Read(self.worker.bell.as_fd()),
+                ],
+                Some(deadline),
+            );
+            self.worker.bell.silence();
+            if heard && let Some(outcome) = self.hear_first() {
+                return outcome;
+            }
+            if dead {
+                return Err(Unready::Failed("it died before it was ready".to_owned()));
+            }
+            if Instant::now() >= deadline {
+                let reason = format!("it was not ready in time (start_timeout is {limit:?})");
+                return Err(Unready::Failed(reason));
+            }
+        }
+    }
+
+    /// What the worker says of its start; `None` if that is nothing yet.
+    fn hear_first(&mut self) -> Option<Result<(), Unready>> {
+        let failed = |reason: &str| Some(Err(Unready::Failed(reason.to_owned())));
+        let mut buffer = [0; SIGNAL_LEN];
+        match self.worker.socket.try_receive(&mut buffer) {
+            Ok(None) => None,
+            Ok(Some(received)) if received.len > 0 => match Signal::from_wire(&buffer[..received.len]) {
+                Some(Signal::Ready) => Some(Ok(())),
+                Some(Signal::NotReady) => failed("its initializer failed"),
+                _ => failed("it sent what no worker sends"),
+            },
+            // As in `hang_up`.
+            Ok(Some(_)) | Err(_) => {
+                let [dead] = wait([Interest::Read(self.worker.pidfd.as_fd())], Some(Instant::now() + DYING));
+                failed(if dead {
+                    "it died before it was ready"
+                } else {
+                    "its initializer closed the worker's own descriptors"
+                })
+            }
+        }
+    }
+
+    /// Tells the pool how the start went, once.
+    pub(super) fn report(&mut self, start: Start) {
+        if !std::mem::replace(&mut self.reported, true) {
+            self.shared.started(start);
+        }
+    }
+
+    /// A worker that never served: says why.
+    pub(super) fn bury_unborn(&mut self, unready: Unready) {
+        self.shared.leaving(&self.worker);
+        let Unready::Failed(reason) = unready else {
+            self.await_exit(Duration::ZERO);
+            self.report(Start::Unneeded);
+            return self.shared.gone(&self.worker);
+        };
+        self.await_exit(Duration::from_millis(100));
+        let exit = self.worker.exit(None);
+        let tail = exit.stderr_tail().trim_end();
+        let tail = if tail.is_empty() { String::new() } else { format!("; its standard error ends: {tail}") };
+        self.report(Start::Failed(format!("a worker did not start: {reason}: {exit}{tail}")));
+        self.shared.gone(&self.worker);
+    }
+
+    /// Waits for the exit, and kills the worker when it takes too long.
+    pub(super) fn await_exit(&self, patience: Duration) {
+        let pidfd = || [Interest::Read(self.worker.pidfd.as_fd())];
+        let [dead] = wait(pidfd(), Some(Instant::now() + patience));
+        if !dead {
+            self.worker.kill();
+            wait(pidfd(), Some(Instant::now() + BEYOND_REACH));
+        }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        let [dead] = wait([Interest::Read(self.worker.pidfd.as_fd())], Some(Instant::now()));
+        dead
+    }
+
+    /// Whether SIGKILL was sent long ago and has not ended it (state D): then it is written off, dead or not.
+    pub(super) fn is_beyond_reach(&self) -> bool {
+        let condemned = self.worker.link().condemned;
+        condemned.is_some_and(|it| it.kill_at.is_none() && it.since.elapsed() >= BEYOND_REACH)
+    }
+
+    /// Settles a dead worker, steps 5 to 9.
+    pub(super) fn bury(&mut self) {
+        self.hear();
+        let mut link = self.worker.link();
+        let condemned = link.condemned;
+        let fates = link.ring.drain();
+        let mut flights = std::mem::take(&mut link.flights);
+        drop(link);
+        self.shared.dying(&self.worker);
+        let (mut returned, mut lost) = (Vec::new(), Vec::new());
+        for (position, fate) in fates {
+            let Some(index) = flights.iter().position(|flight| flight.position == position) else { continue };
+            let flight = flights.remove(index).expect("the index was found just now");
+            match fate {
+                Fate::NotBegun => returned.push(flight),
+                Fate::Begun { .. } => lost.push((flight, None)),
+                Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
+                Fate::Finished(reply) => self.deliver(Answer { flight, reply }, Instant::now()),
+            }
+        }
+        self.shared.put_back(returned);
+        let out_of_reach = (!self.is_dead()).then_some("SIGKILL has not ended it");
+        let note = condemned.and_then(|condemned| condemned.note);
+        let note = note.or(lost.iter().find_map(|(_, note)| *note)).or(out_of_reach);
+        let exit = self.worker.exit(note);
+        self.count_death(condemned);
+        for (flight, _) in lost {
+            lose(flight, exit.clone());
+        }
+        self.shared.gone(&self.worker);
+    }
+
+    /// A worker that we killed for its job's caller did not die unasked.
+    fn count_death(&self, condemned: Option<Condemned>) {
+        if condemned.is_none_or(|condemned| condemned.position.is_none()) {
+            self.shared.counters().worker_died();
+        }
+    }
+
+    /// Lets an idle worker go.
+    pub(super) fn retire(&mut self) {
+        self.worker.dismiss();
+        self.await_exit(RETIRES_WITHIN);
+        self.worker.stderr.finish();
+        self.shared.gone(&self.worker);
+    }
+
+    /// Our own bug: nothing that this keeper was responsible for may be left waiting.
+    pub(super) fn fail_all(&mut self, why: &str) {
+        self.worker.kill();
+        let flights = std::mem::take(&mut self.worker.link().flights);
+        let known = self.shared.schedule().workers.iter().any(|worker| Arc::ptr_eq(worker, &self.worker));
+        let in_hand = std::mem::take(&mut self.in_hand);
+        for job in flights.into_iter().map(|flight| flight.job).chain(in_hand) {
+            job.finish(Err(TaskError::unavailable(
+                job.label().clone(),
+                format!("the keeper of its worker failed: {why}"),
+            )));
+        }
+        if known {
+            self.shared.leaving(&self.worker);
+        }
+        self.report(Start::Failed(why.to_owned()));
+        self.shared.gone(&self.worker);
+    }
+}

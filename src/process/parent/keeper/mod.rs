@@ -1,0 +1,166 @@
+//! [`Keeper`]: the thread that serves one worker: sends it jobs, takes its results, watches its clocks and buries it.
+//!
+//! ```text
+//! Starting ──ready──▶ Serving ──idle too long, old, pool closes──▶ Retiring ──exit──▶ (end)
+//!     │                  │ exit, kill, violation
+//!     └──exit, too slow──┴──▶ Dead: drained, its begun job failed, its other jobs put back ──▶ (end)
+//! ```
+//!
+//! 1. Only the keeper sends to its worker, takes replies and reads its socket; others only take jobs back and signal.
+//! 2. A worker is dead when its pidfd says so, and not before: the end of the socket is a hint.
+//! 3. Every job that was sent is answered for by exactly one of: a reply taken, a take-back, the burial.
+
+mod clocks;
+mod jobs;
+mod life;
+mod results;
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use super::{link::Flight, schedule::Start, seat::ProcessJob, shared::Shared, worker::Worker};
+use crate::process::{
+    ring::{Reply, SLOTS},
+    segments::{Incoming, Outgoing},
+    sys::linger,
+};
+
+/// The most jobs that a worker may have been sent, the running one included.
+const DEEPEST: usize = SLOTS;
+/// How much work is sent ahead.
+const AHEAD: Duration = Duration::from_micros(200);
+/// How long a process may take to die once it has closed its socket: longer, and it did so alive.
+const DYING: Duration = Duration::from_millis(200);
+/// How long a killed process may take to die before it is written off: only the kernel can hold SIGKILL up.
+const BEYOND_REACH: Duration = Duration::from_secs(5);
+/// The first look for a claim; each further one waits twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    worker: Arc<Worker>,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    /// The segments that arguments lie in, with the positions of their jobs. Free again once the position is no longer in
+    /// flight: the worker copies an argument before it answers, and never looks at one that was taken back.
+    lent: Vec<(u32, u64)>,
+    /// Jobs sent so far.
+    sent: u64,
+    /// A running mean of how long a job takes, in nanoseconds.
+    mean_ns: u64,
+    /// When it last had a job.
+    idle_since: Instant,
+    /// Since when it has not shown that it lives, although it had a job to claim.
+    silent_since: Option<Instant>,
+    /// How long the next look for a claim waits.
+    look: Duration,
+    /// The parent's end of the connection has ended or broken.
+    hung_up: bool,
+    /// The jobs that this thread deals with at this moment: should it unwind, by a bug of ours, they are failed, not forgotten.
+    in_hand: Vec<Arc<dyn ProcessJob>>,
+    /// Whether replies have been coming in a row.
+    is_busy: bool,
+    /// What ended the last wait.
+    woken: Woken,
+    /// Whether it has put its worker on the list of idle ones.
+    listed: bool,
+    /// Whether the pool has been told how the start went.
+    reported: bool,
+    /// It holds more memory than it may.
+    bloated: bool,
+}
+
+/// What a wait was ended by, besides the bell and the clock.
+struct Woken {
+    /// The socket has something to read.
+    heard: bool,
+    /// The pidfd reports the exit.
+    dead: bool,
+}
+
+/// A reply that was taken from the ring, with the job it answers.
+struct Answer {
+    flight: Flight,
+    reply: Reply,
+}
+
+/// Why a worker that was forked does not come to serve.
+enum Unready {
+    Failed(String),
+    /// The pool has come to its end meanwhile.
+    NotNeeded,
+}
+
+/// What the keeper does after it found nothing to do.
+enum Next {
+    Wait(Option<Instant>),
+    Retire,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, worker: Arc<Worker>) -> Self {
+        Self {
+            shared,
+            worker,
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            lent: Vec::new(),
+            sent: 0,
+            mean_ns: AHEAD.as_nanos() as u64,
+            idle_since: Instant::now(),
+            silent_since: None,
+            look: FIRST_LOOK,
+            hung_up: false,
+            in_hand: Vec::new(),
+            is_busy: false,
+            woken: Woken { heard: true, dead: true },
+            listed: false,
+            reported: false,
+            bloated: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let served = crate::panic::catch(|| self.serve());
+        if let Err(report) = served {
+            self.fail_all(&report.summary());
+        }
+    }
+
+    fn serve(&mut self) {
+        if let Err(unready) = self.wait_until_ready() {
+            return self.bury_unborn(unready);
+        }
+        self.worker.serves.store(true, Relaxed);
+        self.report(Start::Succeeded);
+        loop {
+            if self.woken.heard {
+                self.hear();
+            }
+            let mut answers = self.collect();
+            if answers == 0 && self.is_busy && linger(|| !self.worker.link().ring.may_sleep()) {
+                answers = self.collect();
+            }
+            let answered = answers > 0;
+            // After a reply that came alone it sleeps at once, and lets whoever awaits it run on this very processor.
+            self.is_busy = answers > 1 || (self.is_busy && answered);
+            if (self.woken.dead && self.is_dead()) || self.is_beyond_reach() {
+                return self.bury();
+            }
+            if answered {
+                self.look_at_memory();
+            }
+            // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
+            if self.fill() || answered {
+                continue;
+            }
+            self.look_at_clocks();
+            match self.next() {
+                Next::Wait(deadline) => self.wait(deadline),
+                Next::Retire => return self.retire(),
+            }
+        }
+    }
+}
