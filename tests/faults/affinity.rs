@@ -1,0 +1,1 @@
+//! Jobs with one key go to one worker while it is free.

@@ -1,0 +1,1 @@
+//! Each time limit ends what it is for, in time, and nothing else.

@@ -1,0 +1,1 @@
+//! Memory that is capped, and what the machine lacks for it.

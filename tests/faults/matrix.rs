@@ -1,0 +1,1 @@
+//! Every step of a job, and every way in which it can fail.

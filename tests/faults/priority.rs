@@ -1,0 +1,1 @@
+//! Jobs begin in the order of submission, and urgent ones before others.

@@ -1,0 +1,1 @@
+//! Jobs that are run again when their worker has died.

@@ -1,0 +1,1 @@
+//! Every way of ending a pool, at every moment.

@@ -1,0 +1,1 @@
+//! Starts that fail, hang or die, and those that succeed afterwards.

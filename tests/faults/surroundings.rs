@@ -1,0 +1,1 @@
+//! What a worker finds around it, and pools in strange surroundings.

@@ -1,0 +1,1 @@
+//! Ctrl-C, and every other end of the program.
