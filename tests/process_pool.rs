@@ -1091,9 +1091,46 @@ mod surroundings {
                 ends(&pool);
             }
         }
-        let threads = builder(1).preload(fail, 5).build().unwrap();
-        assert!(error(threads.run(double, 1)).to_string().contains("left a thread"));
-        ends(&threads);
+    }
+
+    #[test]
+    fn a_preload_that_leaves_a_thread_is_run_by_each_worker_instead() {
+        use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+        static LOADED: AtomicU32 = AtomicU32::new(0);
+        fn load(n: u32) {
+            LOADED.fetch_add(n, Relaxed);
+            std::thread::spawn(|| std::thread::sleep(LONG));
+        }
+        let pool = builder(2).preload(load, 7).env("SURROUNDINGS", "kept").build().unwrap();
+        let meeting = [0, 1].map(|_| (Mark::new(), Mark::new()));
+        let tasks = [0, 1].map(|n| pool.run(wait_for, (meeting[n].0.arg(), meeting[n].1.arg())));
+        let pids = [0, 1].map(|n| meeting[n].0.pid());
+        assert_ne!(pids[0], pids[1]);
+        meeting.iter().for_each(|(_, end)| end.set());
+        tasks.into_iter().for_each(|task| assert!(pids.contains(&value(task))));
+        assert_eq!(value(pool.run(|()| LOADED.load(Relaxed), ())), 7);
+        assert_eq!(value(pool.run(|()| std::env::var("SURROUNDINGS").unwrap(), ())), "kept");
+        assert_eq!(value(pool.run(|bytes: Vec<u8>| bytes.len(), vec![1; 1 << 20])), 1 << 20);
+        assert!(error(pool.run(kill_self, 9)).is_worker_died());
+        let spinning = Mark::new();
+        let endless = pool.run(spin, spinning.arg());
+        let pid = spinning.pid();
+        drop(endless);
+        gone(pid);
+        assert_eq!(value(pool.run(double, 4)), 8);
+        ends(&pool);
+        pids.into_iter().for_each(gone);
+    }
+
+    #[test]
+    fn a_preload_that_uses_a_process_pool_is_told_not_to() {
+        fn load(_: ()) -> Result<(), TaskError> {
+            heavylift::run_in_process_pool(double, 1).blocking_wait().map(drop)
+        }
+        let pool = builder(1).preload(load, ()).build().unwrap();
+        let error = error(pool.run(double, 1));
+        assert!(error.to_string().contains("a preload must not use process pools"), "{error}");
+        ends(&pool);
     }
 
     /// Fails while the mark is not there.

@@ -3,9 +3,18 @@
 //! Control messages (program and zygote) are postcard, in one message of a socket each. Worker messages (program and
 //! worker) are a tag and two numbers.
 
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::call::Function;
+use super::{
+    call::{self, Function},
+    child::entry::Guard,
+    sys::Memory,
+};
 
 /// The version of everything below and of the ring. Both sides come from one file, so this only catches a mix-up.
 pub(super) const PROTOCOL: u32 = 1;
@@ -22,9 +31,49 @@ pub(super) struct Hello {
     pub(super) settings_len: u64,
 }
 
+impl Hello {
+    /// The hello for a child with these settings, and the memory in which they lie.
+    pub(super) fn new(guard: Guard, settings: &Settings) -> io::Result<(Self, OwnedFd)> {
+        let settings = to_bytes(settings);
+        let (memory, fd) = Memory::create(settings.len())?;
+        memory.write(&settings);
+        let hello = Self {
+            protocol: PROTOCOL,
+            fingerprint: call::fingerprint(),
+            nonce: guard.nonce,
+            settings_len: settings.len() as u64,
+        };
+        Ok((hello, fd))
+    }
+
+    /// The settings, if this hello is for the process with `guard` and comes from the same program.
+    pub(super) fn settings(&self, guard: Guard, memory: BorrowedFd<'_>) -> Result<Settings, String> {
+        if self.nonce != guard.nonce {
+            return Err("the hello is not for this process".to_owned());
+        }
+        if self.protocol != PROTOCOL || self.fingerprint != call::fingerprint() {
+            return Err("the hello comes from another build of this program".to_owned());
+        }
+        let len = usize::try_from(self.settings_len).map_err(|error| error.to_string())?;
+        let memory = Memory::open(memory, len).map_err(|error| error.to_string())?;
+        let settings = memory.read(len).and_then(|bytes| from_bytes(&bytes));
+        settings.ok_or_else(|| "the settings cannot be read".to_owned())
+    }
+}
+
+/// What a process that was started as a child is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Role {
+    /// Its hello comes with a socket that ends with the program.
+    Zygote,
+    /// A worker of a zygote that cannot fork. Its hello is followed by the order that a zygote would have forked it for.
+    Worker,
+}
+
 /// What a zygote and its workers need to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Settings {
+    pub(super) role: Role,
     pub(super) pool: String,
     pub(super) depth: u32,
     pub(super) stack_size: u64,

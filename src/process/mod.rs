@@ -10,6 +10,8 @@ mod message;
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod parent;
 mod pool;
+#[cfg(target_os = "linux")]
+mod program;
 mod reply;
 #[cfg(target_os = "linux")]
 mod ring;

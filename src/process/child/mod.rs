@@ -6,12 +6,22 @@ pub(super) mod entry;
 mod worker;
 mod zygote;
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// How deep this process is nested: 0 for the program, 1 for its workers, and so on.
 ///
 /// ORDERING: Relaxed. Written once, before the process has a second thread.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
+
+/// Whether this process runs a preload.
+///
+/// ORDERING: Relaxed. For the thread that runs it; one that it has started learns of it by having been started.
+static PRELOADS: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process runs a preload at this moment.
+pub(super) fn preloads() -> bool {
+    PRELOADS.load(Relaxed)
+}
 
 /// How deep this process is nested.
 pub(super) fn depth() -> u32 {

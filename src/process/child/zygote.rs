@@ -5,7 +5,8 @@
 //!    any state ──end of file on the control socket──▶ kills everything, exits
 //! ```
 //!
-//! 1. It has one thread, always: a preload that leaves another behind is a failure.
+//! 1. It forks only while it has one thread. If a preload has left others behind, each worker is the program started afresh,
+//!    which runs the preload itself ([`Role::Worker`]).
 //! 2. It keeps no socket, arena or standard error of a worker open after the fork.
 //! 3. It never waits for anything but orders and deaths, so the program's death is noticed at once.
 
@@ -14,13 +15,14 @@ use std::{
     ffi::c_char,
     io::{self, Write},
     os::fd::{AsFd, OwnedFd},
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 
 use super::{
-    DEPTH,
+    DEPTH, PRELOADS,
     entry::Guard,
     exit_now, exit_with, or_exit,
     worker::{self, Birth},
@@ -29,12 +31,11 @@ use crate::{
     error::ExitCause,
     process::{
         call,
-        message::{
-            Exit, Hello, MAX_CONTROL, Notice, Order, PROTOCOL, Settings, SetupCall, from_bytes, to_bytes,
-        },
+        message::{Exit, Hello, MAX_CONTROL, Notice, Order, Role, Settings, SetupCall, from_bytes, to_bytes},
+        program::{new_guard, once_more},
         reply::Reply,
         sys::{
-            ChildSignal, Forked, Interest, Memory, Socket, Title, adopt_stdin, close_all_but, fork,
+            ChildSignal, Forked, Interest, Socket, Title, adopt_stdin, close_all_but, die_with, fork,
             keep_high, kill_group, null_to_stdin, reap, reset_signals, signal_on_event, wait,
         },
     },
@@ -46,10 +47,11 @@ const GREETING: Duration = Duration::from_secs(10);
 /// How long the last children may take to die of SIGKILL before the zygote leaves anyway.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
+/// The socket, the arena and the standard error of a worker.
+type WorkerFds = [OwnedFd; 3];
+
 struct Zygote {
     control: Socket,
-    /// Carries nothing; ends when the program does.
-    life: OwnedFd,
     deaths: ChildSignal,
     settings: Settings,
     program: String,
@@ -62,10 +64,11 @@ struct Zygote {
 
 /// Runs the zygote in this process, which was started as a child.
 pub(super) fn run(guard: Guard, argv: *const *const c_char) -> ! {
-    let mut zygote = Zygote::new(guard, argv);
+    let (mut zygote, life) = Zygote::new(guard, argv);
+    let Some(life) = life else { zygote.be_the_worker(guard.parent) };
     zygote.preload();
     // From now on its end is heard, and everything ended in order; but it may be stopped just then.
-    or_exit(signal_on_event(zygote.life.as_fd(), libc::SIGCONT), "cannot watch the program");
+    or_exit(signal_on_event(life.as_fd(), libc::SIGCONT), "cannot watch the program");
     zygote.tell(&Notice::Ready);
     loop {
         zygote.turn();
@@ -73,7 +76,8 @@ pub(super) fn run(guard: Guard, argv: *const *const c_char) -> ! {
 }
 
 impl Zygote {
-    fn new(guard: Guard, argv: *const *const c_char) -> Self {
+    /// With the socket that ends with the program, unless this process is to be a worker.
+    fn new(guard: Guard, argv: *const *const c_char) -> (Self, Option<OwnedFd>) {
         let refused = "refused to start as a child";
         let control = or_exit(adopt_stdin(guard.parent), refused);
         or_exit(null_to_stdin(), refused);
@@ -81,10 +85,13 @@ impl Zygote {
         close_all_but(&[control.number()]);
         reset_signals();
         let (settings, life) = or_exit(greet(&control, guard), refused);
-        let life = or_exit(keep_high(life), refused);
+        let life = life.map(|life| or_exit(keep_high(life), refused));
         // Nobody listens to the control socket before the preload is done.
-        or_exit(die_with_socket(&life), refused);
-        DEPTH.store(settings.depth, std::sync::atomic::Ordering::Relaxed);
+        match &life {
+            Some(life) => or_exit(die_with_socket(life), refused),
+            None => or_exit(die_with(guard.parent), refused),
+        }
+        DEPTH.store(settings.depth, Relaxed);
         or_exit(set_child_subreaper(Some(getpid())), "cannot adopt orphans");
         #[expect(unsafe_code, reason = "the arguments are rewritten for `ps`")]
         // SAFETY: `argv` is what the C library passed, or null; this is the only thread.
@@ -94,23 +101,33 @@ impl Zygote {
             title.set(&format!("{program} {}-zygote", settings.pool));
         }
         let deaths = or_exit(ChildSignal::new(), "cannot watch children");
-        Self { control, life, deaths, settings, program, title, workers: HashMap::new(), own: HashSet::new() }
+        let zygote =
+            Self { control, deaths, settings, program, title, workers: HashMap::new(), own: HashSet::new() };
+        (zygote, life)
     }
 
     /// Runs what the program wants loaded before any worker is forked.
     fn preload(&mut self) {
-        let outcome = self.settings.preload.take().map_or(Ok(()), |setup| run_setup(setup, "preload"));
-        let outcome =
-            outcome.and_then(|()| match has_threads() {
-                true => Err("preload left a thread running: workers can only be forked from a single thread"
-                    .to_owned()),
-                false => Ok(()),
-            });
-        if let Err(reason) = outcome {
+        if let Err(reason) = self.run_preload() {
             self.tell(&Notice::Failed(reason.clone()));
             exit_with(&reason);
         }
         self.own = children().into_iter().collect();
+        if has_threads() {
+            let _ = writeln!(
+                io::stderr(),
+                "heavylift: the preload of pool {:?} has left a thread behind, so its workers cannot be forked: each is \
+                 started afresh, and runs the preload itself",
+                self.settings.pool
+            );
+        }
+    }
+
+    fn run_preload(&self) -> Result<(), String> {
+        PRELOADS.store(true, Relaxed);
+        let outcome = self.settings.preload.clone().map_or(Ok(()), |setup| run_setup(setup, "preload"));
+        PRELOADS.store(false, Relaxed);
+        outcome
     }
 
     /// Waits for something to happen and deals with it.
@@ -127,38 +144,55 @@ impl Zygote {
     }
 
     fn take_order(&mut self) {
-        let mut buffer = [0; MAX_CONTROL];
-        let received = match self.control.receive(&mut buffer) {
-            Ok(received) if received.len > 0 => received,
-            _ => self.end(),
-        };
-        let Some(Order::Fork { ticket, number }) = from_bytes(&buffer[..received.len]) else { self.end() };
-        let Ok(fds) = <[OwnedFd; 3]>::try_from(received.fds) else { self.end() };
-        self.fork(ticket, number, fds);
-    }
-
-    fn fork(&mut self, ticket: u64, number: u32, [socket, arena, stderr]: [OwnedFd; 3]) {
-        let zygote = getpid().as_raw_nonzero().get() as u32;
-        if has_threads() {
-            let why =
-                "the zygote has a second thread: workers can only be forked from a single one".to_owned();
-            return self.tell(&Notice::NotForked { ticket, why });
-        }
-        match fork() {
-            Ok(Forked::Child) => {
-                let title = format!("{} {}-{number}", self.program, self.settings.pool);
-                if let Some(area) = &self.title {
-                    area.set(&title);
-                }
-                let name = format!("{}-{number}", self.settings.pool);
-                worker::run(Birth { zygote, name, socket, arena, stderr, settings: self.settings.clone() })
-            }
+        let Some((order, fds)) = self.next_order() else { self.end() };
+        let Order::Fork { ticket, number } = order;
+        let zygote = std::process::id();
+        let forked = if has_threads() { self.start_afresh(&order, &fds) } else { fork() };
+        match forked {
+            Ok(Forked::Child) => self.be_worker(zygote, number, fds),
             Ok(Forked::Parent { pid, pidfd }) => {
                 self.workers.insert(pid, ticket);
                 self.tell_with(&Notice::Forked { ticket, pid }, &[pidfd.as_fd()]);
             }
-            Err(why) => self.tell(&Notice::NotForked { ticket, why: format!("fork: {why}") }),
+            Err(why) => self.tell(&Notice::NotForked { ticket, why: why.to_string() }),
         }
+    }
+
+    /// Waits for the next order and the descriptors that come with it; `None` when there will be none.
+    fn next_order(&self) -> Option<(Order, WorkerFds)> {
+        let mut buffer = [0; MAX_CONTROL];
+        let received = self.control.receive(&mut buffer).ok().filter(|received| received.len > 0)?;
+        Some((from_bytes(&buffer[..received.len])?, received.fds.try_into().ok()?))
+    }
+
+    /// Starts this program once more, to be the worker that is ordered.
+    fn start_afresh(&self, order: &Order, fds: &WorkerFds) -> io::Result<Forked> {
+        let [_, _, stderr] = fds;
+        let (near, far) = Socket::pair()?;
+        let guard = new_guard()?;
+        let child = once_more(guard).stdin(far.into_fd()).stderr(stderr.try_clone()?).spawn()?;
+        // It is not reaped before it has been looked at, so the pid is still its own.
+        let forked = Forked::parent(child.id())?;
+        let (hello, memory) = Hello::new(guard, &Settings { role: Role::Worker, ..self.settings.clone() })?;
+        near.send(&to_bytes(&hello), &[memory.as_fd()])?;
+        near.send(&to_bytes(order), &fds.each_ref().map(AsFd::as_fd))?;
+        Ok(forked)
+    }
+
+    /// Becomes the one worker that this process was started for, by a zygote that cannot fork.
+    fn be_the_worker(self, zygote: u32) -> ! {
+        let order = self.next_order().ok_or("no worker was ordered");
+        let (Order::Fork { number, .. }, fds) = or_exit(order, "refused to start as a child");
+        or_exit(self.run_preload(), "a worker cannot start");
+        self.be_worker(zygote, number, fds)
+    }
+
+    fn be_worker(&self, zygote: u32, number: u32, [socket, arena, stderr]: WorkerFds) -> ! {
+        let name = format!("{}-{number}", self.settings.pool);
+        if let Some(area) = &self.title {
+            area.set(&format!("{} {name}", self.program));
+        }
+        worker::run(Birth { zygote, name, socket, arena, stderr, settings: self.settings.clone() })
     }
 
     /// Reaps the dead and reports the workers among them.
@@ -215,8 +249,8 @@ impl Zygote {
     }
 }
 
-/// Receives the program's hello and the settings.
-fn greet(control: &Socket, guard: Guard) -> Result<(Settings, OwnedFd), String> {
+/// Receives the program's hello: the settings, and for a zygote the socket that ends with the program.
+fn greet(control: &Socket, guard: Guard) -> Result<(Settings, Option<OwnedFd>), String> {
     let [arrived] = wait([Interest::Read(control.as_fd())], Some(Instant::now() + GREETING));
     if !arrived {
         return Err("nobody said hello".to_owned());
@@ -224,21 +258,14 @@ fn greet(control: &Socket, guard: Guard) -> Result<(Settings, OwnedFd), String> 
     let mut buffer = [0; MAX_CONTROL];
     let received = control.receive(&mut buffer).map_err(|error| error.to_string())?;
     let hello: Hello = from_bytes(&buffer[..received.len]).ok_or("the first message is no hello")?;
-    if hello.nonce != guard.nonce {
-        return Err("the hello is not for this process".to_owned());
+    let mut fds = received.fds.into_iter();
+    let memory = fds.next().ok_or("the hello came without its settings")?;
+    let settings = hello.settings(guard, memory.as_fd())?;
+    match (settings.role, fds.next()) {
+        (Role::Zygote, None) => Err("the hello came without its second socket".to_owned()),
+        (Role::Zygote, life) => Ok((settings, life)),
+        (Role::Worker, _) => Ok((settings, None)),
     }
-    if hello.protocol != PROTOCOL || hello.fingerprint != call::fingerprint() {
-        return Err("the hello comes from another build of this program".to_owned());
-    }
-    let fds = <[OwnedFd; 2]>::try_from(received.fds);
-    let [fd, life] = fds.map_err(|_| "the hello came without its descriptors")?;
-    let len = usize::try_from(hello.settings_len).map_err(|error| error.to_string())?;
-    let memory = Memory::open(fd.as_fd(), len).map_err(|error| error.to_string())?;
-    memory
-        .read(len)
-        .and_then(|bytes| from_bytes(&bytes))
-        .map(|settings| (settings, life))
-        .ok_or_else(|| "the settings cannot be read".to_owned())
 }
 
 /// Has this process killed when the other end of `life` is closed.

@@ -12,14 +12,15 @@ use std::{
 
 use super::copier::Stderr;
 use crate::process::{
-    call,
     child::{
         depth,
         entry::{self, Guard, VARIABLE},
+        preloads,
     },
     config::Config,
-    message::{Hello, MAX_CONTROL, Notice, Order, PROTOCOL, Settings, from_bytes, to_bytes},
-    sys::{Memory, Socket, entry_is_in_program, is_privileged},
+    message::{Hello, MAX_CONTROL, Notice, Order, Role, Settings, from_bytes, to_bytes},
+    program::{new_guard, once_more},
+    sys::{Socket, entry_is_in_program, is_privileged},
 };
 
 /// How deep process pools may be nested.
@@ -58,7 +59,7 @@ impl Zygote {
     fn spawn(config: &Config, serial: u64) -> io::Result<Self> {
         let (control, theirs) = Socket::pair()?;
         let (life, their_life) = Socket::pair()?;
-        let guard = Guard { parent: std::process::id(), nonce: nonce()? };
+        let guard = new_guard()?;
         let mut child = command(config, guard).stdin(Stdio::from(theirs.into_fd())).spawn()?;
         let stderr = child.stderr.take().expect("the command pipes standard error");
         let zygote =
@@ -73,22 +74,16 @@ impl Zygote {
     }
 
     fn say_hello(&self, config: &Config, guard: Guard, life: &Socket) -> io::Result<()> {
-        let settings = to_bytes(&Settings {
+        let settings = Settings {
+            role: Role::Zygote,
             pool: config.name.clone(),
             depth: depth() + 1,
             stack_size: config.stack_size,
             max_payload: config.max_payload,
             preload: config.preload.clone(),
             initializer: config.initializer.clone(),
-        });
-        let (memory, fd) = Memory::create(settings.len())?;
-        memory.write(&settings);
-        let hello = Hello {
-            protocol: PROTOCOL,
-            fingerprint: call::fingerprint(),
-            nonce: guard.nonce,
-            settings_len: settings.len() as u64,
         };
+        let (hello, fd) = Hello::new(guard, &settings)?;
         self.control.send(&to_bytes(&hello), &[fd.as_fd(), life.as_fd()])
     }
 
@@ -153,6 +148,10 @@ fn check_that_children_are_possible() -> Result<(), String> {
         return Err("heavylift is part of a shared library: its workers would run the program's own `main`"
             .to_owned());
     }
+    if preloads() {
+        return Err("a preload must not use process pools: their threads would keep the zygote from forking"
+            .to_owned());
+    }
     if depth() >= MAX_DEPTH {
         return Err(format!("process pools are nested {MAX_DEPTH} deep already, and not deeper"));
     }
@@ -161,17 +160,12 @@ fn check_that_children_are_possible() -> Result<(), String> {
 
 /// The command that starts this program once more, as a child.
 fn command(config: &Config, guard: Guard) -> Command {
-    // Not `current_exe`: the file may have been replaced or deleted since, and the zygote must be the same program.
-    let mut command = Command::new("/proc/self/exe");
-    let mut arguments = env::args_os();
-    if let Some(name) = arguments.next() {
-        command.arg0(name);
-    }
-    command.args(arguments).stderr(Stdio::piped());
+    let mut command = once_more(guard);
+    command.stderr(Stdio::piped());
     // A group of its own: Ctrl-C in the terminal reaches the program alone.
     command.process_group(0);
     if config.env_clear {
-        command.env_clear();
+        command.env_clear().env(VARIABLE, guard.to_value());
     }
     let threads = (available_cpus() / config.max_workers).max(1).to_string();
     for variable in THREAD_COUNTS {
@@ -183,22 +177,11 @@ fn command(config: &Config, guard: Guard) -> Command {
     if let Some(directory) = &config.current_dir {
         command.current_dir(directory);
     }
-    command.env(VARIABLE, guard.to_value());
     command
 }
 
 fn available_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn nonce() -> io::Result<u128> {
-    let mut bytes = [0; 16];
-    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    if filled == bytes.len() {
-        Ok(u128::from_ne_bytes(bytes))
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
-    }
 }
 
 /// Names the limit that a failure of the system most likely hit.

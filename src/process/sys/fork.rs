@@ -27,12 +27,15 @@ pub(in crate::process) fn fork() -> io::Result<Forked> {
     match pid {
         0 => Ok(Forked::Child),
         -1 => Err(io::Error::last_os_error()),
-        // The child is not reaped before it has been looked at, so the pid is still its own.
-        pid => {
-            let process = Pid::from_raw(pid).expect("fork returns the pid of a process");
-            let pidfd = pidfd_open(process, PidfdFlags::empty())?;
-            Ok(Forked::Parent { pid: pid as u32, pidfd })
-        }
+        pid => Forked::parent(pid as u32),
+    }
+}
+
+impl Forked {
+    /// The side of the parent, which has not reaped the child `pid` yet, so that the pid is still its own.
+    pub(in crate::process) fn parent(pid: u32) -> io::Result<Self> {
+        let process = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self::Parent { pid, pidfd: pidfd_open(process, PidfdFlags::empty())? })
     }
 }
 
