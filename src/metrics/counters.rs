@@ -97,8 +97,8 @@ impl Counters {
     /// The counts so far; the caller adds the workers.
     pub(crate) fn snapshot(&self) -> Metrics {
         Metrics {
-            queued: self.queued.load(Relaxed),
-            running: self.running.load(Relaxed),
+            queued: level(&self.queued),
+            running: level(&self.running),
             submitted: self.submitted.load(Relaxed),
             succeeded: self.succeeded.load(Relaxed),
             panicked: self.panicked.load(Relaxed),
@@ -107,8 +107,7 @@ impl Counters {
             refused: self.refused.load(Relaxed),
             worker_deaths: self.worker_deaths.load(Relaxed),
             recycled: self.recycled.load(Relaxed),
-            // An abandoned job may end in the very moment in which it is being abandoned, and be counted out first.
-            abandoned: self.abandoned.load(Relaxed).cast_signed().max(0).cast_unsigned(),
+            abandoned: level(&self.abandoned),
             queue_wait: self.queue_wait.summary(),
             run_time: self.run_time.summary(),
             ..Metrics::default()
@@ -125,6 +124,11 @@ impl Counters {
             failed: self.failed.load(Relaxed),
         }
     }
+}
+
+/// A count of what comes and goes. Who goes in the very moment of coming may be counted out first, by another thread.
+fn level(count: &AtomicUsize) -> usize {
+    count.load(Relaxed).cast_signed().max(0).cast_unsigned()
 }
 
 /// Finished tasks by outcome.
