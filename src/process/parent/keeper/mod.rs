@@ -125,7 +125,7 @@ impl Keeper {
     pub(super) fn run(mut self) {
         let served = crate::panic::catch(|| self.serve());
         if let Err(report) = served {
-            self.fail_all(&report.summary());
+            self.fail_all(&report.into_summary());
         }
     }
 
