@@ -34,8 +34,9 @@ use crate::{
         },
         reply::Reply,
         sys::{
-            ChildSignal, Forked, Interest, Memory, Socket, Title, adopt_stdin, close_all_but, fork,
-            keep_high, kill_group, null_to_stdin, reap, reset_signals, signal_on_event, wait,
+            ChildSignal, Forked, Interest, Memory, Socket, Title, adopt_stdin, close_all_but,
+            fill_standard_descriptors, fork, keep_high, kill_group, null_to_stdin, reap, reset_signals,
+            signal_on_event, wait,
         },
     },
 };
@@ -110,6 +111,8 @@ impl Zygote {
             self.tell(&Notice::Failed(reason.clone()));
             exit_with(&reason);
         }
+        // A descriptor that a worker is to have must not take the place of a standard one.
+        or_exit(fill_standard_descriptors(), "cannot replace what preload has closed");
         self.own = children().into_iter().collect();
     }
 
