@@ -248,7 +248,9 @@ fn named(name: &str, workers: usize) -> ProcessPoolBuilder {
 fn a_zygote_that_is_killed_or_stopped_in_its_preload_is_replaced() {
     for (blow, name) in BLOWS.into_iter().zip(["preload-killed", "preload-stopped"]) {
         let (started, end) = (Mark::new(), Mark::new());
-        let preload = |marks: (String, String)| drop(wait_for(marks));
+        let preload = |marks: (String, String)| {
+            wait_for(marks);
+        };
         let pool = named(name, 1).preload(preload, (started.arg(), end.arg())).build().expect("a pool");
         let task = pool.run(double, 4);
         signal(started.pid(), blow);
