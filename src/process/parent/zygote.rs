@@ -29,6 +29,9 @@ const MAX_DEPTH: u32 = 2;
 const THREAD_COUNTS: [&str; 5] =
     ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"];
 
+/// This program. Not `current_exe`: the file may have been replaced or deleted since, and the zygote must be the same program.
+const PROGRAM: &str = "/proc/self/exe";
+
 /// A zygote process that is alive, or was when we last looked.
 #[derive(Debug)]
 pub(super) struct Zygote {
@@ -153,6 +156,10 @@ fn check_that_children_are_possible() -> Result<(), String> {
         return Err("heavylift is part of a shared library: its workers would run the program's own `main`"
             .to_owned());
     }
+    // By no other name: the path that the program was started by may lead to another one, whose `main` would run.
+    if std::fs::symlink_metadata(PROGRAM).is_err() {
+        return Err(format!("{PROGRAM} is not to be found: /proc is not mounted"));
+    }
     if depth() >= MAX_DEPTH {
         return Err(format!("process pools are nested {MAX_DEPTH} deep already, and not deeper"));
     }
@@ -161,8 +168,7 @@ fn check_that_children_are_possible() -> Result<(), String> {
 
 /// The command that starts this program once more, as a child.
 fn command(config: &Config, guard: Guard) -> Command {
-    // Not `current_exe`: the file may have been replaced or deleted since, and the zygote must be the same program.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(PROGRAM);
     let mut arguments = env::args_os();
     if let Some(name) = arguments.next() {
         command.arg0(name);
