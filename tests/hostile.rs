@@ -61,6 +61,8 @@ enum Blow {
     },
     Pause(u16),
     HangUp,
+    /// Tells the test, and does nothing else.
+    Mark(String),
 }
 
 /// What follows the blows.
@@ -82,8 +84,9 @@ struct Link {
 }
 
 // The layout of `src/process/ring`: blows that know it hit what matters more often.
-const HEAD: usize = 64;
+const HEAD: usize = 3 * 64;
 const SLOT: usize = 64 + 2048;
+const SLOTS: usize = 128;
 
 impl Link {
     fn find() -> Self {
@@ -95,7 +98,11 @@ impl Link {
         let number = socket.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
         // SAFETY: the descriptor is the link's, open as long as the process lives.
         let socket = unsafe { BorrowedFd::borrow_raw(number) };
-        Self { socket, memory: shared_mappings() }
+        let (arena, mut memory) = ((HEAD + SLOTS * SLOT).next_multiple_of(4096), shared_mappings());
+        assert!(memory.iter().any(|&(_, len)| len == arena), "the arena is laid out otherwise: {memory:?}");
+        // Before the segments.
+        memory.sort_by_key(|&(_, len)| len != arena);
+        Self { socket, memory }
     }
 
     fn strike(&self, blow: &Blow) {
@@ -105,13 +112,14 @@ impl Link {
                 self.write(offset.wrapping_add(n) as usize % all.max(1), byte);
             }),
             Blow::Forge { slot, field, value } => {
-                let at = HEAD + (*slot as usize % 128) * SLOT + (*field as usize % 8) * 8;
+                let at = HEAD + (*slot as usize % SLOTS) * SLOT + (*field as usize % 8) * 8;
                 value.to_ne_bytes().into_iter().zip(at..).for_each(|(byte, at)| self.write(at, byte));
             }
             Blow::Ring(times) => (0..*times).for_each(|_| self.say(&message(1, 0, 0))),
             Blow::Say(bytes) => self.say(bytes),
             Blow::Offer { tag, id, len, fds, sealed } => self.offer(&message(*tag, *id, *len), *fds, *sealed),
             Blow::Pause(micros) => thread::sleep(Duration::from_micros(u64::from(*micros))),
+            Blow::Mark(mark) => set_mark(mark, &std::process::id().to_string()),
             Blow::HangUp => {
                 let _ = rustix::net::shutdown(self.socket, rustix::net::Shutdown::Both);
             }
@@ -182,7 +190,6 @@ fn shared_mappings() -> Vec<(usize, usize)> {
 /// The hostile job. Says who it is, then strikes.
 fn attack((mark, blows, finale): (String, Vec<Blow>, Finale)) -> u64 {
     let link = Link::find();
-    assert!(!link.memory.is_empty(), "a worker has its arena mapped");
     set_mark(&mark, &std::process::id().to_string());
     let strike_all = move |link: &Link| blows.iter().for_each(|blow| link.strike(blow));
     match finale {
@@ -343,12 +350,17 @@ fn a_worker_that_sends_what_no_worker_sends_is_killed() {
 #[test]
 fn a_worker_that_spoils_its_running_slot_does_not_outlive_the_cancelling_of_its_job() {
     let _alone = alone();
-    let pool = hostile_pool();
-    // The word of every slot: the parent can no longer tell what runs, and nothing wakes it to look.
-    let blows: Vec<Blow> = (0..128).map(|slot| Blow::Forge { slot, field: 0, value: u64::MAX }).collect();
-    let (outcome, hostile) = play(&pool, &blows, Finale::RunForEver);
-    let error = outcome.expect_err("it ran for ever");
-    assert!(error.is_cancelled() || error.is_worker_died(), "{error}");
+    // One worker, so that nothing else makes its keeper look.
+    let pool = builder(1).name("hostile").build().expect("a pool");
+    let (begun, spoilt) = (Mark::new(), Mark::new());
+    // Once the parent has seen that the job runs, the word of every slot: it can no longer tell what that is.
+    let spoil = (0..SLOTS as u64).map(|slot| Blow::Forge { slot, field: 0, value: u64::MAX });
+    let blows = [Blow::Pause(50_000)].into_iter().chain(spoil).chain([Blow::Mark(spoilt.arg())]);
+    let task = pool.run(attack, (begun.arg(), blows.collect(), Finale::RunForEver));
+    let hostile = spoilt.pid();
+    task.cancel();
+    let error = outcome(task).expect_err("it ran for ever");
+    assert!(error.is_cancelled(), "{error}");
     gone(hostile);
     assert_eq!(outcome_of_double(&pool), 42);
     ends(&pool);
