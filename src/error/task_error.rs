@@ -88,11 +88,13 @@ pub(crate) struct PanicReport {
 }
 
 impl PanicReport {
-    /// The panic in one line, where it is the reason for something else.
-    pub(crate) fn summary(&self) -> String {
-        match &self.location {
-            Some(at) => format!("panicked at {at}: {}", self.message),
-            None => format!("panicked: {}", self.message),
+    /// The panic in one line, where it is the reason for something else. The payload, whose `Drop` may panic, ends here.
+    pub(crate) fn into_summary(self) -> String {
+        let Self { message, location, backtrace: _, payload } = self;
+        payload.into_iter().for_each(crate::panic::drop_shielded);
+        match location {
+            Some(at) => format!("panicked at {at}: {message}"),
+            None => format!("panicked: {message}"),
         }
     }
 }

@@ -223,7 +223,7 @@ impl ProcessPoolBuilder {
         A: Payload,
         R: Termination + 'static,
     {
-        let encoded = catch(|| encode(arg)).map_err(|report| report.summary());
+        let encoded = catch(|| encode(arg)).map_err(|report| report.into_summary());
         match encoded.and_then(|encoded| encoded.map_err(|why| why.to_string())) {
             Ok(encoded) => {
                 Some(SetupCall { function: call::setup::<F, A, R>(), argument: encoded.as_bytes().to_vec() })

@@ -123,7 +123,7 @@ where
     match catch(|| encode(value)) {
         Ok(Ok(encoded)) => Reply::Value(encoded),
         Ok(Err(why)) => Reply::ResultNotEncodable(why.to_string()),
-        Err(report) => Reply::ResultNotEncodable(report.summary()),
+        Err(report) => Reply::ResultNotEncodable(report.into_summary()),
     }
 }
 
@@ -154,6 +154,6 @@ fn take_argument<Types: 'static, A: Payload>(expected: u64, argument: Vec<u8>) -
     match catch(|| decode::<A>(argument)) {
         Ok(Ok(argument)) => Ok(argument),
         Ok(Err(why)) => Err(Reply::ArgumentNotDecodable(why.to_string())),
-        Err(report) => Err(Reply::ArgumentNotDecodable(report.summary())),
+        Err(report) => Err(Reply::ArgumentNotDecodable(report.into_summary())),
     }
 }

@@ -264,7 +264,7 @@ where
                 return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label);
             }
             Err(report) => {
-                let error = TaskError::encode(label.clone(), Operand::Argument, report.summary());
+                let error = TaskError::encode(label.clone(), Operand::Argument, report.into_summary());
                 return Task::refused(error, label);
             }
         };

@@ -4,10 +4,13 @@ use std::{env, io, os::unix::process::CommandExt, process::Command};
 
 use super::child::entry::{Guard, VARIABLE};
 
+/// Where this program is found. Not `current_exe`: the file may have been replaced or deleted since, and a child must be the
+/// same program.
+pub(super) const PROGRAM: &str = "/proc/self/exe";
+
 /// The command that starts this program once more with the arguments it has, to be a child of who holds `guard`.
 pub(super) fn once_more(guard: Guard) -> Command {
-    // Not `current_exe`: the file may have been replaced or deleted since, and the child must be the same program.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(PROGRAM);
     let mut arguments = env::args_os();
     if let Some(name) = arguments.next() {
         command.arg0(name);

@@ -3,12 +3,18 @@
 //! They call the `Serialize` and `Deserialize` of the payload, which may panic: catching that is the caller's.
 
 use super::{CodecError, Encoded, Payload, decoder::Decoder, encoder::Encoder, whole};
+use crate::panic::drop_shielded;
 
 /// Turns a value into bytes. A bulk buffer is taken over without a copy.
 pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
     match whole::take_over(value) {
         Ok(encoded) => Ok(encoded),
-        Err(value) => serialize(&value),
+        Err(value) => {
+            let encoded = serialize(&value);
+            // What its `Drop` does is no concern of the bytes.
+            drop_shielded(value);
+            encoded
+        }
     }
 }
 

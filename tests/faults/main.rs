@@ -3,6 +3,8 @@
 #[path = "../processes/mod.rs"]
 mod processes;
 
+mod program;
+
 mod affinity;
 mod clocks;
 mod limits;

@@ -112,7 +112,7 @@ impl Worker {
             let _ = self.socket.try_send(&Signal::NotReady.to_wire(), &[]);
             exit_with(&reason);
         }
-        self.tell(Signal::Ready);
+        or_exit(self.socket.ring(&Signal::Ready.to_wire()), "cannot say that it is ready");
     }
 
     fn serve(&mut self) -> ! {

@@ -35,8 +35,9 @@ use crate::{
         program::{new_guard, once_more},
         reply::Reply,
         sys::{
-            ChildSignal, Forked, Interest, Socket, Title, adopt_stdin, close_all_but, die_with, fork,
-            keep_high, kill_group, null_to_stdin, reap, reset_signals, signal_on_event, wait,
+            ChildSignal, Forked, Interest, Socket, Title, adopt_stdin, close_all_but, die_with,
+            fill_standard_descriptors, fork, keep_high, kill_group, null_to_stdin, reap, reset_signals,
+            signal_on_event, wait,
         },
     },
 };
@@ -127,6 +128,8 @@ impl Zygote {
         PRELOADS.store(true, Relaxed);
         let outcome = self.settings.preload.clone().map_or(Ok(()), |setup| run_setup(setup, "preload"));
         PRELOADS.store(false, Relaxed);
+        // A descriptor that a worker is to have must not take the place of a standard one.
+        or_exit(fill_standard_descriptors(), "cannot replace what preload has closed");
         outcome
     }
 

@@ -60,6 +60,8 @@ pub(super) enum Stop {
     TakenBack(Flight),
     /// It runs, at this position: the worker is to be stopped.
     Running(u64),
+    /// What the worker has written is impossible: its keeper is to look, and will convict it.
+    Suspect,
     /// The worker does not have it, or is done with it.
     Nothing,
 }
@@ -114,7 +116,8 @@ impl Link {
         }
         match self.ring.look(position) {
             Look::Claimed { .. } => Stop::Running(position),
-            _ => Stop::Nothing,
+            Look::Violation(_) => Stop::Suspect,
+            Look::Sent | Look::Done | Look::Gone => Stop::Nothing,
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
             mode: crate::Shutdown::Kill,
             before: shared.counters().outcomes(),
         });
-        shared.fail_queued(&format!("the pool's manager failed: {}", report.summary()));
+        shared.fail_queued(&format!("the pool's manager failed: {}", report.into_summary()));
     }
     shared.end();
 }

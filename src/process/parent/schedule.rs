@@ -133,7 +133,8 @@ impl Schedule {
 
     /// How many workers should be started now.
     pub(super) fn to_start(&self, min_workers: usize) -> usize {
-        if self.is_finishing() {
+        // A failure that the manager has not seen yet may ask for a pause.
+        if self.is_finishing() || !self.starts.is_empty() {
             return 0;
         }
         let min_workers = if self.closing.is_some() { 0 } else { min_workers };

@@ -247,7 +247,7 @@ impl<R: Payload> Cell<ProcessSeat<R>> {
         match catch(|| decode::<R>(bytes)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(why)) => Err(TaskError::decode(label, Operand::Result, why)),
-            Err(report) => Err(TaskError::decode(label, Operand::Result, report.summary())),
+            Err(report) => Err(TaskError::decode(label, Operand::Result, report.into_summary())),
         }
     }
 }

@@ -92,6 +92,11 @@ impl Worker {
         let mut link = self.link();
         match link.stop(task) {
             Stop::Nothing => Vec::new(),
+            Stop::Suspect => {
+                drop(link);
+                self.bell.ring();
+                Vec::new()
+            }
             Stop::TakenBack(flight) => {
                 drop(link);
                 crate::panic::drop_shielded(flight);

@@ -19,7 +19,7 @@ use crate::process::{
     },
     config::Config,
     message::{Hello, MAX_CONTROL, Notice, Order, Role, Settings, from_bytes, to_bytes},
-    program::{new_guard, once_more},
+    program::{PROGRAM, new_guard, once_more},
     sys::{Socket, entry_is_in_program, is_privileged},
 };
 
@@ -151,6 +151,10 @@ fn check_that_children_are_possible() -> Result<(), String> {
     if preloads() {
         return Err("a preload must not use process pools: their threads would keep the zygote from forking"
             .to_owned());
+    }
+    // By no other name: the path that the program was started by may lead to another one, whose `main` would run.
+    if std::fs::symlink_metadata(PROGRAM).is_err() {
+        return Err(format!("{PROGRAM} is not to be found: /proc is not mounted"));
     }
     if depth() >= MAX_DEPTH {
         return Err(format!("process pools are nested {MAX_DEPTH} deep already, and not deeper"));

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
 };
 
 use rustix::{
@@ -17,6 +17,18 @@ use rustix::{
 pub(in crate::process) fn null_to_stdin() -> io::Result<()> {
     let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(dup2_stdin(&null)?)
+}
+
+/// Opens /dev/null for each of the standard descriptors that is closed.
+pub(in crate::process) fn fill_standard_descriptors() -> io::Result<()> {
+    loop {
+        // The lowest free number is taken, so they fill up from below.
+        let null = open("/dev/null", OFlags::RDWR, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        let _ = null.into_raw_fd();
+    }
 }
 
 /// Moves a descriptor out of the way of jobs that close low numbers by habit: to the upper half of what is allowed, at most

@@ -20,7 +20,7 @@ mod title;
 
 pub(super) use bell::Bell;
 pub(super) use clock::monotonic_ns;
-pub(super) use descriptors::{close_all_but, keep_high, null_to_stdin};
+pub(super) use descriptors::{close_all_but, fill_standard_descriptors, keep_high, null_to_stdin};
 pub(super) use facilities::missing_facility;
 pub(super) use fork::{Forked, die_with, fork, kill_group, reap, set_up_worker_process};
 pub(super) use image::{entry_is_in_program, is_privileged};

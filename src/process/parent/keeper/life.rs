@@ -83,8 +83,8 @@ impl Keeper {
 
     /// A worker that never served: says why.
     pub(super) fn bury_unborn(&mut self, unready: Unready) {
-        self.shared.leaving(&self.worker);
         let Unready::Failed(reason) = unready else {
+            self.shared.leaving(&self.worker);
             self.await_exit(Duration::ZERO);
             self.report(Start::Unneeded);
             return self.shared.gone(&self.worker);
@@ -93,7 +93,9 @@ impl Keeper {
         let exit = self.worker.exit(None);
         let tail = exit.stderr_tail().trim_end();
         let tail = if tail.is_empty() { String::new() } else { format!("; its standard error ends: {tail}") };
+        // Before it leaves: a worker that was started in its place now would not have waited for the pause.
         self.report(Start::Failed(format!("a worker did not start: {reason}: {exit}{tail}")));
+        self.shared.leaving(&self.worker);
         self.shared.gone(&self.worker);
     }
 

@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::results::is_flood;
 use super::{link::Flight, schedule::Start, seat::ProcessJob, shared::Shared, worker::Worker};
 use crate::process::{
     ring::{Reply, SLOTS},
@@ -60,6 +61,9 @@ pub(super) struct Keeper {
     hung_up: bool,
     /// The jobs that this thread deals with at this moment: should it unwind, by a bug of ours, they are failed, not forgotten.
     in_hand: Vec<Arc<dyn ProcessJob>>,
+    /// Messages heard over the socket so far, and replies taken.
+    heard: u64,
+    answered: u64,
     /// Whether replies have been coming in a row.
     is_busy: bool,
     /// What ended the last wait.
@@ -114,6 +118,8 @@ impl Keeper {
             look: FIRST_LOOK,
             hung_up: false,
             in_hand: Vec::new(),
+            heard: 0,
+            answered: 0,
             is_busy: false,
             woken: Woken { heard: true, dead: true },
             listed: false,
@@ -125,7 +131,7 @@ impl Keeper {
     pub(super) fn run(mut self) {
         let served = crate::panic::catch(|| self.serve());
         if let Err(report) = served {
-            self.fail_all(&report.summary());
+            self.fail_all(&report.into_summary());
         }
     }
 
@@ -142,6 +148,9 @@ impl Keeper {
             let mut answers = self.collect();
             if answers == 0 && self.is_busy && linger(|| !self.worker.link().ring.may_sleep()) {
                 answers = self.collect();
+            }
+            if is_flood(self.heard, self.answered) {
+                self.convict("it sent messages that nothing called for");
             }
             let answered = answers > 0;
             // After a reply that came alone it sleeps at once, and lets whoever awaits it run on this very processor.

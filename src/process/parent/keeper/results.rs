@@ -30,8 +30,12 @@ impl Keeper {
         for _ in 0..4 * DEEPEST {
             match self.worker.socket.try_receive(&mut buffer) {
                 Ok(None) => return,
-                Ok(Some(received)) if received.len > 0 => self.note(&buffer[..received.len], &received.fds),
-                Ok(Some(_)) | Err(_) => return self.hang_up(),
+                Ok(Some(received)) if received.len > 0 => {
+                    self.heard += 1;
+                    self.note(&buffer[..received.len], &received.fds);
+                }
+                Ok(Some(_)) => return self.hang_up(),
+                Err(_) => return self.convict("its message cannot be received, or RLIMIT_NOFILE is reached"),
             }
         }
     }
@@ -91,6 +95,7 @@ impl Keeper {
             drop(link);
             let last = answers.is_empty() || violation.is_some();
             count += answers.len();
+            self.answered += answers.len() as u64;
             self.deliver_all(answers);
             if let Some(what) = violation {
                 self.convict(what);
@@ -164,6 +169,14 @@ impl Keeper {
     }
 }
 
+/// Whether a worker has sent more messages than its replies can have given cause for: with each at most one that tells of a
+/// segment, one that forgets another, and one doorbell. The first two come before the reply.
+///
+/// To be asked when every reply has been taken that was published before the last message was heard.
+pub(super) fn is_flood(heard: u64, answered: u64) -> bool {
+    heard > answered.saturating_add(1).saturating_mul(3)
+}
+
 /// Takes the oldest reply, with its flight.
 fn take_answer(link: &mut Link) -> Result<Option<Answer>, &'static str> {
     if link.condemned.is_some_and(|condemned| condemned.position.is_none()) {
@@ -194,4 +207,18 @@ pub(super) fn lose(flight: Flight, exit: WorkerExit) {
     let Flight { job, call, .. } = flight;
     crate::panic::drop_shielded(call);
     job.finish(Err(TaskError::worker_died(job.label().clone(), exit)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_messages_for_each_reply_and_the_next_are_no_flood() {
+        let table = [((0, 0), false), ((3, 0), false), ((4, 0), true), ((6, 1), false), ((7, 1), true)];
+        for ((heard, answered), flood) in table {
+            assert_eq!(is_flood(heard, answered), flood, "{heard} messages, {answered} replies");
+        }
+        assert!(!is_flood(u64::MAX, u64::MAX));
+    }
 }
