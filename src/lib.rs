@@ -72,6 +72,7 @@ mod map;
 mod metrics;
 mod no_capture;
 mod panic;
+mod pause;
 mod pool;
 mod process;
 mod stream;

@@ -94,6 +94,11 @@ impl Counters {
         count.fetch_add(1, Relaxed);
     }
 
+    /// Whether at most one job waits.
+    pub(crate) fn has_few_queued(&self) -> bool {
+        level(&self.queued) <= 1
+    }
+
     /// The counts so far; the caller adds the workers.
     pub(crate) fn snapshot(&self) -> Metrics {
         Metrics {

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     TaskError, TaskId,
     error::{TaskLabel, TaskName},
+    pause::spin,
     timer,
 };
 
@@ -47,9 +48,9 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         true
     }
 
-    /// Whether the outcome is likely to be there sooner than a thread can go to sleep and be woken.
-    fn answers_soon(&self) -> bool {
-        false
+    /// Within which time the outcome is likely to be there, if that is less than it takes to go to sleep and be woken.
+    fn answers_within(&self) -> Option<Duration> {
+        None
     }
 
     /// Runs a queued job on this thread where waiting for it here could wait for ever.
@@ -238,19 +239,6 @@ impl<S: Seat> Cell<S> {
     }
 }
 
-/// How long a poll stays for an outcome that is likely to come: less than it takes to sleep and be woken.
-const MOMENT: Duration = Duration::from_micros(2);
-
-impl<S: Seat> Cell<S> {
-    /// Spins until the task has finished, or a moment is over.
-    fn look_for_a_moment(&self) {
-        let begun = Instant::now();
-        while self.core.phase() != Phase::Finished && begun.elapsed() < MOMENT {
-            (0..8).for_each(|_| std::hint::spin_loop());
-        }
-    }
-}
-
 impl<S: Seat> timer::Expire for Cell<S> {
     fn expired(&self) {
         let now = Instant::now();
@@ -311,8 +299,8 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<S::Output, TaskError>> {
-        if self.seat.answers_soon() {
-            self.look_for_a_moment();
+        if let Some(limit) = self.seat.answers_within() {
+            spin(limit, || self.core.phase() == Phase::Finished);
         }
         self.core.poll(cx)
     }

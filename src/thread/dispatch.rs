@@ -310,11 +310,6 @@ impl<J> Dispatch<J> {
         self.entries.load(Relaxed) > 0
     }
 
-    /// Whether the queue had more than one entry, a moment ago.
-    pub(crate) fn has_many_entries(&self) -> bool {
-        self.entries.load(Relaxed) > 1
-    }
-
     fn lock(&self) -> Guard<'_, J> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         Guard { state, entries: &self.entries }

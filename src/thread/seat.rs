@@ -1,6 +1,10 @@
 //! [`ThreadSeat`]: what a thread pool keeps in each of its tasks; [`ThreadJob`]: a task as the queue and the workers see it.
 
-use std::{marker::PhantomData, sync::Arc, time::Instant};
+use std::{
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::runtime::Handle;
 
@@ -11,6 +15,9 @@ use crate::{
     pool::Place,
     task::{self, Cell, Left, Seat},
 };
+
+/// How long an outcome that is likely to come soon is waited for awake.
+const MOMENT: Duration = Duration::from_micros(2);
 
 /// The seat of a job `F` that returns `R`.
 pub(crate) struct ThreadSeat<F, R> {
@@ -71,8 +78,9 @@ where
         }
     }
 
-    fn answers_soon(&self) -> bool {
-        self.shared.answers_soon()
+    fn answers_within(&self) -> Option<Duration> {
+        let soon = self.shared.soon.is_likely() && self.shared.counters.has_few_queued();
+        soon.then_some(MOMENT)
     }
 
     /// A thread cannot be stopped: the job sees the flag that the cell has set.
@@ -98,7 +106,9 @@ where
         self.watch_run(begun);
         let (outcome, place) = call(&self, load);
         // All that belongs to the job is settled before anybody can see its outcome.
-        self.seat().shared.ran(begun.elapsed());
+        let took = begun.elapsed();
+        counters.ran(took);
+        self.seat().shared.soon.took(took);
         drop_shielded(place);
         if let Err(abandoned) = self.complete(outcome) {
             drop_shielded(abandoned);

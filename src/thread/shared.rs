@@ -22,11 +22,9 @@ use crate::{
     BuildError, Metrics, Shutdown, ShutdownReport,
     metrics::{Counters, Outcomes},
     panic::{drop_shielded, shield},
+    pause::Soon,
     pool::{Admission, Closable},
 };
-
-/// A job that takes less is waited for without sleeping.
-const SOON: Duration = Duration::from_micros(1);
 
 /// Creates a thread. The tests have it fail.
 pub(crate) type Spawn =
@@ -58,10 +56,7 @@ pub(crate) struct Shared {
     /// The outcomes before the first shutdown.
     before_shutdown: OnceLock<Outcomes>,
     killed: AtomicBool,
-    /// Whether a worker is awake and jobs are short, so that the outcome of a job will be there in a moment.
-    ///
-    /// ORDERING: Relaxed. A hint.
-    answers_soon: AtomicBool,
+    pub(crate) soon: Soon,
     /// Who waits for the end. Taken alone, and never while a waker is cloned, woken or dropped.
     closers: Mutex<Vec<Waker>>,
 }
@@ -77,7 +72,7 @@ impl Shared {
             broken: None,
             before_shutdown: OnceLock::new(),
             killed: AtomicBool::new(false),
-            answers_soon: AtomicBool::new(false),
+            soon: Soon::default(),
             closers: Mutex::default(),
         }
     }
@@ -135,25 +130,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    /// A worker has run a job for so long.
-    pub(crate) fn ran(&self, time: Duration) {
-        self.counters.ran(time);
-        let soon = time < SOON && has_processors();
-        if self.answers_soon.load(Ordering::Relaxed) != soon {
-            self.answers_soon.store(soon, Ordering::Relaxed);
-        }
-    }
-
-    /// A worker goes to sleep.
-    pub(crate) fn answers_late(&self) {
-        self.answers_soon.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether the outcome of a job is likely to be there sooner than a thread can go to sleep and be woken.
-    pub(crate) fn answers_soon(&self) -> bool {
-        self.answers_soon.load(Ordering::Relaxed) && !self.dispatch.has_many_entries()
     }
 
     /// Starts a worker that is wanted without a job.
@@ -281,12 +257,6 @@ impl Shared {
     fn lock_closers(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.closers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a worker can run while another thread of the program does.
-fn has_processors() -> bool {
-    static SEVERAL: OnceLock<bool> = OnceLock::new();
-    *SEVERAL.get_or_init(|| thread::available_parallelism().is_ok_and(|processors| processors.get() > 1))
 }
 
 /// Cancels the tasks. Returns how many of them this call ended.

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     panic::shield,
+    pause::Pause,
     sync::{Sleeper, Slept},
 };
 
@@ -116,16 +117,16 @@ impl Worker {
         let mut slept = Slept::Woken;
         let mut pause = Pause::default();
         loop {
-            match self.shared.dispatch().look(self.number, &sleeper, slept, pause.was_short) {
+            match self.shared.dispatch().look(self.number, &sleeper, slept, pause.was_short()) {
                 Turn::Run(job, act) => {
                     pause.end();
                     self.shared.perform(act);
                     self.run(job);
                 }
-                Turn::Linger => pause.linger(|| self.shared.dispatch().has_entries()),
+                Turn::Linger => _ = pause.linger(|| self.shared.dispatch().has_entries()),
                 Turn::Sleep(nap) => {
                     pause.begin();
-                    self.shared.answers_late();
+                    self.shared.soon.not_now();
                     slept = sleeper.sleep(self.limit(nap));
                 }
                 Turn::Leave(act) => return self.shared.perform(act),
@@ -151,42 +152,6 @@ impl Worker {
         self.shared.clear_desk(&self.desk);
         HERE.set(None);
         self.shared.worker_left();
-    }
-}
-
-/// How long a worker that has run out of jobs stays awake for the next one.
-///
-/// To wake an idle processor takes as long (measured: 15 to 50 µs), so staying awake costs at most as much again as it can save.
-const LINGER: Duration = Duration::from_micros(50);
-
-/// The time between two jobs of a worker. While jobs come close together the worker stays awake for the next one.
-struct Pause {
-    begun: Option<Instant>,
-    /// Whether the last one was short enough for lingering to have caught its job.
-    was_short: bool,
-}
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self { begun: None, was_short: true }
-    }
-}
-
-impl Pause {
-    fn begin(&mut self) -> Instant {
-        *self.begun.get_or_insert_with(Instant::now)
-    }
-
-    fn end(&mut self) {
-        self.was_short = self.begun.take().is_none_or(|begun| begun.elapsed() < LINGER);
-    }
-
-    /// Lets other threads run until something is `found`, for as long as it is worth it.
-    fn linger(&mut self, found: impl Fn() -> bool) {
-        let begun = self.begin();
-        while !found() && begun.elapsed() < LINGER {
-            thread::yield_now();
-        }
     }
 }
 

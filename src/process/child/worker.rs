@@ -22,6 +22,7 @@ use std::{
 
 use super::{EXIT_FAILED, exit_now, exit_with, or_exit, zygote::run_setup};
 use crate::{
+    pause::Pause,
     process::{
         call::{self, Function},
         message::{SIGNAL_LEN, Settings, Signal},
@@ -29,8 +30,8 @@ use crate::{
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing},
         sys::{
-            Mapped, Received, Socket, close_all_but, die_with, keep_high, linger, monotonic_ns,
-            null_to_stdin, reset_signals, set_up_worker_process,
+            Mapped, Received, Socket, close_all_but, die_with, keep_high, monotonic_ns, null_to_stdin,
+            reset_signals, set_up_worker_process,
         },
     },
     task::{StopSignal, enter},
@@ -116,13 +117,13 @@ impl Worker {
     }
 
     fn serve(&mut self) -> ! {
+        let mut pause = Pause::default();
         loop {
-            let mut worked = 0;
             while let Some(claim) = or_exit(self.ring.claim(monotonic_ns), "the ring is corrupt") {
+                pause.end();
                 self.work(claim);
-                worked += 1;
             }
-            if worked > 1 && linger(|| !self.ring.may_sleep()) {
+            if pause.linger(|| !self.ring.may_sleep()) {
                 continue;
             }
             self.ring.fall_asleep();

@@ -22,6 +22,7 @@ use crate::{
     Metrics, Shutdown, ShutdownReport, TaskError,
     error::ExitCause,
     metrics::Counters,
+    pause::Soon,
     pool::{Admission, Closable, Latch},
     process::{config::Config, sys::Bell},
 };
@@ -31,6 +32,7 @@ pub(in crate::process) struct Shared {
     config: Config,
     admission: Admission,
     counters: Counters,
+    soon: Soon,
     sequence: AtomicU64,
     /// Copies of the pool's handle.
     handles: AtomicUsize,
@@ -60,6 +62,7 @@ impl Shared {
             admission: Admission::new(config.queue_limit, config.max_workers),
             config,
             counters: Counters::default(),
+            soon: Soon::default(),
             sequence: AtomicU64::new(0),
             handles: AtomicUsize::new(1),
             schedule: Mutex::new(schedule),
@@ -79,6 +82,11 @@ impl Shared {
 
     pub(in crate::process) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Whether outcomes come soon.
+    pub(super) fn soon(&self) -> &Soon {
+        &self.soon
     }
 
     /// The next place in the order of submission.

@@ -3,6 +3,10 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{AcqRel, Relaxed},
+    },
 };
 
 use rustix::{
@@ -12,33 +16,45 @@ use rustix::{
 
 /// Rung by any thread, heard by the one that polls it.
 #[derive(Debug)]
-pub(in crate::process) struct Bell(OwnedFd);
+pub(in crate::process) struct Bell {
+    fd: OwnedFd,
+    /// Whether it has been rung since it was last silenced.
+    ///
+    /// ORDERING: AcqRel. Whoever silences a bell that was rung sees what was done before the ring, also of a ring that found it
+    /// rung already.
+    rung: AtomicBool,
+}
 
 impl Bell {
     pub(in crate::process) fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { fd, rung: AtomicBool::new(false) })
     }
 
     /// Wakes the listener, now or when it next waits.
     pub(in crate::process) fn ring(&self) {
-        // The only failure is a full counter, and then it is rung already.
-        let _ = write(&self.0, &1u64.to_ne_bytes());
+        if !self.rung.swap(true, AcqRel) {
+            // The only failure is a full counter, and then it is rung already.
+            let _ = write(&self.fd, &1u64.to_ne_bytes());
+        }
     }
 
-    /// Silences the bell. Says whether it had been rung.
-    pub(in crate::process) fn silence(&self) -> bool {
+    /// Whether it has been rung, for a listener that is awake.
+    pub(in crate::process) fn is_rung(&self) -> bool {
+        self.rung.load(Relaxed)
+    }
+
+    /// Silences the bell. What it was rung for is to be looked at afterwards.
+    pub(in crate::process) fn silence(&self) {
         let mut count = [0; 8];
-        loop {
-            match read(&self.0, &mut count) {
-                Err(Errno::INTR) => {}
-                outcome => return outcome.is_ok(),
-            }
-        }
+        while read(&self.fd, &mut count) == Err(Errno::INTR) {}
+        // Last, so that a ring from now on is written; one that came in between has found it rung, and is seen now.
+        self.rung.swap(false, AcqRel);
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }

@@ -9,7 +9,6 @@ mod descriptors;
 mod facilities;
 mod fork;
 mod image;
-mod linger;
 mod memory;
 mod memory_use;
 mod poll;
@@ -24,7 +23,6 @@ pub(super) use descriptors::{close_all_but, fill_standard_descriptors, keep_high
 pub(super) use facilities::missing_facility;
 pub(super) use fork::{Forked, die_with, fork, kill_group, reap, set_up_worker_process};
 pub(super) use image::{entry_is_in_program, is_privileged};
-pub(super) use linger::linger;
 pub(super) use memory::{Mapped, Memory};
 pub(super) use memory_use::private_memory_exceeds;
 pub(super) use poll::{Interest, wait, wait_any};

@@ -153,6 +153,25 @@ impl Keeper {
     }
 
     pub(super) fn wait(&mut self, deadline: Option<Instant>) {
+        if self.lingers() {
+            self.worker.bell.silence();
+        } else {
+            self.sleep(deadline);
+        }
+        if std::mem::take(&mut self.listed) {
+            self.shared.schedule().not_idle(&self.worker);
+        }
+    }
+
+    /// Stays awake for a moment. Says whether there is something to look at.
+    fn lingers(&mut self) -> bool {
+        let worker = self.worker.clone();
+        let is_condemned = worker.link().condemned.is_some();
+        self.pause.linger(|| worker.bell.is_rung() || (!is_condemned && !worker.link().ring.may_sleep()))
+    }
+
+    fn sleep(&mut self, deadline: Option<Instant>) {
+        self.shared.soon().not_now();
         let link = self.worker.link();
         link.ring.fall_asleep();
         let may_sleep = link.ring.may_sleep() || link.condemned.is_some();
@@ -170,8 +189,5 @@ impl Keeper {
             self.woken = Woken { heard, dead };
         }
         self.worker.link().ring.wake_up();
-        if std::mem::take(&mut self.listed) {
-            self.shared.schedule().not_idle(&self.worker);
-        }
     }
 }

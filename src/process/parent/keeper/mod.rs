@@ -22,10 +22,12 @@ use std::{
 
 use self::results::is_flood;
 use super::{link::Flight, schedule::Start, seat::ProcessJob, shared::Shared, worker::Worker};
-use crate::process::{
-    ring::{Reply, SLOTS},
-    segments::{Incoming, Outgoing},
-    sys::linger,
+use crate::{
+    pause::Pause,
+    process::{
+        ring::{Reply, SLOTS},
+        segments::{Incoming, Outgoing},
+    },
 };
 
 /// The most jobs that a worker may have been sent, the running one included.
@@ -64,8 +66,8 @@ pub(super) struct Keeper {
     /// Messages heard over the socket so far, and replies taken.
     heard: u64,
     answered: u64,
-    /// Whether replies have been coming in a row.
-    is_busy: bool,
+    /// How long it has had nothing to do.
+    pause: Pause,
     /// What ended the last wait.
     woken: Woken,
     /// Whether it has put its worker on the list of idle ones.
@@ -120,7 +122,7 @@ impl Keeper {
             in_hand: Vec::new(),
             heard: 0,
             answered: 0,
-            is_busy: false,
+            pause: Pause::default(),
             woken: Woken { heard: true, dead: true },
             listed: false,
             reported: false,
@@ -145,16 +147,11 @@ impl Keeper {
             if self.woken.heard {
                 self.hear();
             }
-            let mut answers = self.collect();
-            if answers == 0 && self.is_busy && linger(|| !self.worker.link().ring.may_sleep()) {
-                answers = self.collect();
-            }
+            let answers = self.collect();
             if is_flood(self.heard, self.answered) {
                 self.convict("it sent messages that nothing called for");
             }
             let answered = answers > 0;
-            // After a reply that came alone it sleeps at once, and lets whoever awaits it run on this very processor.
-            self.is_busy = answers > 1 || (self.is_busy && answered);
             if (self.woken.dead && self.is_dead()) || self.is_beyond_reach() {
                 return self.bury();
             }
@@ -163,6 +160,7 @@ impl Keeper {
             }
             // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
             if self.fill() || answered {
+                self.pause.end();
                 continue;
             }
             self.look_at_clocks();
