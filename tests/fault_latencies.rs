@@ -63,9 +63,15 @@ fn latencies() {
         pool.run(double, 1).blocking_wait().expect("a value");
         begun.elapsed()
     });
-    row("job panics: task is told", || until_error(&pool, |pool| pool.run(|()| panic!("no luck"), ())));
-    row("job exits: task is told", || until_error(&pool, |pool| pool.run(|()| std::process::exit(3), ())));
-    row("job aborts: task is told", || until_error(&pool, |pool| pool.run(|()| std::process::abort(), ())));
+    row("job panics: task is told", || {
+        until_error(&pool, |pool| pool.run(|()| -> () { panic!("no luck") }, ()))
+    });
+    row("job exits: task is told", || {
+        until_error(&pool, |pool| pool.run(|()| -> () { std::process::exit(3) }, ()))
+    });
+    row("job aborts: task is told", || {
+        until_error(&pool, |pool| pool.run(|()| -> () { std::process::abort() }, ()))
+    });
     row("job overflows its stack: task is told", || until_error(&pool, |pool| pool.run(overflow, 0)));
     row("worker is killed from outside: task is told", || {
         let (task, pid) = spinning(&pool);
@@ -176,7 +182,10 @@ fn ends() {
         took
     });
     row("program is killed, two workers run for ever: all are gone", || {
+        // Its marks outlive it.
+        let temporary = tempfile::tempdir().expect("a directory");
         let mut child = Command::new(std::env::current_exe().expect("a path"))
+            .env("TMPDIR", temporary.path())
             .args(["--exact", "a_program_with_two_busy_workers", "--ignored"])
             .stdout(std::process::Stdio::null())
             .spawn()
