@@ -263,15 +263,20 @@ impl Neighbour {
     }
 }
 
+/// How long any job may run; far longer than an honest one takes.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// Has one of three workers strike while the others work, and returns what became of its job and of it.
 fn play(pool: &ProcessPool, blows: &[Blow], finale: Finale) -> (Result<u64, TaskError>, u32) {
     let neighbours = [(); 2].map(|()| Neighbour::start(pool));
     let mark = Mark::new();
-    let task = pool.run(attack, (mark.arg(), blows.to_vec(), finale));
+    // A worker can say that it runs a job for as long as it likes, or until its time is over.
+    let task = pool.job(attack, (mark.arg(), blows.to_vec(), finale)).run_timeout(LIMIT).run();
     let hostile = mark.pid();
     // On whatever worker they come to run.
-    let others: Vec<Task<(u32, u64, Vec<u8>)>> =
-        (0..30).map(|n| pool.run(honest, (n, [3, 3000, 100_000][n as usize % 3]))).collect();
+    let others: Vec<Task<(u32, u64, Vec<u8>)>> = (0..30)
+        .map(|n| pool.job(honest, (n, [3, 3000, 100_000][n as usize % 3])).run_timeout(LIMIT).run())
+        .collect();
     for neighbour in &neighbours[1..] {
         neighbour.end.set();
     }
@@ -345,6 +350,21 @@ fn a_worker_that_sends_what_no_worker_sends_is_killed() {
     is_convicted(&[Blow::Offer { tag: 1, id: 0, len: 0, fds: 60, sealed: true }], note);
     is_convicted(&[Blow::Say(vec![1; 5000])], note);
     is_convicted(&[Blow::HangUp], "its job closed the worker's own descriptors");
+}
+
+#[test]
+fn a_worker_that_lies_about_when_it_began_does_not_outlive_run_timeout() {
+    let _alone = alone();
+    for value in [0, 1, u64::MAX / 2, u64::MAX] {
+        let pool = hostile_pool();
+        let mark = Mark::new();
+        let lies = (0..SLOTS as u64).map(|slot| Blow::Forge { slot, field: 1, value }).collect();
+        let job = pool.job(attack, (mark.arg(), lies, Finale::Repeat));
+        let error = outcome(job.run_timeout(Duration::from_millis(100)).run()).expect_err("it ran for ever");
+        assert!(error.is_timed_out(), "{error}");
+        gone(mark.pid());
+        ends(&pool);
+    }
 }
 
 #[test]

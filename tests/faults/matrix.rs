@@ -199,7 +199,7 @@ impl Neighbour {
     }
 
     #[track_caller]
-    fn assert_unharmed(self, cell: &str) {
+    fn ends_unharmed(self, cell: &str) {
         self.end.set();
         assert_eq!(value(self.task, cell), self.pid, "{cell}");
     }
@@ -222,7 +222,7 @@ fn play(
     for (n, other) in others.into_iter().enumerate() {
         assert_eq!(value(other, &cell), 2 * n as u64, "{cell}");
     }
-    neighbour.assert_unharmed(&cell);
+    neighbour.ends_unharmed(&cell);
     the_next_hundred(pool, &cell);
 }
 
@@ -322,7 +322,7 @@ fn a_step_that_runs_for_ever_is_ended_by_dropping_its_task() {
         drop(task);
         gone(pid);
         others.into_iter().enumerate().for_each(|(n, task)| assert_eq!(value(task, &cell), 2 * n as u64));
-        neighbour.assert_unharmed(&cell);
+        neighbour.ends_unharmed(&cell);
         the_next_hundred(&pool, &cell);
     }
     ends(&pool);

@@ -68,8 +68,8 @@ fn a_nested_pool_has_one_worker_unless_it_is_told_otherwise() {
 /// Starts a process that leaves its group, then runs for ever in a pool within this job.
 fn spin_below(marks: (String, String)) {
     let (stray, below) = marks;
-    let child = Command::new("setsid").args(["sleep", "1003"]).spawn().expect("a child");
-    set_mark(&stray, &child.id().to_string());
+    let child = Command::new("setsid").args(["sleep", "1003"]).spawn().expect("a child").id();
+    set_mark(&stray, &child.to_string());
     let _ = pool(1).run(spin, below).blocking_wait();
 }
 

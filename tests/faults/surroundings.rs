@@ -5,7 +5,12 @@
 #![expect(clippy::print_stdout, reason = "scenarios report to the test that started them")]
 
 use std::{
-    env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command, thread::available_parallelism,
+    env, fs,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    thread::available_parallelism,
 };
 
 use heavylift::{ProcessPool, Shutdown, Task, TaskError};

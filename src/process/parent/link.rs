@@ -36,6 +36,8 @@ pub(super) struct Flight {
     /// What it takes to send it again.
     pub(super) call: Call,
     pub(super) sent_ns: u64,
+    /// When it was first seen to run: what the worker says later of its beginning cannot put that off.
+    pub(super) seen_ns: Option<u64>,
 }
 
 /// Why a worker is to end.
@@ -101,7 +103,7 @@ impl Link {
         if self.flights.is_empty() {
             self.last_sign = Instant::now();
         }
-        self.flights.push_back(Flight { position, job, call, sent_ns: now_ns });
+        self.flights.push_back(Flight { position, job, call, sent_ns: now_ns, seen_ns: None });
         position
     }
 
@@ -167,11 +169,14 @@ impl Link {
         (runs, taken)
     }
 
-    /// The job that the worker runs, with when it says that it began.
-    pub(super) fn running(&self) -> Option<(&Flight, u64)> {
+    /// The job that the worker runs, with when it says that it began. Takes note of having seen it, at `now_ns`.
+    pub(super) fn running(&mut self, now_ns: u64) -> Option<(&Flight, u64)> {
         // Before it lie only jobs whose replies have not been taken yet.
-        self.flights.iter().find_map(|flight| match self.ring.look(flight.position) {
-            Look::Claimed { begun_ns } => Some((flight, begun_ns)),
+        self.flights.iter_mut().find_map(|flight| match self.ring.look(flight.position) {
+            Look::Claimed { begun_ns } => {
+                flight.seen_ns.get_or_insert(now_ns);
+                Some((&*flight, begun_ns))
+            }
             _ => None,
         })
     }

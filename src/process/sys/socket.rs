@@ -112,9 +112,8 @@ impl Socket {
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut parts = [IoSliceMut::new(buffer)];
             let message = match recvmsg(&self.0, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => continue,
-                // The other end died with messages unread: that is an end of file, too.
-                Err(Errno::CONNRESET) => return Ok(Received { len: 0, fds: Vec::new() }),
+                // The second: the other end died with messages unread. That is said once, and before what it had sent.
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
                 outcome => outcome?,
             };
             let fds = control
@@ -160,4 +159,21 @@ pub(in crate::process) fn adopt_stdin(parent: u32) -> Result<Socket, String> {
     }
     let fd = fcntl_dupfd_cloexec(stdin, 3).map_err(|error| error.to_string())?;
     Ok(Socket(fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_other_end_sent_is_received_although_it_died_with_messages_unread() {
+        let (near, far) = Socket::pair().unwrap();
+        near.send(b"never read", &[]).unwrap();
+        far.send(b"last words", &[]).unwrap();
+        drop(far);
+        let mut buffer = [0; 16];
+        assert_eq!(near.try_receive(&mut buffer).unwrap().unwrap().len, 10);
+        assert_eq!(&buffer[..10], b"last words");
+        assert_eq!(near.try_receive(&mut buffer).unwrap().unwrap().len, 0);
+    }
 }

@@ -10,7 +10,7 @@ use super::{BEYOND_REACH, DYING, FIRST_LOOK, Keeper, Next, Woken, results::began
 use crate::process::{
     message::Signal,
     parent::seat::ProcessJob,
-    sys::{Interest, private_memory_exceeds, wait},
+    sys::{Interest, monotonic_ns, private_memory_exceeds, wait},
 };
 
 /// How soon a job must be claimed by a worker that has nothing else to do.
@@ -33,8 +33,8 @@ impl Keeper {
 
     /// The running job, and when its time is over. Takes note of its beginning.
     fn running(&mut self) -> Option<(Arc<dyn ProcessJob>, Option<Instant>)> {
-        let link = self.worker.link();
-        let (flight, begun_ns) = link.running()?;
+        let mut link = self.worker.link();
+        let (flight, begun_ns) = link.running(monotonic_ns())?;
         let begun = began_at(flight, begun_ns, Instant::now());
         let job = flight.job.clone();
         drop(link);

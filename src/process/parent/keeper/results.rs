@@ -199,7 +199,8 @@ fn take_answer(link: &mut Link) -> Result<Option<Answer>, &'static str> {
 /// When a job began: the worker's word, if it can be true.
 pub(super) fn began_at(flight: &Flight, begun_ns: u64, now: Instant) -> Instant {
     let now_ns = monotonic_ns();
-    let begun_ns = begun_ns.clamp(flight.sent_ns.min(now_ns), now_ns);
+    let latest = flight.seen_ns.unwrap_or(now_ns).min(now_ns);
+    let begun_ns = begun_ns.clamp(flight.sent_ns.min(latest), latest);
     now.checked_sub(Duration::from_nanos(now_ns - begun_ns)).unwrap_or(now)
 }
 
