@@ -62,10 +62,7 @@ fn in_namespace(commands: &str, script: Script) {
 
 fn skipped(why: &str) {
     // Not by `eprintln!`, which is heard only when a test fails.
-    let _ = std::io::Write::write_fmt(
-        &mut std::io::stderr(),
-        format_args!("SKIPPED: this machine does not permit it: {}", why.trim()),
-    );
+    let _ = writeln!(io::stderr(), "SKIPPED: this machine does not permit it: {}", why.trim());
 }
 
 #[track_caller]
