@@ -215,13 +215,16 @@ impl Log {
 
     fn explains_death(&self, deed: Deed, pool: &PoolLog, error: &TaskError) -> bool {
         let Some(worker) = error.worker() else { return false };
-        let own = match deed {
-            Exit => worker.code() == Some(79),
-            Abort => worker.signal() == Some(6),
-            Kill => worker.signal() == Some(9),
-            Overflow => worker.signal() == Some(11),
-            _ => false,
+        let ends = match deed {
+            Exit => Some((Some(79), None)),
+            Abort => Some((None, Some(6))),
+            Kill => Some((None, Some(9))),
+            Overflow => Some((None, Some(11))),
+            _ => None,
         };
+        // On a machine that is busy enough the status may be lost, and the message says so.
+        let end = (worker.code(), worker.signal());
+        let own = ends.is_some_and(|expected| end == expected || end == (None, None));
         own || lock(&self.hit).contains(&worker.pid()) || lock(&self.orphaned).contains(&pool.name)
     }
 
