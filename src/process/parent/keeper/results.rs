@@ -1,6 +1,7 @@
 //! What a worker says, and what becomes of the tasks.
 
 use std::{
+    io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -9,16 +10,20 @@ use std::{
 use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper};
 use crate::{
     TaskError, WorkerExit,
+    error::Operand,
     process::{
         message::{SIGNAL_LEN, Signal},
         parent::{
             link::{Flight, Link},
             seat::ProcessJob,
+            zygote::explain,
         },
-        reply,
-        ring::Place,
+        reply as wire,
+        ring::{Place, Reply},
         sys::{Interest, monotonic_ns, wait},
     },
+    shared_memory::SharedBytes,
+    wire::Arrived,
 };
 
 impl Keeper {
@@ -28,9 +33,15 @@ impl Keeper {
         let mut buffer = [0; SIGNAL_LEN];
         // As many as a full ring can give cause for; a flood waits for the next turn.
         for _ in 0..4 * DEEPEST {
+            if self.arrivals.is_full() {
+                // The rest holds up the worker until its results have been taken.
+                self.woken.heard = true;
+                return;
+            }
             match self.worker.socket.try_receive(&mut buffer) {
                 Ok(None) => return,
-                Ok(Some(received)) if received.len > 0 => self.note(&buffer[..received.len], &received.fds),
+                Ok(Some(received)) if received.len > 0 => self.note(&buffer[..received.len], received.fds),
+                Err(error) if error.raw_os_error() == Some(libc::EMFILE) => self.note_loss(&buffer, &error),
                 Ok(Some(_)) | Err(_) => return self.hang_up(),
             }
         }
@@ -48,20 +59,39 @@ impl Keeper {
         }
     }
 
-    fn note(&mut self, message: &[u8], fds: &[OwnedFd]) {
-        let understood = match (Signal::from_wire(message), fds) {
-            (Some(Signal::Doorbell), []) => true,
-            (Some(Signal::Segment { id, len }), [fd]) => {
-                len <= self.largest_segment() && self.incoming.add(id, len, fd).is_ok()
+    fn note(&mut self, message: &[u8], mut fds: Vec<OwnedFd>) {
+        let strange = Err("it sent what no worker sends");
+        let noted = match (Signal::from_wire(message), fds.pop(), fds.is_empty()) {
+            (Some(Signal::Doorbell), None, _) => Ok(()),
+            (Some(Signal::Segment { id, len }), Some(fd), true) => {
+                let fits = len <= self.largest_segment() && self.incoming.add(id, len, &fd).is_ok();
+                if fits { Ok(()) } else { strange }
             }
-            (Some(Signal::Forget { id }), []) => {
+            (Some(Signal::Forget { id }), None, _) => {
                 self.incoming.forget(id);
-                true
+                Ok(())
             }
-            _ => false,
+            (Some(Signal::Shared { id }), Some(fd), true) => self.arrivals.add(id, fd),
+            (Some(Signal::ForgetShared { id }), None, _) => {
+                self.arrivals.forget(id);
+                Ok(())
+            }
+            (Some(Signal::NotMapped { id }), None, _) => {
+                self.known.remove(id);
+                Ok(())
+            }
+            _ => strange,
         };
-        if !understood {
-            self.convict("it sent what no worker sends");
+        if let Err(what) = noted {
+            self.convict(what);
+        }
+    }
+
+    /// A message came whose descriptor could not: the program has no more to spare.
+    fn note_loss(&mut self, message: &[u8], error: &io::Error) {
+        let Some(Signal::Shared { id }) = Signal::from_wire(message) else { return self.hang_up() };
+        if let Err(what) = self.arrivals.lose(id, explain(error)) {
+            self.convict(what);
         }
     }
 
@@ -124,10 +154,11 @@ impl Keeper {
         self.idle_since = now;
         flight.job.begun(begun);
         let Flight { job, call, .. } = flight;
+        let given = call.argument.pieces().to_vec();
         // The place comes free before anybody can see the result and come back for it.
         crate::panic::drop_shielded(call);
-        match self.bytes_of(reply.result) {
-            Ok(bytes) => self.finish(&job, reply.kind, bytes),
+        match self.outcome(&job, reply, &given) {
+            Ok(outcome) => job.finish(outcome),
             Err(what) => {
                 self.convict(what);
                 self.await_exit(Duration::ZERO);
@@ -136,17 +167,25 @@ impl Keeper {
         }
     }
 
-    fn finish(&self, job: &Arc<dyn ProcessJob>, kind: u8, bytes: Vec<u8>) {
+    /// What a reply says of its job, which was `given` that shared memory.
+    ///
+    /// # Errors
+    ///
+    /// What no worker of ours would have written.
+    fn outcome(
+        &mut self,
+        job: &Arc<dyn ProcessJob>,
+        reply: Reply,
+        given: &[SharedBytes],
+    ) -> Result<Result<Arrived, TaskError>, &'static str> {
+        let bytes = self.bytes_of(reply.result)?;
         let limit = self.shared.config().max_payload;
-        match reply::Reply::from_wire(kind, bytes, job.label(), limit) {
-            Ok(value) => job.finish(Ok(value)),
-            Err(Ok(error)) => job.finish(Err(error)),
-            Err(Err(what)) => {
-                self.convict(what);
-                self.await_exit(Duration::ZERO);
-                job.finish(Err(TaskError::worker_died(job.label().clone(), self.worker.exit(Some(what)))));
-            }
-        }
+        let bytes = match wire::Reply::from_wire(reply.kind, bytes, job.label(), limit) {
+            Ok(bytes) => bytes,
+            Err(failed) => return failed.map(Err),
+        };
+        let arrived = self.unpack(reply.kind, bytes, given)?;
+        Ok(arrived.map_err(|why| TaskError::decode(job.label().clone(), Operand::Result, why)))
     }
 
     fn bytes_of(&mut self, place: Place<Vec<u8>>) -> Result<Vec<u8>, &'static str> {
