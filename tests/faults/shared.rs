@@ -426,7 +426,7 @@ fn a_busy_worker_that_cannot_be_told_more_is_left_in_peace() {
     // Each is sent ahead with new memory, and some are taken back again: far more messages than there is room for.
     let crowd = || -> Vec<Task<Vec<u8>>> {
         let firsts = |pieces: Vec<SharedBytes>| pieces.iter().map(|piece| piece[0]).collect::<Vec<u8>>();
-        (0..4).map(|n| pool.run(firsts, (0..100).map(|m| piece(n + m, 10)).collect())).collect()
+        (0..2).map(|n| pool.run(firsts, (0..200).map(|m| piece(n + m, 10)).collect())).collect()
     };
     for _ in 0..3 {
         drop(crowd());
@@ -436,7 +436,7 @@ fn a_busy_worker_that_cannot_be_told_more_is_left_in_peace() {
     end.set();
     assert_eq!(value(running), pid, "it was not harmed");
     for (n, task) in (0..).zip(last) {
-        assert!(value(task).into_iter().eq(n..n + 100));
+        assert!(value(task).into_iter().eq(n..n + 200));
     }
     assert_eq!(value(large), 100_000);
     assert_eq!(value(pool.run(pid_of_worker, ())), pid);
