@@ -75,6 +75,7 @@ mod panic;
 mod pause;
 mod pool;
 mod process;
+mod shared_memory;
 mod stream;
 mod sync;
 mod task;
@@ -90,6 +91,7 @@ pub use map::{FromStream, Map, Ordered, Unordered};
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 pub use process::{ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
+pub use shared_memory::{Shared, SharedBytes};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
     Waited, as_completed, gather, wait,

@@ -225,6 +225,11 @@ impl ProcessPoolBuilder {
     {
         let encoded = catch(|| encode(arg)).map_err(|report| report.into_summary());
         match encoded.and_then(|encoded| encoded.map_err(|why| why.to_string())) {
+            Ok(encoded) if !encoded.pieces().is_empty() => {
+                let reason = "its argument holds shared memory, which crosses with jobs only";
+                self.error.get_or_insert(BuildError::new(field, reason));
+                None
+            }
             Ok(encoded) => {
                 Some(SetupCall { function: call::setup::<F, A, R>(), argument: encoded.as_bytes().to_vec() })
             }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::reply::Reply;
 use crate::{
     panic::catch,
-    wire::{Payload, decode, encode},
+    wire::{Arrived, Payload, decode, encode},
 };
 
 /// Where distances are counted from.
@@ -37,7 +37,7 @@ pub(super) struct Function {
 }
 
 /// A function with a decoded argument, run and encoded.
-type Trampoline = fn(type_hash: u64, argument: Vec<u8>) -> Reply;
+type Trampoline = fn(type_hash: u64, argument: Arrived) -> Reply;
 
 /// Names the function that runs a job.
 pub(super) fn job<F, A, R>() -> Function
@@ -79,7 +79,7 @@ pub(super) fn fingerprint() -> u64 {
     // what a function of the C library is, and where, is decided anew in each process.
     let code = (fingerprint as fn() -> u64 as usize).wrapping_sub(&raw const ANCHOR as usize);
     let calls =
-        (call as unsafe fn(Function, Vec<u8>) -> Reply as usize).wrapping_sub(&raw const ANCHOR as usize);
+        (call as unsafe fn(Function, Arrived) -> Reply as usize).wrapping_sub(&raw const ANCHOR as usize);
     (env!("CARGO_PKG_VERSION"), code, calls, &raw const ANCHOR as usize & 0xfff).hash(&mut hasher);
     hasher.finish()
 }
@@ -90,7 +90,7 @@ pub(super) fn fingerprint() -> u64 {
 /// # Safety
 ///
 /// The name was made by [`job`] or [`setup`] in a process that runs the same file as this one.
-pub(super) unsafe fn call(function: Function, argument: Vec<u8>) -> Reply {
+pub(super) unsafe fn call(function: Function, argument: Arrived) -> Reply {
     let address = (&raw const ANCHOR as usize).wrapping_add(function.distance as usize);
     // SAFETY: by the caller's promise this is the address of a `run::<..>` or a `set_up::<..>` in this process.
     let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(address as *const ()) };
@@ -106,7 +106,7 @@ fn conjure<F: Copy>() -> F {
     unsafe { std::ptr::NonNull::<F>::dangling().read() }
 }
 
-fn run<F, A, R>(expected: u64, argument: Vec<u8>) -> Reply
+fn run<F, A, R>(expected: u64, argument: Arrived) -> Reply
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Payload,
@@ -127,7 +127,7 @@ where
     }
 }
 
-fn set_up<F, A, R>(expected: u64, argument: Vec<u8>) -> Reply
+fn set_up<F, A, R>(expected: u64, argument: Arrived) -> Reply
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Payload,
@@ -147,7 +147,7 @@ where
     }
 }
 
-fn take_argument<Types: 'static, A: Payload>(expected: u64, argument: Vec<u8>) -> Result<A, Reply> {
+fn take_argument<Types: 'static, A: Payload>(expected: u64, argument: Arrived) -> Result<A, Reply> {
     if type_hash::<Types>() != expected {
         return Err(Reply::ArgumentNotDecodable("parent and worker do not run the same program".to_owned()));
     }

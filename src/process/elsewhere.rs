@@ -113,8 +113,8 @@ impl fmt::Debug for Shared {
 pub(super) struct Call;
 
 impl Call {
-    pub(super) fn new(_function: Function, _argument: Encoded, _place: Place) -> Self {
-        Self
+    pub(super) fn new(_function: Function, _argument: Encoded, _place: Place) -> Result<Self, &'static str> {
+        Ok(Self)
     }
 }
 

@@ -138,6 +138,11 @@ pub(super) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     }
 }
 
+/// Flag of a job in the ring: names of shared memory stand behind its argument.
+pub(super) const HAS_NAMES: u32 = 1;
+/// Flag of a job in the ring: the worker should look at its socket first, which it otherwise does when it has nothing to do.
+pub(super) const LISTEN: u32 = 2;
+
 /// Program to worker, or worker to program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
@@ -153,6 +158,12 @@ pub(super) enum Signal {
     Ready,
     /// The worker's initialiser failed; it exits.
     NotReady,
+    /// A piece of shared memory that payloads may name from now on; its descriptor comes with the message.
+    Shared { id: u64 },
+    /// No payload will name a piece of shared memory any more.
+    ForgetShared { id: u64 },
+    /// The worker could not map a piece of shared memory that it was sent: it must be sent again.
+    NotMapped { id: u64 },
 }
 
 /// The length of a [`Signal`] on the wire.
@@ -167,6 +178,9 @@ impl Signal {
             Self::Release { id } => (4, id, 0),
             Self::Ready => (5, 0, 0),
             Self::NotReady => (6, 0, 0),
+            Self::Shared { id } => (7, 0, id),
+            Self::ForgetShared { id } => (8, 0, id),
+            Self::NotMapped { id } => (9, 0, id),
         };
         let mut bytes = [0; SIGNAL_LEN];
         bytes[0] = tag;
@@ -188,6 +202,9 @@ impl Signal {
             4 => Self::Release { id },
             5 => Self::Ready,
             6 => Self::NotReady,
+            7 => Self::Shared { id: len },
+            8 => Self::ForgetShared { id: len },
+            9 => Self::NotMapped { id: len },
             _ => return None,
         })
     }
@@ -206,6 +223,9 @@ mod tests {
             Signal::Release { id: 1 },
             Signal::Ready,
             Signal::NotReady,
+            Signal::Shared { id: u64::MAX },
+            Signal::ForgetShared { id: 1 << 40 },
+            Signal::NotMapped { id: 3 },
         ];
         for signal in signals {
             assert_eq!(Signal::from_wire(&signal.to_wire()), Some(signal));

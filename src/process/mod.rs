@@ -7,6 +7,8 @@ mod child;
 mod config;
 mod map;
 mod message;
+#[cfg(target_os = "linux")]
+mod names;
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod parent;
 mod pool;

@@ -272,7 +272,12 @@ where
         if size > limit {
             return Task::refused(TaskError::too_large(label.clone(), Operand::Argument, size, limit), label);
         }
-        let call = Call::new(call::job::<F, A, R>(), encoded, place);
+        let call = match Call::new(call::job::<F, A, R>(), encoded, place) {
+            Ok(call) => call,
+            Err(why) => {
+                return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label);
+            }
+        };
         self.shared.counters().submitted();
         let cell = Cell::new(label, &options, ProcessSeat::<R>::new(self.shared.clone()), call);
         let task = Task::new(cell.clone());

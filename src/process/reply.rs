@@ -35,6 +35,8 @@ const PANICKED: u8 = 2;
 const ARGUMENT: u8 = 3;
 const RESULT: u8 = 4;
 const TOO_LARGE: u8 = 5;
+/// A value that names shared memory: its bytes end with the names (`names.rs`).
+pub(super) const VALUE_WITH_NAMES: u8 = 6;
 
 impl Reply {
     pub(super) fn panicked(report: PanicReport) -> Self {
@@ -61,7 +63,8 @@ impl Reply {
     pub(super) fn into_wire(self) -> (u8, WireBytes) {
         let text = |text: String| WireBytes::Text(shortened(text).into_bytes());
         match self {
-            Self::Value(value) => (VALUE, WireBytes::Value(value)),
+            Self::Value(value) if value.pieces().is_empty() => (VALUE, WireBytes::Value(value)),
+            Self::Value(value) => (VALUE_WITH_NAMES, WireBytes::Value(value)),
             Self::Panicked(panic) => {
                 (PANICKED, WireBytes::Text(postcard::to_stdvec(&panic).unwrap_or_default()))
             }
@@ -85,7 +88,7 @@ impl Reply {
         let label = label.clone();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let error = match kind {
-            VALUE => return Ok(bytes),
+            VALUE | VALUE_WITH_NAMES => return Ok(bytes),
             PANICKED => {
                 TaskError::panicked(label, PanicText::from_wire(&bytes).ok_or(Err("an unreadable panic"))?)
             }

@@ -2,8 +2,11 @@
 //!
 //! They call the `Serialize` and `Deserialize` of the payload, which may panic: catching that is the caller's.
 
-use super::{CodecError, Encoded, Payload, decoder::Decoder, encoder::Encoder, whole};
-use crate::panic::drop_shielded;
+use super::{Arrived, CodecError, Encoded, Payload, decoder::Decoder, encoder::Encoder, whole};
+use crate::{
+    panic::drop_shielded,
+    shared_memory::{collecting, resolving},
+};
 
 /// Turns a value into bytes. A bulk buffer is taken over without a copy.
 pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
@@ -22,16 +25,17 @@ pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
 /// without a copy.
 ///
 /// Memory use is bounded by the number of bytes, times a factor that `T` fixes.
-pub(crate) fn decode<T: Payload>(mut bytes: Vec<u8>) -> Result<T, CodecError> {
+pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, CodecError> {
+    let Arrived { mut bytes, pieces } = arrived.into();
     let value = match whole::read(&mut bytes) {
         Ok(Some(value)) => Ok(value),
-        Ok(None) => Decoder::run(&bytes),
+        Ok(None) => resolving(pieces, || Decoder::run(&bytes)),
         Err(error) => Err(error),
     };
     value.map_err(CodecError::in_payload::<T>)
 }
 
 fn serialize<T: Payload>(value: &T) -> Result<Encoded, CodecError> {
-    let bytes = Encoder::run(value).map_err(CodecError::in_payload::<T>)?;
-    Ok(Encoded::plain(bytes))
+    let (bytes, pieces) = collecting(|| Encoder::run(value));
+    Ok(Encoded::naming(bytes.map_err(CodecError::in_payload::<T>)?, pieces))
 }

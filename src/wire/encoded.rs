@@ -5,9 +5,14 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::bulk::{self, Number};
+use crate::shared_memory::SharedBytes;
 
 /// A payload as bytes. A bulk buffer was taken over, not copied: the first copy is the one into shared memory.
-pub(crate) struct Encoded(Repr);
+pub(crate) struct Encoded {
+    repr: Repr,
+    /// The shared memory that the bytes name, by its place in this list.
+    pieces: Vec<SharedBytes>,
+}
 
 enum Repr {
     Plain(Vec<u8>),
@@ -28,15 +33,40 @@ impl<N: Number> AsBytes for Vec<N> {
 
 impl Encoded {
     pub(super) fn plain(bytes: Vec<u8>) -> Self {
-        Self(Repr::Plain(bytes))
+        Self::of(Repr::Plain(bytes), Vec::new())
+    }
+
+    pub(super) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
+        Self::of(Repr::Plain(bytes), pieces)
+    }
+
+    fn of(repr: Repr, pieces: Vec<SharedBytes>) -> Self {
+        Self { repr, pieces }
+    }
+
+    /// The shared memory that the bytes name, each piece once.
+    pub(crate) fn pieces(&self) -> &[SharedBytes] {
+        &self.pieces
+    }
+
+    /// The bytes, to which more may be appended, of a payload that names shared memory.
+    ///
+    /// # Panics
+    ///
+    /// If it names none.
+    pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        match &mut self.repr {
+            Repr::Plain(bytes) => bytes,
+            Repr::Shared(_) | Repr::Numbers(_) => panic!("a bulk buffer names no shared memory"),
+        }
     }
 
     pub(super) fn shared(bytes: Bytes) -> Self {
-        Self(Repr::Shared(bytes))
+        Self::of(Repr::Shared(bytes), Vec::new())
     }
 
     pub(super) fn numbers<N: Number>(numbers: Vec<N>) -> Self {
-        Self(Repr::Numbers(Box::new(numbers)))
+        Self::of(Repr::Numbers(Box::new(numbers)), Vec::new())
     }
 
     /// The number of bytes.
@@ -45,7 +75,7 @@ impl Encoded {
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
+        match &self.repr {
             Repr::Plain(bytes) => bytes,
             Repr::Shared(bytes) => bytes,
             Repr::Numbers(numbers) => (**numbers).as_bytes(),

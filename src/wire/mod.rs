@@ -18,8 +18,11 @@
 //! 2. What one side refuses, so does the other: nesting ([`limits`]) and elements that take no bytes are counted alike.
 //! 3. An error that foreign `Serialize` or `Deserialize` code swallows still fails the payload: bytes were written or
 //!    read up to somewhere in the middle of a value.
-//! 4. The fast path for bulk data inside a payload changes no byte: [`bulk`].
+//! 4. Shared memory is named by its place in a list that travels beside the bytes ([`Encoded::pieces`], [`Arrived`]): the
+//!    bytes can name nothing else.
+//! 5. The fast path for bulk data inside a payload changes no byte: [`bulk`].
 
+mod arrived;
 mod bulk;
 mod check;
 mod codec;
@@ -35,6 +38,7 @@ mod payload;
 mod tests;
 mod whole;
 
+pub(crate) use arrived::Arrived;
 pub(crate) use codec::{decode, encode};
 pub(crate) use encoded::Encoded;
 pub(crate) use error::CodecError;

@@ -13,6 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 /// number as the whole argument or result; `Vec` and `Box<[_]>` of `u8`, `i8`, `f32` and `f64`, `Bytes` and `String`
 /// anywhere inside one.
 ///
+/// [`SharedBytes`](crate::SharedBytes) and [`Shared<[T]>`](crate::Shared) travel without any copy, anywhere inside an argument or a result.
+///
 /// # What does not
 ///
 /// The format is compact (that of [postcard](https://docs.rs/postcard)), so types that look at the data to find out what

@@ -18,6 +18,7 @@ use serde::{
 };
 
 use super::*;
+use crate::{Shared, SharedBytes};
 
 /// Sends a value there and back.
 fn round_trip<T: Payload>(value: T) -> Result<T, CodecError> {
@@ -760,4 +761,53 @@ fn the_value_is_serialized_once() {
     }
     encode(vec![Counted]).unwrap();
     assert_eq!(CALLS.get(), 1);
+}
+
+// --- shared memory ---
+
+fn piece(text: &str) -> SharedBytes {
+    SharedBytes::copy_from_slice(text.as_bytes()).unwrap()
+}
+
+/// Sends a value there and back, with the shared memory beside it.
+fn cross<T: Payload>(value: T) -> Result<T, CodecError> {
+    let encoded = encode(value)?;
+    decode(Arrived { bytes: encoded.as_bytes().to_vec(), pieces: encoded.pieces().to_vec() })
+}
+
+#[test]
+fn shared_memory_is_named_in_the_bytes_and_listed_beside_them() {
+    let (a, b) = (piece("a"), piece("b"));
+    let encoded = encode((vec![a.clone(), b.clone()], "text".to_string(), Some(a.clone()))).unwrap();
+    assert_eq!(encoded.as_bytes(), [2, 0, 1, 4, b't', b'e', b'x', b't', 1, 0]);
+    assert_eq!(encoded.pieces(), [a.clone(), b]);
+    let back = cross(a.clone()).unwrap();
+    assert_eq!(back.as_ptr(), a.as_ptr(), "copied");
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn shared_memory_crosses_inside_of_json_too() {
+    let map = BTreeMap::from([("a".to_string(), piece("a")), ("b".to_string(), piece("b"))]);
+    let Json(back) = cross(Json(map.clone())).unwrap();
+    assert_eq!(back, map);
+}
+
+#[test]
+fn bytes_that_name_shared_memory_which_is_not_there_are_an_error() {
+    for bytes in [vec![0], vec![5], vec![255, 255, 255, 255, 15]] {
+        let error = decode::<SharedBytes>(bytes).unwrap_err().to_string();
+        assert_contains(&error, &["piece", "0 came along"]);
+    }
+    let arrived = Arrived { bytes: vec![0], pieces: vec![piece("abc")] };
+    let error = decode::<Shared<[u16]>>(arrived).unwrap_err().to_string();
+    assert_contains(&error, &["3 bytes are no whole number of elements of 2 bytes"]);
+}
+
+#[test]
+fn an_error_leaves_no_shared_memory_to_the_next_payload() {
+    let endless = std::iter::repeat_n((), 70_000).collect::<Vec<()>>();
+    encode_error((piece("a"), endless));
+    assert!(encode(1u8).unwrap().pieces().is_empty());
+    assert!(serde_json::to_string(&piece("b")).is_err());
 }

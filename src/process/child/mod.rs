@@ -3,6 +3,7 @@
 //! Nothing here returns to the program: a process that finds itself a child leaves only by `_exit`.
 
 pub(super) mod entry;
+mod pieces;
 mod worker;
 mod zygote;
 

@@ -20,21 +20,24 @@ use std::{
     },
 };
 
-use super::{EXIT_FAILED, exit_now, exit_with, or_exit, zygote::run_setup};
+use super::{EXIT_FAILED, exit_now, exit_with, or_exit, pieces::Pieces, zygote::run_setup};
 use crate::{
     pause::Pause,
     process::{
         call::{self, Function},
-        message::{SIGNAL_LEN, Settings, Signal},
+        message::{HAS_NAMES, LISTEN, SIGNAL_LEN, Settings, Signal},
+        names::take_off,
         reply::Reply,
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing},
         sys::{
-            Mapped, Received, Socket, close_all_but, die_with, keep_high, monotonic_ns, null_to_stdin,
-            reset_signals, set_up_worker_process,
+            Interest, Mapped, Received, Socket, close_all_but, die_with, keep_high, monotonic_ns,
+            null_to_stdin, reset_signals, set_up_worker_process, wait,
         },
     },
+    shared_memory::SharedBytes,
     task::{StopSignal, enter},
+    wire::Arrived,
 };
 
 /// What a worker is born with.
@@ -53,6 +56,7 @@ struct Worker {
     stop: Arc<Stop>,
     outgoing: Outgoing,
     incoming: Incoming,
+    pieces: Pieces,
     max_payload: u64,
 }
 
@@ -100,6 +104,7 @@ impl Worker {
             stop: Arc::new(Stop { arena, position: AtomicU64::new(u64::MAX) }),
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
+            pieces: Pieces::default(),
             max_payload: settings.max_payload,
         };
         worker.initialize(settings);
@@ -137,13 +142,38 @@ impl Worker {
     fn work(&mut self, claim: Claim) {
         let Claim { position, header, argument } = claim;
         let argument = self.fetch(argument);
+        if header.flags & LISTEN != 0 {
+            self.listen();
+        }
+        let (argument, given) = match self.unpack(header.flags, argument) {
+            Ok(pieces) => pieces,
+            Err(why) => return self.publish(Reply::ArgumentNotDecodable(why), &[]),
+        };
         self.stop.position.store(position, Relaxed);
         let function = function_of(&header);
         #[expect(unsafe_code, reason = "calls the function that the parent named")]
         // SAFETY: the name comes from the parent, which runs the same file: the zygote's greeting has shown it.
         let reply = enter(self.stop.clone(), || unsafe { call::call(function, argument) });
         flush_stdout();
-        self.publish(reply.within(self.max_payload));
+        self.publish(reply.within(self.max_payload), &given);
+    }
+
+    /// The argument with the shared memory that it names, and that once more.
+    fn unpack(&mut self, flags: u32, mut bytes: Vec<u8>) -> Result<(Arrived, Vec<SharedBytes>), String> {
+        if flags & HAS_NAMES == 0 {
+            return Ok((bytes.into(), Vec::new()));
+        }
+        let names =
+            or_exit(take_off(&mut bytes).ok_or("an argument without its names"), "the ring is corrupt");
+        if !self.pieces.knows(&names) {
+            // They were sent before the job was.
+            self.listen();
+        }
+        if !self.pieces.knows(&names) {
+            exit_with("the parent named shared memory that it had not sent");
+        }
+        let pieces = self.pieces.find(&names, &self.socket)?;
+        Ok((Arrived { bytes, pieces: pieces.clone() }, pieces))
     }
 
     /// The argument's bytes, from the slot or from a segment.
@@ -160,7 +190,10 @@ impl Worker {
         }
     }
 
-    fn publish(&mut self, reply: Reply) {
+    /// Publishes the result of a job that was `given` that shared memory.
+    fn publish(&mut self, reply: Reply, given: &[SharedBytes]) {
+        let first = self.pieces.sent();
+        let reply = self.pieces.send(reply, given, &self.socket);
         let (kind, bytes) = reply.into_wire();
         let bytes = bytes.as_bytes();
         if bytes.len() <= INLINE {
@@ -168,9 +201,10 @@ impl Worker {
         } else {
             // Segments may have been given back while jobs kept coming and nothing was waited for.
             self.listen();
-            match self.outgoing.write(bytes, &self.socket) {
+            match self.write_out(bytes) {
                 Ok(id) => self.ring.publish(kind, Place::Segment { id, len: bytes.len() as u64 }),
                 Err(why) => {
+                    self.pieces.take_back(first, &self.socket);
                     let why = format!("no shared memory for its {} bytes: {why}", bytes.len());
                     let (kind, bytes) = Reply::ResultNotEncodable(why).into_wire();
                     self.ring.publish(kind, Place::Inline(bytes.as_bytes()));
@@ -179,6 +213,18 @@ impl Worker {
         }
         if self.ring.should_ring_parent() {
             self.tell(Signal::Doorbell);
+        }
+    }
+
+    /// Writes a result into a segment; waits for room if the parent has to be told of a new one.
+    fn write_out(&mut self, bytes: &[u8]) -> io::Result<u32> {
+        loop {
+            match self.outgoing.write(bytes, &self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait([Interest::Write(self.socket.as_fd())], None)
+                }
+                outcome => return outcome,
+            };
         }
     }
 
@@ -217,6 +263,11 @@ impl Worker {
             Ok(None) => false,
             // The parent wants no more of this worker, or is gone.
             Ok(Some(_)) => exit_now(0),
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                let Some(Signal::Shared { id }) = Signal::from_wire(buffer) else { exit_now(EXIT_FAILED) };
+                self.pieces.lose(id);
+                true
+            }
             Err(_) => exit_now(EXIT_FAILED),
         }
     }
@@ -228,6 +279,8 @@ impl Worker {
             }
             (Some(Signal::Forget { id }), []) => self.incoming.forget(id),
             (Some(Signal::Release { id }), []) => self.outgoing.release(id, &self.socket),
+            (Some(Signal::Shared { id }), [fd]) => self.pieces.add(id, fd),
+            (Some(Signal::ForgetShared { id }), []) => self.pieces.forget(id),
             (Some(Signal::Doorbell), []) => {}
             _ => exit_with("the parent sent what it never sends"),
         }

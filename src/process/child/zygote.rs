@@ -285,7 +285,7 @@ fn die_with_socket(life: &OwnedFd) -> io::Result<()> {
 pub(super) fn run_setup(setup: SetupCall, what: &str) -> Result<(), String> {
     #[expect(unsafe_code, reason = "calls the function that the program named")]
     // SAFETY: the name comes from the program, whose greeting has shown that it runs the same file.
-    let reply = unsafe { call::call(setup.function, setup.argument) };
+    let reply = unsafe { call::call(setup.function, setup.argument.into()) };
     let _ = io::stdout().flush();
     match reply {
         Reply::Value(_) => Ok(()),

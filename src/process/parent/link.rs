@@ -86,6 +86,7 @@ impl Link {
         job: Arc<dyn ProcessJob>,
         call: Call,
         segment: Option<u32>,
+        flags: u32,
         now_ns: u64,
     ) -> u64 {
         let bytes = call.argument.as_bytes();
@@ -97,7 +98,7 @@ impl Link {
             trampoline: call.function.distance,
             type_hash: call.function.type_hash,
             task: job.id().as_u64(),
-            flags: 0,
+            flags,
         };
         let position = self.ring.send(&header, place).expect("the keeper sends only while the ring has room");
         if self.flights.is_empty() {

@@ -6,9 +6,12 @@
 //! Locks, in the order in which they may be nested: the pool's schedule, then a worker's link. Neither is held while foreign
 //! code runs, while something is awaited, or while a payload of any size is copied.
 
+mod arrivals;
 mod backoff;
 mod copier;
+mod forgotten;
 mod keeper;
+mod known;
 mod link;
 mod manager;
 mod schedule;
@@ -20,3 +23,9 @@ mod zygote;
 pub(super) use super::child::depth;
 pub(super) use seat::{Call, ProcessSeat};
 pub(super) use shared::Shared;
+
+/// Whether an error of a worker's socket says that the other end is gone.
+fn is_disconnect(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
+}

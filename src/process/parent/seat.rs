@@ -16,9 +16,12 @@ use crate::{
     metrics::Counters,
     panic::{catch, drop_shielded},
     pool::Place,
-    process::call::Function,
+    process::{
+        call::Function,
+        names::{self, Name},
+    },
     task::{AnyTask, Cell, Left, Seat, StopSignal},
-    wire::{Encoded, Payload, decode},
+    wire::{Arrived, Encoded, Payload, decode},
 };
 
 /// A job of a process pool, encoded: what it takes to send it.
@@ -30,8 +33,26 @@ pub(in crate::process) struct Call {
 }
 
 impl Call {
-    pub(in crate::process) fn new(function: Function, argument: Encoded, place: Place) -> Self {
-        Self { function, argument, _place: place }
+    /// Makes a call.
+    ///
+    /// # Errors
+    ///
+    /// Why the argument cannot be sent.
+    pub(in crate::process) fn new(
+        function: Function,
+        mut argument: Encoded,
+        place: Place,
+    ) -> Result<Self, &'static str> {
+        if argument.pieces().iter().any(|piece| piece.descriptor().is_none()) {
+            return Err(
+                "shared memory that this process was given, or had before a fork, cannot be passed on: copy it",
+            );
+        }
+        let names: Vec<Name> = argument.pieces().iter().map(|piece| Name::Sent(piece.id())).collect();
+        if !names.is_empty() {
+            names::append(argument.bytes_mut(), &names);
+        }
+        Ok(Self { function, argument, _place: place })
     }
 }
 
@@ -168,8 +189,8 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Cancels the task.
     fn cancel(&self);
 
-    /// Finishes the task with the bytes of its value, or with an error.
-    fn finish(&self, outcome: Result<Vec<u8>, TaskError>);
+    /// Finishes the task with its value as it arrived, or with an error.
+    fn finish(&self, outcome: Result<Arrived, TaskError>);
 }
 
 impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
@@ -237,12 +258,12 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         self.end(TaskError::cancelled(Cell::label(self).clone()));
     }
 
-    fn finish(&self, outcome: Result<Vec<u8>, TaskError>) {
+    fn finish(&self, outcome: Result<Arrived, TaskError>) {
         if StopSignal::is_stopped(self) {
             // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
             return;
         }
-        let outcome = outcome.and_then(|bytes| self.decode(bytes));
+        let outcome = outcome.and_then(|value| self.decode(value));
         if let Err(late) = self.complete(outcome) {
             drop_shielded(late);
         }
@@ -250,9 +271,9 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 }
 
 impl<R: Payload> Cell<ProcessSeat<R>> {
-    fn decode(&self, bytes: Vec<u8>) -> Result<R, TaskError> {
+    fn decode(&self, value: Arrived) -> Result<R, TaskError> {
         let label = Cell::label(self).clone();
-        match catch(|| decode::<R>(bytes)) {
+        match catch(|| decode::<R>(value)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(why)) => Err(TaskError::decode(label, Operand::Result, why)),
             Err(report) => Err(TaskError::decode(label, Operand::Result, report.into_summary())),

@@ -10,6 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{
     copier::Stderr,
+    forgotten::Forgotten,
     link::{Condemned, Flight, Link, Stop},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(in crate::process) struct Worker {
     pub(super) socket: Socket,
     /// Wakes the keeper.
     pub(super) bell: Bell,
+    /// Shared memory that it is to let go of.
+    pub(super) forgotten: Forgotten,
     pub(super) stderr: Arc<Stderr>,
     pub(super) born: Instant,
     /// Whether it has come to serve.
@@ -72,6 +75,7 @@ impl Worker {
             pidfd,
             socket,
             bell,
+            forgotten: Forgotten::default(),
             stderr,
             born: Instant::now(),
             serves: AtomicBool::new(false),

@@ -195,6 +195,11 @@ pub(super) fn explain(error: &io::Error) -> String {
             format!("{error}: the program's limit of open files (RLIMIT_NOFILE) is reached")
         }
         Some(libc::ENFILE) => format!("{error}: the system's limit of open files is reached"),
+        Some(libc::ETOOMANYREFS) => {
+            format!(
+                "{error}: as many descriptors are under way between processes as may be open (RLIMIT_NOFILE)"
+            )
+        }
         Some(libc::EAGAIN) => {
             format!("{error}: the limit of processes and threads (RLIMIT_NPROC, pids.max) is reached")
         }

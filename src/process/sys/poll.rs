@@ -14,11 +14,13 @@ use rustix::{
 #[derive(Debug, Clone, Copy)]
 pub(in crate::process) enum Interest<'a> {
     Read(BorrowedFd<'a>),
+    /// Room to send.
+    Write(BorrowedFd<'a>),
     /// Not waited for: keeps the places of the others.
     Nothing,
 }
 
-/// Which of the descriptors are ready: readable, at their end, or broken.
+/// Which of the descriptors are ready: readable, writable, at their end, or broken.
 pub(in crate::process) type Ready<const N: usize> = [bool; N];
 
 /// Waits until one of `interests` is ready or `deadline` has come; all `false` then.
@@ -31,6 +33,7 @@ pub(in crate::process) fn wait<const N: usize>(
         .enumerate()
         .filter_map(|(place, interest)| match interest {
             Interest::Read(fd) => Some((PollFd::from_borrowed_fd(*fd, PollFlags::IN), place)),
+            Interest::Write(fd) => Some((PollFd::from_borrowed_fd(*fd, PollFlags::OUT), place)),
             Interest::Nothing => None,
         })
         .unzip();

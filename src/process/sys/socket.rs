@@ -94,6 +94,10 @@ impl Socket {
     }
 
     /// Receives a message, waiting for one. An end of file is a message of length 0.
+    ///
+    /// # Errors
+    ///
+    /// EMFILE when this process has no descriptor to spare for one in the message. The message itself is in `buffer`, then.
     pub(in crate::process) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.receive_with(buffer, RecvFlags::empty())
     }

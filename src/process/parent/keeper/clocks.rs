@@ -92,6 +92,10 @@ impl Keeper {
         if let Some((_, deadline)) = self.running() {
             return Next::Wait(deadline);
         }
+        if is_empty && !self.worker.forgotten.pass_on(&self.worker.socket) {
+            // It has nothing to do, so it is about to read what is in its socket.
+            return Next::Wait(Some(now + FIRST_LOOK * 10));
+        }
         if !is_empty {
             // About to be claimed: look soon, so that its clock runs, then less and less often.
             let at = now + self.look;

@@ -1,20 +1,16 @@
 //! Which jobs a worker is sent, and how.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use super::{AHEAD, DEEPEST, Keeper};
-use crate::{
-    TaskError,
-    process::{
-        message::Signal,
-        parent::{
-            link::Flight,
-            seat::{Call, ProcessJob},
-            zygote::explain,
-        },
-        ring::INLINE,
-        sys::monotonic_ns,
+use crate::process::{
+    message::{HAS_NAMES, LISTEN, Signal},
+    parent::{
+        link::Flight,
+        seat::{Call, ProcessJob},
     },
+    ring::INLINE,
+    sys::monotonic_ns,
 };
 
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
@@ -79,7 +75,8 @@ impl Keeper {
             return 0;
         }
         let link = self.worker.link();
-        if link.condemned.is_some() || !link.ring.has_room() {
+        self.congested &= !link.flights.is_empty();
+        if self.congested || link.condemned.is_some() || !link.ring.has_room() {
             return 0;
         }
         let left =
@@ -90,6 +87,13 @@ impl Keeper {
 
     /// Sends a claimed job, unless it must not begin any more.
     fn send(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+        if self.congested {
+            // Jobs are sent in the order of submission: none overtakes the one that found no room.
+            return self.shared.put_back_calls(vec![(job, call)]);
+        }
+        if let Err(error) = self.introduce(call.argument.pieces()) {
+            return self.not_sent(job, call, &error);
+        }
         let bytes = call.argument.as_bytes();
         let segment = if bytes.len() <= INLINE {
             None
@@ -97,18 +101,10 @@ impl Keeper {
             // Copied here, under no lock: it may be gigabytes.
             match self.outgoing.write(bytes, &self.worker.socket) {
                 Ok(id) => Some(id),
-                Err(error) if is_disconnect(&error) => {
-                    // Nothing is wrong with the job.
-                    self.shared.put_back_calls(vec![(job, call)]);
-                    return self.hang_up();
-                }
-                Err(error) => {
-                    let why = format!("no shared memory for its argument: {}", explain(&error));
-                    crate::panic::drop_shielded(call);
-                    return job.finish(Err(TaskError::unavailable(job.label().clone(), why)));
-                }
+                Err(error) => return self.not_sent(job, call, &error),
             }
         };
+        let flags = self.flags(&call);
         let now = Instant::now();
         let mut link = self.worker.link();
         job.assign(&self.worker);
@@ -116,7 +112,7 @@ impl Keeper {
         let expired = job.is_queue_expired(now);
         let refused = job.is_stopped() || expired;
         if !refused && link.condemned.is_none() && link.ring.has_room() {
-            let position = link.send(job, call, segment, monotonic_ns());
+            let position = link.send(job, call, segment, flags, monotonic_ns());
             self.lent.extend(segment.map(|id| (id, position)));
             self.sent += 1;
             return;
@@ -132,6 +128,16 @@ impl Keeper {
         if expired {
             job.queue_expired(now);
         }
+    }
+
+    /// What the worker is to know of a job before it looks at the argument.
+    fn flags(&self, call: &Call) -> u32 {
+        let names = if call.argument.pieces().is_empty() { 0 } else { HAS_NAMES };
+        if !self.worker.forgotten.take_unread() {
+            return names;
+        }
+        self.worker.forgotten.pass_on(&self.worker.socket);
+        names | LISTEN
     }
 
     /// Takes a job that waits behind another worker's.
@@ -156,12 +162,6 @@ impl Keeper {
             let _ = self.worker.socket.ring(&Signal::Doorbell.to_wire());
         }
     }
-}
-
-/// Whether the other end is gone, or has not read its socket for so long that it is no worker any more.
-fn is_disconnect(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected | WouldBlock)
 }
 
 /// How many jobs a worker should have, so that about [`AHEAD`] of work waits behind the running one.

@@ -13,6 +13,7 @@
 mod clocks;
 mod jobs;
 mod life;
+mod pieces;
 mod results;
 
 use std::{
@@ -21,7 +22,10 @@ use std::{
 };
 
 use self::results::is_flood;
-use super::{link::Flight, schedule::Start, seat::ProcessJob, shared::Shared, worker::Worker};
+use super::{
+    arrivals::Arrivals, known::Known, link::Flight, schedule::Start, seat::ProcessJob, shared::Shared,
+    worker::Worker,
+};
 use crate::{
     pause::Pause,
     process::{
@@ -49,6 +53,13 @@ pub(super) struct Keeper {
     /// The segments that arguments lie in, with the positions of their jobs. Free again once the position is no longer in
     /// flight: the worker copies an argument before it answers, and never looks at one that was taken back.
     lent: Vec<(u32, u64)>,
+    /// The shared memory that the worker has been told of.
+    known: Known,
+    /// The shared memory that the worker has sent for results to come.
+    arrivals: Arrivals,
+    /// There was no room in the worker's socket: nothing more is sent ahead before it has read it, at the latest when it has
+    /// nothing to do.
+    congested: bool,
     /// Jobs sent so far.
     sent: u64,
     /// A running mean of how long a job takes, in nanoseconds.
@@ -113,6 +124,9 @@ impl Keeper {
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             lent: Vec::new(),
+            known: Known::default(),
+            arrivals: Arrivals::default(),
+            congested: false,
             sent: 0,
             mean_ns: AHEAD.as_nanos() as u64,
             idle_since: Instant::now(),
@@ -152,6 +166,10 @@ impl Keeper {
                 self.convict("it sent messages that nothing called for");
             }
             let answered = answers > 0;
+            if !answered && self.arrivals.is_full() {
+                self.convict("it sent shared memory that it does not name");
+                self.arrivals.clear();
+            }
             if (self.woken.dead && self.is_dead()) || self.is_beyond_reach() {
                 return self.bury();
             }

@@ -1,6 +1,7 @@
 //! What a worker says, and what becomes of the tasks.
 
 use std::{
+    io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -9,16 +10,20 @@ use std::{
 use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper};
 use crate::{
     TaskError, WorkerExit,
+    error::Operand,
     process::{
         message::{SIGNAL_LEN, Signal},
         parent::{
             link::{Flight, Link},
             seat::ProcessJob,
+            zygote::explain,
         },
-        reply,
-        ring::Place,
+        reply as wire,
+        ring::{Place, Reply},
         sys::{Interest, monotonic_ns, wait},
     },
+    shared_memory::{MOST_IN_PAYLOAD, SharedBytes},
+    wire::Arrived,
 };
 
 impl Keeper {
@@ -28,14 +33,20 @@ impl Keeper {
         let mut buffer = [0; SIGNAL_LEN];
         // As many as a full ring can give cause for; a flood waits for the next turn.
         for _ in 0..4 * DEEPEST {
+            if self.arrivals.is_full() {
+                // The rest holds up the worker until its results have been taken.
+                self.woken.heard = true;
+                return;
+            }
             match self.worker.socket.try_receive(&mut buffer) {
                 Ok(None) => return,
                 Ok(Some(received)) if received.len > 0 => {
                     self.heard += 1;
-                    self.note(&buffer[..received.len], &received.fds);
+                    self.note(&buffer[..received.len], received.fds);
                 }
                 Ok(Some(_)) => return self.hang_up(),
-                Err(_) => return self.convict("its message cannot be received, or RLIMIT_NOFILE is reached"),
+                Err(error) if error.raw_os_error() == Some(libc::EMFILE) => self.note_loss(&buffer, &error),
+                Err(_) => return self.convict("its message cannot be received"),
             }
         }
     }
@@ -52,20 +63,41 @@ impl Keeper {
         }
     }
 
-    fn note(&mut self, message: &[u8], fds: &[OwnedFd]) {
-        let understood = match (Signal::from_wire(message), fds) {
-            (Some(Signal::Doorbell), []) => true,
-            (Some(Signal::Segment { id, len }), [fd]) => {
-                len <= self.largest_segment() && self.incoming.add(id, len, fd).is_ok()
+    fn note(&mut self, message: &[u8], mut fds: Vec<OwnedFd>) {
+        let strange = Err("it sent what no worker sends");
+        let noted = match (Signal::from_wire(message), fds.pop(), fds.is_empty()) {
+            (Some(Signal::Doorbell), None, _) => Ok(()),
+            (Some(Signal::Segment { id, len }), Some(fd), true) => {
+                let fits = len <= self.largest_segment() && self.incoming.add(id, len, &fd).is_ok();
+                if fits { Ok(()) } else { strange }
             }
-            (Some(Signal::Forget { id }), []) => {
+            (Some(Signal::Forget { id }), None, _) => {
                 self.incoming.forget(id);
-                true
+                Ok(())
             }
-            _ => false,
+            (Some(Signal::Shared { id }), Some(fd), true) => self.arrivals.add(id, fd),
+            (Some(Signal::ForgetShared { id }), None, _) => {
+                self.arrivals.forget(id);
+                Ok(())
+            }
+            (Some(Signal::NotMapped { id }), None, _) => {
+                self.known.remove(id);
+                Ok(())
+            }
+            _ => strange,
         };
-        if !understood {
-            self.convict("it sent what no worker sends");
+        if let Err(what) = noted {
+            self.convict(what);
+        }
+    }
+
+    /// A message came whose descriptor could not: the program has no more to spare.
+    fn note_loss(&mut self, message: &[u8], error: &io::Error) {
+        let Some(Signal::Shared { id }) = Signal::from_wire(message) else {
+            return self.convict("its message cannot be received: RLIMIT_NOFILE is reached");
+        };
+        if let Err(what) = self.arrivals.lose(id, explain(error)) {
+            self.convict(what);
         }
     }
 
@@ -130,10 +162,11 @@ impl Keeper {
         self.idle_since = now;
         flight.job.begun(begun);
         let Flight { job, call, .. } = flight;
+        let given = call.argument.pieces().to_vec();
         // The place comes free before anybody can see the result and come back for it.
         crate::panic::drop_shielded(call);
-        match self.bytes_of(reply.result) {
-            Ok(bytes) => self.finish(&job, reply.kind, bytes),
+        match self.outcome(&job, reply, &given) {
+            Ok(outcome) => job.finish(outcome),
             Err(what) => {
                 self.convict(what);
                 self.await_exit(Duration::ZERO);
@@ -142,17 +175,25 @@ impl Keeper {
         }
     }
 
-    fn finish(&self, job: &Arc<dyn ProcessJob>, kind: u8, bytes: Vec<u8>) {
+    /// What a reply says of its job, which was `given` that shared memory.
+    ///
+    /// # Errors
+    ///
+    /// What no worker of ours would have written.
+    fn outcome(
+        &mut self,
+        job: &Arc<dyn ProcessJob>,
+        reply: Reply,
+        given: &[SharedBytes],
+    ) -> Result<Result<Arrived, TaskError>, &'static str> {
+        let bytes = self.bytes_of(reply.result)?;
         let limit = self.shared.config().max_payload;
-        match reply::Reply::from_wire(kind, bytes, job.label(), limit) {
-            Ok(value) => job.finish(Ok(value)),
-            Err(Ok(error)) => job.finish(Err(error)),
-            Err(Err(what)) => {
-                self.convict(what);
-                self.await_exit(Duration::ZERO);
-                job.finish(Err(TaskError::worker_died(job.label().clone(), self.worker.exit(Some(what)))));
-            }
-        }
+        let bytes = match wire::Reply::from_wire(reply.kind, bytes, job.label(), limit) {
+            Ok(bytes) => bytes,
+            Err(failed) => return failed.map(Err),
+        };
+        let arrived = self.unpack(reply.kind, bytes, given)?;
+        Ok(arrived.map_err(|why| TaskError::decode(job.label().clone(), Operand::Result, why)))
     }
 
     fn bytes_of(&mut self, place: Place<Vec<u8>>) -> Result<Vec<u8>, &'static str> {
@@ -170,12 +211,16 @@ impl Keeper {
     }
 }
 
-/// Whether a worker has sent more messages than its replies can have given cause for: with each at most one that tells of a
-/// segment, one that forgets another, and one doorbell. The first two come before the reply.
+/// The most messages that a reply can give cause for: one that tells of a segment, one that forgets another, a doorbell, one that
+/// asks for shared memory again, and for each piece of shared memory one that brings it and one that takes it back. All but the
+/// doorbell come before the reply.
+const MESSAGES_PER_REPLY: u64 = 4 + 2 * MOST_IN_PAYLOAD as u64;
+
+/// Whether a worker has sent more messages than its replies can have given cause for.
 ///
 /// To be asked when every reply has been taken that was published before the last message was heard.
 pub(super) fn is_flood(heard: u64, answered: u64) -> bool {
-    heard > answered.saturating_add(1).saturating_mul(3)
+    heard > answered.saturating_add(1).saturating_mul(MESSAGES_PER_REPLY)
 }
 
 /// Takes the oldest reply, with its flight.
@@ -216,8 +261,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_messages_for_each_reply_and_the_next_are_no_flood() {
-        let table = [((0, 0), false), ((3, 0), false), ((4, 0), true), ((6, 1), false), ((7, 1), true)];
+    fn so_many_messages_for_each_reply_and_the_next_are_no_flood() {
+        const MOST: u64 = MESSAGES_PER_REPLY;
+        let table = [((0, 0), false), ((MOST, 0), false), ((MOST + 1, 0), true), ((2 * MOST, 1), false)];
         for ((heard, answered), flood) in table {
             assert_eq!(is_flood(heard, answered), flood, "{heard} messages, {answered} replies");
         }
