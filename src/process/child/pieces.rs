@@ -41,6 +41,11 @@ impl Pieces {
         self.known.remove(&id);
     }
 
+    /// Whether all that an argument names has come and could be mapped.
+    pub(super) fn has(&self, names: &[Name]) -> bool {
+        names.iter().all(|name| matches!(name, Name::Sent(id) if matches!(self.known.get(id), Some(Ok(_)))))
+    }
+
     /// Whether all that an argument names has come.
     pub(super) fn knows(&self, names: &[Name]) -> bool {
         names.iter().all(|name| matches!(name, Name::Sent(id) if self.known.contains_key(id)))
