@@ -66,6 +66,8 @@
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 
+#[cfg(unix)]
+mod ctrl_c;
 mod error;
 mod executor;
 mod map;
@@ -81,6 +83,8 @@ mod thread;
 mod timer;
 mod wire;
 
+#[cfg(unix)]
+pub use ctrl_c::{ShutdownOnCtrlC, shutdown_on_ctrl_c};
 pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };

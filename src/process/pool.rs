@@ -17,7 +17,11 @@ use crate::{
     metrics::Counters,
     no_capture::assert_no_capture,
     panic::catch,
-    pool::{Admission, Start, Takes, Ticket, sealed},
+    pool::{
+        Admission, Start, Takes, Ticket,
+        registry::{self, AnyPool},
+        sealed,
+    },
     task::{Cell, Options},
     wire::encode,
 };
@@ -88,6 +92,7 @@ static GLOBAL: OnceLock<ProcessPool> = OnceLock::new();
 
 impl ProcessPool {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
+        registry::enter(&shared);
         Self { shared }
     }
 
@@ -208,8 +213,14 @@ impl ProcessPool {
     /// # }
     /// ```
     pub fn shutdown(&self, mode: Shutdown) -> Closing {
-        self.shared.close(mode);
-        Closing::new(self.shared.clone())
+        self.shared.clone().shut_down(mode)
+    }
+}
+
+impl AnyPool for Shared {
+    fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
+        self.close(mode);
+        Closing::new(self)
     }
 }
 
