@@ -7,6 +7,7 @@ mod child;
 mod config;
 mod map;
 mod message;
+mod output;
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod parent;
 mod pool;
@@ -19,6 +20,7 @@ mod segments;
 mod sys;
 
 pub use builder::ProcessPoolBuilder;
+pub use output::Output;
 pub use pool::{ProcessPool, run_in_process_pool};
 
 /// Whether this platform has process pools.

@@ -82,8 +82,13 @@ use crate::{
 /// Linux 5.10 or newer. Elsewhere [`build`](ProcessPoolBuilder::build) is an error that says so, and jobs of the global pool
 /// finish as unavailable. A worker is not reset between jobs: what a job leaves in global variables, the environment or the
 /// current directory, the next one finds; `max_tasks_per_worker(1)` isolates them. A worker's standard input is /dev/null; its
-/// standard output is the program's, flushed after each job; its standard error is passed through. It ends by `_exit`: no
-/// `atexit` handlers, no coverage data.
+/// standard output is the program's, flushed after each job; its standard error is passed through;
+/// [`capture_output`](ProcessPoolBuilder::capture_output) changes that. It ends by `_exit`: no `atexit` handlers, no coverage data.
+///
+/// In a program that forks without exec, the copy's pools are not usable: jobs and tasks finish as
+/// [`Unavailable`](crate::TaskErrorKind::Unavailable) at once, dropping or shutting down does nothing, and the program's own pools are
+/// not affected. The copy may build a pool of its own, whose `queue_timeout`s are not kept: the thread that watches them was not
+/// copied.
 pub struct ProcessPool {
     shared: Arc<Shared>,
 }

@@ -47,6 +47,11 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         true
     }
 
+    /// Why nobody will ever finish the task, where that is so.
+    fn lost(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether the outcome is likely to be there sooner than a thread can go to sleep and be woken.
     fn answers_soon(&self) -> bool {
         false
@@ -251,6 +256,15 @@ impl<S: Seat> Cell<S> {
     }
 }
 
+impl<S: Seat> Cell<S> {
+    /// Ends a task that nobody else will ever finish.
+    fn end_if_lost(&self) {
+        if let Some(reason) = self.seat.lost() {
+            self.end(TaskError::unavailable(self.label.clone(), reason));
+        }
+    }
+}
+
 impl<S: Seat> timer::Expire for Cell<S> {
     fn expired(&self) {
         let now = Instant::now();
@@ -296,12 +310,14 @@ impl<S: Seat> AnyTask for Cell<S> {
     }
 
     fn is_finished(&self) -> bool {
+        self.end_if_lost();
         self.core.phase() == Phase::Finished
     }
 }
 
 impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     fn status(&self) -> TaskStatus {
+        self.end_if_lost();
         match self.core.phase() {
             Phase::Queued => TaskStatus::Queued,
             Phase::Held if self.seat.has_begun(self.label.id) => TaskStatus::Running,
@@ -311,6 +327,7 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<S::Output, TaskError>> {
+        self.end_if_lost();
         if self.seat.answers_soon() {
             self.look_for_a_moment();
         }
@@ -318,6 +335,7 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn take(&self) -> Option<Result<S::Output, TaskError>> {
+        self.end_if_lost();
         self.core.take()
     }
 
@@ -326,6 +344,7 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn on_done(&self, callback: Callback<Result<S::Output, TaskError>>) {
+        self.end_if_lost();
         self.core.on_done(callback);
     }
 

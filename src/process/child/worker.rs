@@ -29,8 +29,8 @@ use crate::{
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing},
         sys::{
-            Mapped, Received, Socket, close_all_but, die_with, keep_high, linger, monotonic_ns,
-            null_to_stdin, reset_signals, set_up_worker_process,
+            Mapped, Received, Socket, close_all_but, die_with, flush_c_stdout, keep_high, linger,
+            monotonic_ns, null_to_stdin, reset_signals, set_up_worker_process,
         },
     },
     task::{StopSignal, enter},
@@ -40,10 +40,17 @@ use crate::{
 pub(super) struct Birth {
     pub(super) zygote: u32,
     pub(super) name: String,
+    pub(super) fds: Fds,
+    pub(super) settings: Settings,
+}
+
+/// The descriptors that come with the order to fork it.
+pub(super) struct Fds {
     pub(super) socket: OwnedFd,
     pub(super) arena: OwnedFd,
     pub(super) stderr: OwnedFd,
-    pub(super) settings: Settings,
+    /// Only where standard output is not the program's own.
+    pub(super) stdout: Option<OwnedFd>,
 }
 
 struct Worker {
@@ -80,15 +87,18 @@ pub(super) fn run(birth: Birth) -> ! {
 
 impl Worker {
     fn new(birth: Birth) -> Self {
-        let Birth { zygote, name, socket, arena, stderr, settings } = birth;
+        let Birth { zygote, name, fds: Fds { socket, arena, stderr, stdout }, settings } = birth;
         let what = "a worker cannot start";
         or_exit(rustix::stdio::dup2_stderr(&stderr), what);
+        if let Some(stdout) = &stdout {
+            or_exit(rustix::stdio::dup2_stdout(stdout), what);
+        }
         or_exit(null_to_stdin(), what);
         let socket = or_exit(keep_high(socket), what);
         let mapped: Mapped<Arena> = or_exit(Mapped::open(arena.as_fd()), what);
         // What the zygote had open besides; the owned ones among them are never dropped in this process.
         close_all_but(&[socket.as_raw_fd()]);
-        std::mem::forget((arena, stderr));
+        std::mem::forget((arena, stderr, stdout));
         reset_signals();
         or_exit(set_up_worker_process(zygote, settings.stack_size), what);
         set_thread_name(&name);
@@ -240,6 +250,7 @@ fn function_of(header: &JobHeader) -> Function {
 fn flush_stdout() {
     // A job may have closed it: that is its own business.
     let _ = io::stdout().flush();
+    flush_c_stdout();
 }
 
 fn set_thread_name(name: &str) {

@@ -17,13 +17,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open, set_child_subreaper,
+};
 
 use super::{
     DEPTH,
     entry::Guard,
     exit_now, exit_with, or_exit,
-    worker::{self, Birth},
+    worker::{self, Birth, Fds},
 };
 use crate::{
     error::ExitCause,
@@ -34,8 +36,8 @@ use crate::{
         },
         reply::Reply,
         sys::{
-            ChildSignal, Forked, Interest, Memory, Socket, Title, adopt_stdin, close_all_but, fork,
-            keep_high, kill_group, null_to_stdin, reap, reset_signals, signal_on_event, wait,
+            ChildSignal, Forked, Interest, Memory, Socket, Title, adopt_stdin, close_all_but, flush_c_stdout,
+            fork, keep_high, kill_group, null_to_stdin, reap, reset_signals, signal_on_event, wait,
         },
     },
 };
@@ -50,6 +52,8 @@ struct Zygote {
     control: Socket,
     /// Carries nothing; ends when the program does.
     life: OwnedFd,
+    /// The program's pidfd: a copy of the program that was forked without exec may hold the other end of the sockets.
+    owner: OwnedFd,
     deaths: ChildSignal,
     settings: Settings,
     program: String,
@@ -80,6 +84,7 @@ impl Zygote {
         let control = Socket::from_fd(or_exit(keep_high(control.into_fd()), refused));
         close_all_but(&[control.number()]);
         reset_signals();
+        let owner = or_exit(watch_owner(guard.parent).and_then(keep_high), refused);
         let (settings, life) = or_exit(greet(&control, guard), refused);
         let life = or_exit(keep_high(life), refused);
         // Nobody listens to the control socket before the preload is done.
@@ -94,7 +99,17 @@ impl Zygote {
             title.set(&format!("{program} {}-zygote", settings.pool));
         }
         let deaths = or_exit(ChildSignal::new(), "cannot watch children");
-        Self { control, life, deaths, settings, program, title, workers: HashMap::new(), own: HashSet::new() }
+        Self {
+            control,
+            life,
+            owner,
+            deaths,
+            settings,
+            program,
+            title,
+            workers: HashMap::new(),
+            own: HashSet::new(),
+        }
     }
 
     /// Runs what the program wants loaded before any worker is forked.
@@ -115,8 +130,11 @@ impl Zygote {
 
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) {
-        let [order, death] =
-            wait([Interest::Read(self.control.as_fd()), Interest::Read(self.deaths.as_fd())], None);
+        let fds = [self.control.as_fd(), self.deaths.as_fd(), self.owner.as_fd()];
+        let [order, death, orphaned] = wait(fds.map(Interest::Read), None);
+        if orphaned {
+            self.end();
+        }
         if death {
             self.deaths.clear();
             self.bury();
@@ -133,11 +151,13 @@ impl Zygote {
             _ => self.end(),
         };
         let Some(Order::Fork { ticket, number }) = from_bytes(&buffer[..received.len]) else { self.end() };
-        let Ok(fds) = <[OwnedFd; 3]>::try_from(received.fds) else { self.end() };
-        self.fork(ticket, number, fds);
+        let mut fds = received.fds;
+        let stdout = (fds.len() == 4).then(|| fds.pop()).flatten();
+        let Ok([socket, arena, stderr]) = <[OwnedFd; 3]>::try_from(fds) else { self.end() };
+        self.fork(ticket, number, Fds { socket, arena, stderr, stdout });
     }
 
-    fn fork(&mut self, ticket: u64, number: u32, [socket, arena, stderr]: [OwnedFd; 3]) {
+    fn fork(&mut self, ticket: u64, number: u32, fds: Fds) {
         let zygote = getpid().as_raw_nonzero().get() as u32;
         if has_threads() {
             let why =
@@ -151,7 +171,7 @@ impl Zygote {
                     area.set(&title);
                 }
                 let name = format!("{}-{number}", self.settings.pool);
-                worker::run(Birth { zygote, name, socket, arena, stderr, settings: self.settings.clone() })
+                worker::run(Birth { zygote, name, fds, settings: self.settings.clone() })
             }
             Ok(Forked::Parent { pid, pidfd }) => {
                 self.workers.insert(pid, ticket);
@@ -215,6 +235,14 @@ impl Zygote {
     }
 }
 
+/// Opens the pidfd of the program that has started this process.
+fn watch_owner(program: u32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(program as i32).ok_or(io::ErrorKind::InvalidInput)?;
+    let owner = pidfd_open(pid, PidfdFlags::empty())?;
+    // As long as it is our parent it lives, and its number was nobody else's a moment ago.
+    if getppid() == Some(pid) { Ok(owner) } else { Err(io::Error::other("the program is gone")) }
+}
+
 /// Receives the program's hello and the settings.
 fn greet(control: &Socket, guard: Guard) -> Result<(Settings, OwnedFd), String> {
     let [arrived] = wait([Interest::Read(control.as_fd())], Some(Instant::now() + GREETING));
@@ -257,6 +285,7 @@ pub(super) fn run_setup(setup: SetupCall, what: &str) -> Result<(), String> {
     // SAFETY: the name comes from the program, whose greeting has shown that it runs the same file.
     let reply = unsafe { call::call(setup.function, setup.argument) };
     let _ = io::stdout().flush();
+    flush_c_stdout();
     match reply {
         Reply::Value(_) => Ok(()),
         Reply::Panicked(panic) => Err(format!("{what} panicked: {}", panic.message())),

@@ -9,14 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{shared::Shared, worker::Worker};
+use super::{
+    shared::{INHERITED, Shared},
+    worker::Worker,
+};
 use crate::{
     TaskError, TaskId,
     error::{Operand, TaskLabel},
     metrics::Counters,
     panic::{catch, drop_shielded},
     pool::Place,
-    process::call::Function,
+    process::{call::Function, sys::generation},
     task::{AnyTask, Cell, Left, Seat, StopSignal},
     wire::{Encoded, Payload, decode},
 };
@@ -26,12 +29,22 @@ pub(in crate::process) struct Call {
     pub(super) function: Function,
     pub(super) argument: Encoded,
     /// The job's place in the pool, given back when this is dropped: when the job has ended.
-    _place: Place,
+    place: Place,
+    generation: u32,
 }
 
 impl Call {
     pub(in crate::process) fn new(function: Function, argument: Encoded, place: Place) -> Self {
-        Self { function, argument, _place: place }
+        Self { function, argument, place, generation: generation() }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.generation != generation() {
+            // A copy of the pool, whose locks may be taken for good: see `Shared::is_inherited`.
+            std::mem::forget(std::mem::take(&mut self.place));
+        }
     }
 }
 
@@ -109,6 +122,9 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     }
 
     fn stop(&self, task: TaskId) {
+        if self.shared.is_inherited() {
+            return;
+        }
         if let Some(worker) = self.worker() {
             let taken = worker.stop(task, self.shared.config().kill_grace);
             self.shared.put_back(taken);
@@ -116,12 +132,17 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     }
 
     fn take_back(&self, task: TaskId) -> bool {
-        self.worker().is_some_and(|worker| worker.take_back(task))
+        !self.shared.is_inherited() && self.worker().is_some_and(|worker| worker.take_back(task))
+    }
+
+    fn lost(&self) -> Option<&'static str> {
+        self.shared.is_inherited().then_some(INHERITED)
     }
 
     fn has_begun(&self, task: TaskId) -> bool {
         self.progress.load(Relaxed) != WAITS
-            || self.worker().is_some_and(|worker| worker.link().has_begun(task))
+            || !self.shared.is_inherited()
+                && self.worker().is_some_and(|worker| worker.link().has_begun(task))
     }
 }
 

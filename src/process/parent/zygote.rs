@@ -10,16 +10,16 @@ use std::{
     sync::Arc,
 };
 
-use super::copier::Stderr;
+use super::copier::Pipe;
 use crate::process::{
-    call,
+    Output, call,
     child::{
         depth,
         entry::{self, Guard, VARIABLE},
     },
     config::Config,
     message::{Hello, MAX_CONTROL, Notice, Order, PROTOCOL, Settings, from_bytes, to_bytes},
-    sys::{Memory, Socket, entry_is_in_program, is_privileged},
+    sys::{ClosedInCopies, Memory, Socket, entry_is_in_program, is_privileged},
 };
 
 /// How deep process pools may be nested.
@@ -35,10 +35,14 @@ pub(super) struct Zygote {
     /// Tells the zygotes of a pool apart.
     pub(super) serial: u64,
     child: Child,
+    // Before the sockets: a copy of the program must not keep them open, or their end would not be that of the program.
+    _in_copies: [ClosedInCopies; 2],
     control: Socket,
     /// Carries nothing: its end reaches also a zygote that is stopped or in its preload.
     _life: Socket,
-    pub(super) stderr: Arc<Stderr>,
+    pub(super) stderr: Arc<Pipe>,
+    /// Where standard output is not the program's own.
+    pub(super) stdout: Option<Arc<Pipe>>,
 }
 
 /// A message of a zygote, with the descriptors that came along.
@@ -58,11 +62,14 @@ impl Zygote {
     fn spawn(config: &Config, serial: u64) -> io::Result<Self> {
         let (control, theirs) = Socket::pair()?;
         let (life, their_life) = Socket::pair()?;
+        let _in_copies = [ClosedInCopies::new(&control), ClosedInCopies::new(&life)];
+        let _theirs_in_copies = ClosedInCopies::new(&their_life);
         let guard = Guard { parent: std::process::id(), nonce: nonce()? };
         let mut child = command(config, guard).stdin(Stdio::from(theirs.into_fd())).spawn()?;
         let stderr = child.stderr.take().expect("the command pipes standard error");
-        let zygote =
-            Stderr::over(stderr.into()).map(|stderr| Self { serial, child, control, _life: life, stderr })?;
+        let stderr = Pipe::over(stderr.into())?;
+        let stdout = child.stdout.take().map(|stdout| Pipe::over(stdout.into())).transpose()?;
+        let zygote = Self { serial, child, _in_copies, control, _life: life, stderr, stdout };
         match zygote.say_hello(config, guard, &their_life) {
             Ok(()) => Ok(zygote),
             Err(error) => {
@@ -115,6 +122,7 @@ impl Zygote {
     /// Gives it up: it sees the end of its control socket, kills its workers and exits. The rest is to reap it.
     pub(super) fn leave(self) -> Child {
         self.stderr.finish();
+        self.stdout.iter().for_each(|stdout| stdout.finish());
         self.child
     }
 
@@ -122,6 +130,10 @@ impl Zygote {
     pub(super) fn kill(mut self) -> Option<std::process::ExitStatus> {
         let _ = self.child.kill();
         self.child.wait().ok()
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// How it exited, if it has.
@@ -167,7 +179,7 @@ fn command(config: &Config, guard: Guard) -> Command {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).stderr(Stdio::piped());
+    command.args(arguments).stdout(stdout(config.output)).stderr(Stdio::piped());
     // A group of its own: Ctrl-C in the terminal reaches the program alone.
     command.process_group(0);
     if config.env_clear {
@@ -185,6 +197,16 @@ fn command(config: &Config, guard: Guard) -> Command {
     }
     command.env(VARIABLE, guard.to_value());
     command
+}
+
+/// What the zygote, and with it each worker, has as standard output at first.
+fn stdout(output: Output) -> Stdio {
+    match output {
+        Output::Inherit => Stdio::inherit(),
+        #[cfg(feature = "tracing")]
+        Output::Tracing => Stdio::piped(),
+        Output::Null => Stdio::null(),
+    }
 }
 
 fn available_cpus() -> usize {

@@ -5,6 +5,7 @@ use std::{io, sync::Arc, time::Instant};
 use super::{AHEAD, DEEPEST, Keeper};
 use crate::{
     TaskError,
+    error::TaskLabel,
     process::{
         message::Signal,
         parent::{
@@ -84,7 +85,9 @@ impl Keeper {
         }
         let left =
             self.shared.config().max_tasks_per_worker.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
-        let depth = if self.outgoing.in_use() >= MOST_SEGMENTS { 1 } else { depth(self.mean_ns) };
+        // Where output is told with its task, one job at a time: see the copier.
+        let one_by_one = self.shared.config().output.is_told() || self.outgoing.in_use() >= MOST_SEGMENTS;
+        let depth = if one_by_one { 1 } else { depth(self.mean_ns) };
         depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
@@ -110,6 +113,7 @@ impl Keeper {
             }
         };
         let now = Instant::now();
+        self.mark_output(Some(job.label()));
         let mut link = self.worker.link();
         job.assign(&self.worker);
         // Only looked at under the lock: ending the task runs foreign code.
@@ -122,6 +126,7 @@ impl Keeper {
             return;
         }
         drop(link);
+        self.mark_output(None);
         if let Some(id) = segment {
             self.outgoing.release(id, &self.worker.socket);
         }
@@ -131,6 +136,13 @@ impl Keeper {
         crate::panic::drop_shielded(call);
         if expired {
             job.queue_expired(now);
+        }
+    }
+
+    /// Ascribes what the worker prints from now on, where that is told.
+    pub(super) fn mark_output(&self, task: Option<&TaskLabel>) {
+        if self.shared.config().output.is_told() {
+            self.worker.mark_output(task);
         }
     }
 

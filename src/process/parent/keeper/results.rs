@@ -91,6 +91,9 @@ impl Keeper {
             drop(link);
             let last = answers.is_empty() || violation.is_some();
             count += answers.len();
+            if !answers.is_empty() {
+                self.mark_output(None);
+            }
             self.deliver_all(answers);
             if let Some(what) = violation {
                 self.convict(what);
