@@ -66,6 +66,8 @@
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 
+#[cfg(unix)]
+mod ctrl_c;
 mod error;
 mod executor;
 mod map;
@@ -83,6 +85,8 @@ mod thread;
 mod timer;
 mod wire;
 
+#[cfg(unix)]
+pub use ctrl_c::{ShutdownOnCtrlC, shutdown_on_ctrl_c};
 pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };
@@ -90,7 +94,7 @@ pub use executor::{AnyExecutor, Executor, Inline};
 pub use map::{FromStream, Map, Ordered, Unordered};
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
-pub use process::{ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
+pub use process::{Output, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
 pub use shared_memory::{Shared, SharedBytes};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,

@@ -29,6 +29,16 @@ impl ShutdownReport {
         self.abandoned == 0
     }
 
+    #[cfg(unix)]
+    pub(crate) fn add(&mut self, other: Self) {
+        self.succeeded += other.succeeded;
+        self.panicked += other.panicked;
+        self.cancelled += other.cancelled;
+        self.timed_out += other.timed_out;
+        self.failed += other.failed;
+        self.abandoned += other.abandoned;
+    }
+
     pub(crate) fn between(before: Outcomes, after: Outcomes) -> Self {
         Self {
             succeeded: after.succeeded - before.succeeded,

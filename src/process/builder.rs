@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    ProcessPool, call,
+    Output, ProcessPool, call,
     config::Config,
     message::SetupCall,
     parent::{Shared, depth},
@@ -73,6 +73,7 @@ impl ProcessPoolBuilder {
             current_dir: None,
             max_payload: 1 << 30,
             stack_size: 8 << 20,
+            output: Output::default(),
         };
         Self { config, max_workers: None, error: None }
     }
@@ -214,6 +215,29 @@ impl ProcessPoolBuilder {
     /// How large the stack of a worker's main thread, on which jobs run, may grow, in bytes. Default: 8 MiB.
     pub fn stack_size(mut self, bytes: u64) -> Self {
         self.config.stack_size = bytes;
+        self
+    }
+
+    /// What becomes of what the workers print. Default: [`Output::Inherit`], the program's own standard output and error.
+    ///
+    /// # Examples
+    ///
+    #[cfg_attr(feature = "tracing", doc = "```")]
+    #[cfg_attr(not(feature = "tracing"), doc = "```ignore (needs the feature `tracing`)")]
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::{Output, ProcessPool, Shutdown};
+    ///
+    /// tracing_subscriber::fmt().init();
+    /// let pool = ProcessPool::builder().max_workers(1).capture_output(Output::Tracing).build()?;
+    /// // INFO heavylift::worker: 3 sheep pool="process" worker=0 pid=4711 task=1 task_name="count" stream="stdout" cut=false
+    /// pool.job(|n: u32| println!("{n} sheep"), 3).name("count").run().await?;
+    /// pool.shutdown(Shutdown::Drain).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn capture_output(mut self, output: Output) -> Self {
+        self.config.output = output;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use super::message::SetupCall;
+use super::{Output, message::SetupCall};
 
 /// How a process pool was built; checked by its builder.
 #[derive(Debug, Clone)]
@@ -25,4 +25,5 @@ pub(super) struct Config {
     pub(super) current_dir: Option<PathBuf>,
     pub(super) max_payload: u64,
     pub(super) stack_size: u64,
+    pub(super) output: Output,
 }

@@ -9,6 +9,7 @@ mod map;
 mod message;
 #[cfg(target_os = "linux")]
 mod names;
+mod output;
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod parent;
 mod pool;
@@ -23,6 +24,7 @@ mod segments;
 mod sys;
 
 pub use builder::ProcessPoolBuilder;
+pub use output::Output;
 pub use pool::{ProcessPool, run_in_process_pool};
 
 /// Whether this platform has process pools.

@@ -17,7 +17,11 @@ use crate::{
     metrics::Counters,
     no_capture::assert_no_capture,
     panic::catch,
-    pool::{Admission, Start, Takes, Ticket, sealed},
+    pool::{
+        Admission, Start, Takes, Ticket,
+        registry::{self, AnyPool},
+        sealed,
+    },
     task::{Cell, Options},
     wire::encode,
 };
@@ -78,8 +82,13 @@ use crate::{
 /// Linux 5.10 or newer. Elsewhere [`build`](ProcessPoolBuilder::build) is an error that says so, and jobs of the global pool
 /// finish as unavailable. A worker is not reset between jobs: what a job leaves in global variables, the environment or the
 /// current directory, the next one finds; `max_tasks_per_worker(1)` isolates them. A worker's standard input is /dev/null; its
-/// standard output is the program's, flushed after each job; its standard error is passed through. It ends by `_exit`: no
-/// `atexit` handlers, no coverage data.
+/// standard output is the program's, flushed after each job; its standard error is passed through;
+/// [`capture_output`](ProcessPoolBuilder::capture_output) changes that. It ends by `_exit`: no `atexit` handlers, no coverage data.
+///
+/// In a program that forks without exec, the copy's pools are not usable: jobs and tasks finish as
+/// [`Unavailable`](crate::TaskErrorKind::Unavailable) at once, dropping or shutting down does nothing, and the program's own pools are
+/// not affected. The copy may build a pool of its own, whose `queue_timeout`s are not kept: the thread that watches them was not
+/// copied.
 pub struct ProcessPool {
     shared: Arc<Shared>,
 }
@@ -88,6 +97,7 @@ static GLOBAL: OnceLock<ProcessPool> = OnceLock::new();
 
 impl ProcessPool {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
+        registry::enter(&shared);
         Self { shared }
     }
 
@@ -208,8 +218,14 @@ impl ProcessPool {
     /// # }
     /// ```
     pub fn shutdown(&self, mode: Shutdown) -> Closing {
-        self.shared.close(mode);
-        Closing::new(self.shared.clone())
+        self.shared.clone().shut_down(mode)
+    }
+}
+
+impl AnyPool for Shared {
+    fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
+        self.close(mode);
+        Closing::new(self)
     }
 }
 

@@ -48,6 +48,11 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         true
     }
 
+    /// Why nobody will ever finish the task, where that is so.
+    fn lost(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Within which time the outcome is likely to be there, if that is less than it takes to go to sleep and be woken.
     fn answers_within(&self) -> Option<Duration> {
         None
@@ -239,6 +244,15 @@ impl<S: Seat> Cell<S> {
     }
 }
 
+impl<S: Seat> Cell<S> {
+    /// Ends a task that nobody else will ever finish.
+    fn end_if_lost(&self) {
+        if let Some(reason) = self.seat.lost() {
+            self.end(TaskError::unavailable(self.label.clone(), reason));
+        }
+    }
+}
+
 impl<S: Seat> timer::Expire for Cell<S> {
     fn expired(&self) {
         let now = Instant::now();
@@ -284,12 +298,14 @@ impl<S: Seat> AnyTask for Cell<S> {
     }
 
     fn is_finished(&self) -> bool {
+        self.end_if_lost();
         self.core.phase() == Phase::Finished
     }
 }
 
 impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     fn status(&self) -> TaskStatus {
+        self.end_if_lost();
         match self.core.phase() {
             Phase::Queued => TaskStatus::Queued,
             Phase::Held if self.seat.has_begun(self.label.id) => TaskStatus::Running,
@@ -299,6 +315,7 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<S::Output, TaskError>> {
+        self.end_if_lost();
         if let Some(limit) = self.seat.answers_within() {
             spin(limit, || self.core.phase() == Phase::Finished);
         }
@@ -306,6 +323,7 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn take(&self) -> Option<Result<S::Output, TaskError>> {
+        self.end_if_lost();
         self.core.take()
     }
 
@@ -314,6 +332,7 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn on_done(&self, callback: Callback<Result<S::Output, TaskError>>) {
+        self.end_if_lost();
         self.core.on_done(callback);
     }
 

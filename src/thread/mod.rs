@@ -34,7 +34,11 @@ use tokio::runtime::Handle;
 use crate::{
     BuildError, Closing, Job, Metrics, Refused, Shutdown, Submit, Task,
     metrics::Counters,
-    pool::{Admission, Start, Takes, Ticket, sealed},
+    pool::{
+        Admission, Start, Takes, Ticket,
+        registry::{self, AnyPool},
+        sealed,
+    },
     task::{Cell, Options},
 };
 
@@ -171,7 +175,9 @@ impl ThreadPool {
     }
 
     fn new(shared: Shared) -> Self {
-        Self { handles: Arc::new(Handles { shared: Arc::new(shared) }) }
+        let shared = Arc::new(shared);
+        registry::enter(&shared);
+        Self { handles: Arc::new(Handles { shared }) }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -343,8 +349,7 @@ impl ThreadPool {
     /// # }
     /// ```
     pub fn shutdown(&self, mode: Shutdown) -> Closing {
-        self.shared().shut_down(mode);
-        Closing::new(Arc::new(End(self.shared().clone())))
+        AnyPool::shut_down(self.shared().clone(), mode)
     }
 }
 
@@ -369,6 +374,13 @@ where
     R: Send + 'static,
 {
     ThreadPool::global().run(job)
+}
+
+impl AnyPool for Shared {
+    fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
+        self.close(mode);
+        Closing::new(Arc::new(End(self)))
+    }
 }
 
 impl sealed::Pool for ThreadPool {

@@ -209,7 +209,7 @@ impl Shared {
         self.perform(self.dispatch.close());
     }
 
-    pub(crate) fn shut_down(self: &Arc<Self>, mode: Shutdown) {
+    pub(crate) fn close(self: &Arc<Self>, mode: Shutdown) {
         self.before_shutdown.get_or_init(|| self.counters.outcomes());
         // It wakes whoever waits for room: foreign wakers.
         shield(|| self.admission.close());

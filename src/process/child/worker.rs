@@ -12,7 +12,7 @@
 
 use std::{
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -31,8 +31,8 @@ use crate::{
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing},
         sys::{
-            Interest, Mapped, Received, Socket, close_all_but, die_with, keep_high, monotonic_ns,
-            null_to_stdin, reset_signals, set_up_worker_process, wait,
+            Interest, Mapped, Received, Socket, close_all_but, die_with, flush_c_stdout, keep_high,
+            monotonic_ns, null_to_stdin, reset_signals, set_up_worker_process, wait,
         },
     },
     shared_memory::SharedBytes,
@@ -44,10 +44,31 @@ use crate::{
 pub(super) struct Birth {
     pub(super) zygote: u32,
     pub(super) name: String,
+    pub(super) fds: Fds,
+    pub(super) settings: Settings,
+}
+
+/// The descriptors that come with the order to fork it.
+pub(super) struct Fds {
     pub(super) socket: OwnedFd,
     pub(super) arena: OwnedFd,
     pub(super) stderr: OwnedFd,
-    pub(super) settings: Settings,
+    /// Only where standard output is not the program's own.
+    pub(super) stdout: Option<OwnedFd>,
+}
+
+impl Fds {
+    /// In the order in which they travel.
+    pub(super) fn to_order(&self) -> Vec<BorrowedFd<'_>> {
+        [&self.socket, &self.arena, &self.stderr].into_iter().chain(&self.stdout).map(AsFd::as_fd).collect()
+    }
+
+    /// As they have travelled.
+    pub(super) fn from_order(mut fds: Vec<OwnedFd>) -> Option<Self> {
+        let stdout = (fds.len() == 4).then(|| fds.pop()).flatten();
+        let [socket, arena, stderr] = fds.try_into().ok()?;
+        Some(Self { socket, arena, stderr, stdout })
+    }
 }
 
 struct Worker {
@@ -85,15 +106,18 @@ pub(super) fn run(birth: Birth) -> ! {
 
 impl Worker {
     fn new(birth: Birth) -> Self {
-        let Birth { zygote, name, socket, arena, stderr, settings } = birth;
+        let Birth { zygote, name, fds: Fds { socket, arena, stderr, stdout }, settings } = birth;
         let what = "a worker cannot start";
         or_exit(rustix::stdio::dup2_stderr(&stderr), what);
+        if let Some(stdout) = &stdout {
+            or_exit(rustix::stdio::dup2_stdout(stdout), what);
+        }
         or_exit(null_to_stdin(), what);
         let socket = or_exit(keep_high(socket), what);
         let mapped: Mapped<Arena> = or_exit(Mapped::open(arena.as_fd()), what);
         // What the zygote had open besides; the owned ones among them are never dropped in this process.
         close_all_but(&[socket.as_raw_fd()]);
-        std::mem::forget((arena, stderr));
+        std::mem::forget((arena, stderr, stdout));
         reset_signals();
         or_exit(set_up_worker_process(zygote, settings.stack_size), what);
         set_thread_name(&name);
@@ -294,6 +318,7 @@ fn function_of(header: &JobHeader) -> Function {
 fn flush_stdout() {
     // A job may have closed it: that is its own business.
     let _ = io::stdout().flush();
+    flush_c_stdout();
 }
 
 fn set_thread_name(name: &str) {

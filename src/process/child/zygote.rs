@@ -19,13 +19,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open, set_child_subreaper,
+};
 
 use super::{
     DEPTH, PRELOADS,
     entry::Guard,
     exit_now, exit_with, or_exit,
-    worker::{self, Birth},
+    worker::{self, Birth, Fds},
 };
 use crate::{
     error::ExitCause,
@@ -36,8 +38,8 @@ use crate::{
         reply::Reply,
         sys::{
             ChildSignal, Forked, Interest, Socket, Title, adopt_stdin, close_all_but, die_with,
-            fill_standard_descriptors, fork, keep_high, kill_group, null_to_stdin, reap, reset_signals,
-            signal_on_event, wait,
+            fill_standard_descriptors, flush_c_stdout, fork, keep_high, kill_group, null_to_stdin, reap,
+            reset_signals, signal_on_event, wait,
         },
     },
 };
@@ -48,11 +50,10 @@ const GREETING: Duration = Duration::from_secs(10);
 /// How long the last children may take to die of SIGKILL before the zygote leaves anyway.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
-/// The socket, the arena and the standard error of a worker.
-type WorkerFds = [OwnedFd; 3];
-
 struct Zygote {
     control: Socket,
+    /// The program's pidfd: a copy of the program that was forked without exec may hold the other end of the sockets.
+    owner: OwnedFd,
     deaths: ChildSignal,
     settings: Settings,
     program: String,
@@ -85,6 +86,7 @@ impl Zygote {
         let control = Socket::from_fd(or_exit(keep_high(control.into_fd()), refused));
         close_all_but(&[control.number()]);
         reset_signals();
+        let owner = or_exit(watch_owner(guard.parent).and_then(keep_high), refused);
         let (settings, life) = or_exit(greet(&control, guard), refused);
         let life = life.map(|life| or_exit(keep_high(life), refused));
         // Nobody listens to the control socket before the preload is done.
@@ -102,8 +104,16 @@ impl Zygote {
             title.set(&format!("{program} {}-zygote", settings.pool));
         }
         let deaths = or_exit(ChildSignal::new(), "cannot watch children");
-        let zygote =
-            Self { control, deaths, settings, program, title, workers: HashMap::new(), own: HashSet::new() };
+        let zygote = Self {
+            control,
+            owner,
+            deaths,
+            settings,
+            program,
+            title,
+            workers: HashMap::new(),
+            own: HashSet::new(),
+        };
         (zygote, life)
     }
 
@@ -135,8 +145,11 @@ impl Zygote {
 
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) {
-        let [order, death] =
-            wait([Interest::Read(self.control.as_fd()), Interest::Read(self.deaths.as_fd())], None);
+        let fds = [self.control.as_fd(), self.deaths.as_fd(), self.owner.as_fd()];
+        let [order, death, orphaned] = wait(fds.map(Interest::Read), None);
+        if orphaned {
+            self.end();
+        }
         if death {
             self.deaths.clear();
             self.bury();
@@ -162,23 +175,27 @@ impl Zygote {
     }
 
     /// Waits for the next order and the descriptors that come with it; `None` when there will be none.
-    fn next_order(&self) -> Option<(Order, WorkerFds)> {
+    fn next_order(&self) -> Option<(Order, Fds)> {
         let mut buffer = [0; MAX_CONTROL];
         let received = self.control.receive(&mut buffer).ok().filter(|received| received.len > 0)?;
-        Some((from_bytes(&buffer[..received.len])?, received.fds.try_into().ok()?))
+        Some((from_bytes(&buffer[..received.len])?, Fds::from_order(received.fds)?))
     }
 
     /// Starts this program once more, to be the worker that is ordered.
-    fn start_afresh(&self, order: &Order, fds: &WorkerFds) -> io::Result<Forked> {
-        let [_, _, stderr] = fds;
+    fn start_afresh(&self, order: &Order, fds: &Fds) -> io::Result<Forked> {
         let (near, far) = Socket::pair()?;
         let guard = new_guard()?;
-        let child = once_more(guard).stdin(far.into_fd()).stderr(stderr.try_clone()?).spawn()?;
+        let mut program = once_more(guard);
+        program.stdin(far.into_fd()).stderr(fds.stderr.try_clone()?);
+        if let Some(stdout) = &fds.stdout {
+            program.stdout(stdout.try_clone()?);
+        }
+        let child = program.spawn()?;
         // It is not reaped before it has been looked at, so the pid is still its own.
         let forked = Forked::parent(child.id())?;
         let (hello, memory) = Hello::new(guard, &Settings { role: Role::Worker, ..self.settings.clone() })?;
         near.send(&to_bytes(&hello), &[memory.as_fd()])?;
-        near.send(&to_bytes(order), &fds.each_ref().map(AsFd::as_fd))?;
+        near.send(&to_bytes(order), &fds.to_order())?;
         Ok(forked)
     }
 
@@ -190,12 +207,12 @@ impl Zygote {
         self.be_worker(zygote, number, fds)
     }
 
-    fn be_worker(&self, zygote: u32, number: u32, [socket, arena, stderr]: WorkerFds) -> ! {
+    fn be_worker(&self, zygote: u32, number: u32, fds: Fds) -> ! {
         let name = format!("{}-{number}", self.settings.pool);
         if let Some(area) = &self.title {
             area.set(&format!("{} {name}", self.program));
         }
-        worker::run(Birth { zygote, name, socket, arena, stderr, settings: self.settings.clone() })
+        worker::run(Birth { zygote, name, fds, settings: self.settings.clone() })
     }
 
     /// Reaps the dead and reports the workers among them.
@@ -252,6 +269,14 @@ impl Zygote {
     }
 }
 
+/// Opens the pidfd of the program that has started this process.
+fn watch_owner(program: u32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(program as i32).ok_or(io::ErrorKind::InvalidInput)?;
+    let owner = pidfd_open(pid, PidfdFlags::empty())?;
+    // As long as it is our parent it lives, and its number was nobody else's a moment ago.
+    if getppid() == Some(pid) { Ok(owner) } else { Err(io::Error::other("the program is gone")) }
+}
+
 /// Receives the program's hello: the settings, and for a zygote the socket that ends with the program.
 fn greet(control: &Socket, guard: Guard) -> Result<(Settings, Option<OwnedFd>), String> {
     let [arrived] = wait([Interest::Read(control.as_fd())], Some(Instant::now() + GREETING));
@@ -287,6 +312,7 @@ pub(super) fn run_setup(setup: SetupCall, what: &str) -> Result<(), String> {
     // SAFETY: the name comes from the program, whose greeting has shown that it runs the same file.
     let reply = unsafe { call::call(setup.function, setup.argument.into()) };
     let _ = io::stdout().flush();
+    flush_c_stdout();
     match reply {
         Reply::Value(_) => Ok(()),
         Reply::Panicked(panic) => Err(format!("{what} panicked: {}", panic.message())),

@@ -17,10 +17,11 @@ use std::{
 
 use super::{
     backoff::Backoff,
-    copier::{Copier, Stderr},
+    copier::{Copier, Pipe},
     link::Link,
     schedule::Start,
     shared::Shared,
+    sink::{Printer, Sink, Stream},
     worker::{Parts, Worker},
     zygote::{Zygote, explain},
 };
@@ -28,7 +29,7 @@ use crate::{
     error::ExitCause,
     process::{
         message::{Exit, Notice, Order},
-        sys::{Bell, Interest, Mapped, Socket, wait},
+        sys::{Bell, ClosedInCopies, Interest, Mapped, Socket, wait},
     },
 };
 
@@ -161,7 +162,8 @@ impl Manager<'_> {
         self.next_zygote += 1;
         let zygote = Zygote::start(self.shared.config(), self.next_zygote)
             .map_err(|why| format!("the worker side cannot start: {why}"))?;
-        copier.watch(zygote.stderr.clone());
+        let printer = Printer { worker: None, pid: zygote.pid() };
+        self.watch(&copier, printer, &zygote.stderr, zygote.stdout.as_ref());
         self.zygote = Some(zygote);
         match self.hear_until(|notice| matches!(notice, Notice::Ready | Notice::Failed(_)), "start") {
             Ok((Notice::Ready, _)) => Ok(()),
@@ -308,12 +310,21 @@ impl Manager<'_> {
         let number = self.shared.free_number();
         let (socket, theirs) = Socket::pair().map_err(|error| explain(&error))?;
         let (arena, arena_fd) = Mapped::create().map_err(|error| explain(&error))?;
-        let (stderr, stderr_fd) = Stderr::new().map_err(|error| explain(&error))?;
+        let (stderr, stderr_fd) = Pipe::new().map_err(|error| explain(&error))?;
+        let stdout = self.shared.config().output.is_told().then(Pipe::new).transpose();
+        let (stdout, stdout_fd) = stdout.map_err(|error| explain(&error))?.unzip();
         let bell = Bell::new().map_err(|error| explain(&error))?;
+        // Until the worker has them: the answer to the order takes its time.
+        let _in_copies = [socket.as_fd(), theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()]
+            .into_iter()
+            .chain(stdout_fd.as_ref().map(AsFd::as_fd))
+            .map(|fd| ClosedInCopies::new(&fd))
+            .collect::<Vec<_>>();
         let copier = self.copier()?;
         let zygote = self.zygote.as_ref().ok_or("the zygote is gone")?;
         let serial = zygote.serial;
-        let fds = [theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()];
+        let mut fds = vec![theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()];
+        fds.extend(stdout_fd.as_ref().map(AsFd::as_fd));
         let ordered = zygote.order(&Order::Fork { ticket, number }, &fds);
         let forked = match ordered {
             Ok(()) => self.hear_until(|notice| is_answer(notice, ticket), "fork a worker"),
@@ -322,7 +333,7 @@ impl Manager<'_> {
         match forked {
             Ok((Notice::Forked { pid, .. }, fds)) => {
                 let pidfd = fds.into_iter().next().ok_or("the zygote sent no pidfd")?;
-                copier.watch(stderr.clone());
+                self.watch(&copier, Printer { worker: Some(number), pid }, &stderr, stdout.as_ref());
                 Ok(Parts {
                     ticket,
                     zygote: serial,
@@ -332,6 +343,7 @@ impl Manager<'_> {
                     socket,
                     bell,
                     stderr,
+                    stdout,
                     link: Link::new(arena),
                 })
             }
@@ -345,13 +357,23 @@ impl Manager<'_> {
         }
     }
 
-    /// The thread that passes standard error on, started on first use. Without it workers would block on a full pipe.
+    /// Has the output of a process handed on.
+    fn watch(&self, copier: &Copier, printer: Printer, stderr: &Arc<Pipe>, stdout: Option<&Arc<Pipe>>) {
+        let config = self.shared.config();
+        copier.watch(stderr.clone(), Sink::new(config, printer, Stream::Stderr));
+        if let Some(stdout) = stdout {
+            copier.watch(stdout.clone(), Sink::new(config, printer, Stream::Stdout));
+        }
+    }
+
+    /// The thread that hands output on, started on first use. Without it workers would block on a full pipe.
     fn copier(&mut self) -> Result<Arc<Copier>, String> {
         if let Some(copier) = &self.copier {
             return Ok(copier.clone());
         }
-        let copier = Copier::start(&self.shared.config().name)
-            .map_err(|error| format!("the thread for standard error cannot start: {}", explain(&error)))?;
+        let copier = Copier::start(&self.shared.config().name).map_err(|error| {
+            format!("the thread for the output of workers cannot start: {}", explain(&error))
+        })?;
         self.copier = Some(copier.clone());
         Ok(copier)
     }

@@ -1,7 +1,7 @@
 //! The program's side: the only scheduler.
 //!
 //! Threads of one pool, all started on first use: a *manager*, which starts the zygote and has it fork workers; a *keeper*
-//! for each worker, which alone sends to it and hears of its death; a *copier*, which passes standard error on.
+//! for each worker, which alone sends to it and hears of its death; a *copier*, which hands on what they print.
 //!
 //! Locks, in the order in which they may be nested: the pool's schedule, then a worker's link. Neither is held while foreign
 //! code runs, while something is awaited, or while a payload of any size is copied.
@@ -12,11 +12,14 @@ mod copier;
 mod forgotten;
 mod keeper;
 mod known;
+#[cfg(feature = "tracing")]
+mod lines;
 mod link;
 mod manager;
 mod schedule;
 mod seat;
 mod shared;
+mod sink;
 mod worker;
 mod zygote;
 

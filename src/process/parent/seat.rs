@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{shared::Shared, worker::Worker};
+use super::{
+    shared::{INHERITED, Shared},
+    worker::Worker,
+};
 use crate::{
     TaskError, TaskId,
     error::{Operand, TaskLabel},
@@ -19,6 +22,7 @@ use crate::{
     process::{
         call::Function,
         names::{self, Name},
+        sys::generation,
     },
     task::{AnyTask, Cell, Left, Seat, StopSignal},
     wire::{Arrived, Encoded, Payload, decode},
@@ -29,7 +33,8 @@ pub(in crate::process) struct Call {
     pub(super) function: Function,
     pub(super) argument: Encoded,
     /// The job's place in the pool, given back when this is dropped: when the job has ended.
-    _place: Place,
+    place: Place,
+    generation: u32,
 }
 
 impl Call {
@@ -52,7 +57,16 @@ impl Call {
         if !names.is_empty() {
             names::append(argument.bytes_mut(), &names);
         }
-        Ok(Self { function, argument, _place: place })
+        Ok(Self { function, argument, place, generation: generation() })
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.generation != generation() {
+            // A copy of the pool, whose locks may be taken for good: see `Shared::is_inherited`.
+            std::mem::forget(std::mem::take(&mut self.place));
+        }
     }
 }
 
@@ -138,6 +152,9 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     }
 
     fn stop(&self, task: TaskId) {
+        if self.shared.is_inherited() {
+            return;
+        }
         if let Some(worker) = self.worker() {
             let taken = worker.stop(task, self.shared.config().kill_grace);
             self.shared.put_back(taken);
@@ -145,12 +162,17 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     }
 
     fn take_back(&self, task: TaskId) -> bool {
-        self.worker().is_some_and(|worker| worker.take_back(task))
+        !self.shared.is_inherited() && self.worker().is_some_and(|worker| worker.take_back(task))
+    }
+
+    fn lost(&self) -> Option<&'static str> {
+        self.shared.is_inherited().then_some(INHERITED)
     }
 
     fn has_begun(&self, task: TaskId) -> bool {
         self.progress.load(Relaxed) != WAITS
-            || self.worker().is_some_and(|worker| worker.link().has_begun(task))
+            || !self.shared.is_inherited()
+                && self.worker().is_some_and(|worker| worker.link().has_begun(task))
     }
 }
 

@@ -24,7 +24,10 @@ use crate::{
     metrics::Counters,
     pause::Soon,
     pool::{Admission, Closable, Latch},
-    process::{config::Config, sys::Bell},
+    process::{
+        config::Config,
+        sys::{Bell, generation},
+    },
 };
 
 /// One process pool.
@@ -44,7 +47,13 @@ pub(in crate::process) struct Shared {
     closed: Latch,
     /// Why no job can run here, where the pool's settings were wrong and nobody was there to be told.
     broken: Option<String>,
+    /// Which process it belongs to.
+    generation: u32,
 }
+
+/// Why no job can run on a pool that was inherited by `fork`.
+pub(super) const INHERITED: &str = "this pool belongs to the process that this one was forked from, and so do its workers: \
+                                    build a new one here";
 
 impl Shared {
     pub(in crate::process) fn new(config: Config) -> Arc<Self> {
@@ -69,6 +78,7 @@ impl Shared {
             bell: OnceLock::new(),
             closed: Latch::default(),
             broken,
+            generation: generation(),
         })
     }
 
@@ -76,8 +86,18 @@ impl Shared {
         &self.config
     }
 
+    /// Whether this is the copy of a pool, in a process that was forked from the pool's own.
+    ///
+    /// None of its threads exist there, any of its locks may be taken for good, and its workers are not this process's to
+    /// stop. So whatever a handle or a task can reach asks this before it does anything else.
+    pub(in crate::process) fn is_inherited(&self) -> bool {
+        self.generation != generation()
+    }
+
     pub(in crate::process) fn admission(&self) -> &Admission {
-        &self.admission
+        static OPEN: Admission = Admission::open();
+        // Who is let in there is told by `push`.
+        if self.is_inherited() { &OPEN } else { &self.admission }
     }
 
     pub(in crate::process) fn counters(&self) -> &Counters {
@@ -115,6 +135,9 @@ impl Shared {
 impl Shared {
     /// Puts a job into the queue, or finishes its task if the pool has closed meanwhile.
     pub(in crate::process) fn push(self: &Arc<Self>, job: Arc<dyn ProcessJob>) {
+        if self.is_inherited() {
+            return job.finish(Err(TaskError::unavailable(job.label().clone(), INHERITED)));
+        }
         if let Some(reason) = &self.broken {
             return job.finish(Err(TaskError::unavailable(job.label().clone(), reason)));
         }
@@ -168,6 +191,9 @@ impl Shared {
 
     /// Takes a finished task out of the queue.
     pub(super) fn forget(&self, sequence: u64) {
+        if self.is_inherited() {
+            return;
+        }
         let mut schedule = self.schedule();
         let job = schedule.queue.remove(&sequence);
         let over = schedule.closing.is_some() && schedule.queue.is_empty();
@@ -311,6 +337,9 @@ impl Shared {
     }
 
     pub(in crate::process) fn metrics(&self) -> Metrics {
+        if self.is_inherited() {
+            return self.counters.snapshot();
+        }
         let schedule = self.schedule();
         let (workers, idle_workers) = (schedule.workers.len(), schedule.idle.len());
         drop(schedule);
@@ -319,11 +348,14 @@ impl Shared {
 
     /// How many workers there may be at this moment.
     pub(in crate::process) fn max_workers(&self) -> usize {
-        self.schedule().max_workers
+        if self.is_inherited() { self.config.max_workers } else { self.schedule().max_workers }
     }
 
     /// Changes the number of workers that there may be. Surplus ones retire when they are idle.
     pub(in crate::process) fn resize(&self, workers: usize) {
+        if self.is_inherited() {
+            return;
+        }
         let mut schedule = self.schedule();
         let before = std::mem::replace(&mut schedule.max_workers, workers);
         schedule.limit_replacements();
@@ -358,6 +390,9 @@ impl Shared {
 
     /// Closes the pool, or makes a shutdown that is under way a stricter one.
     pub(in crate::process) fn close(&self, mode: Shutdown) {
+        if self.is_inherited() {
+            return;
+        }
         self.admission.close();
         let mut schedule = self.schedule();
         let before = schedule.closing.map_or_else(|| self.counters.outcomes(), |closing| closing.before);
@@ -429,16 +464,22 @@ fn stricter(a: Shutdown, b: Shutdown) -> Shutdown {
 
 impl Closable for Shared {
     fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
-        self.closed.poll(cx)
+        if self.is_inherited() { Poll::Ready(()) } else { self.closed.poll(cx) }
     }
 
     fn give_up(&self) -> u64 {
+        if self.is_inherited() {
+            return 0;
+        }
         let abandoned = self.cancel(Which::All);
         self.close(Shutdown::Kill);
         abandoned
     }
 
     fn report(&self) -> ShutdownReport {
+        if self.is_inherited() {
+            return ShutdownReport::default();
+        }
         let before = self.schedule().closing.map(|closing| closing.before).unwrap_or_default();
         ShutdownReport::between(before, self.counters.outcomes())
     }

@@ -9,16 +9,16 @@ use std::{
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{
-    copier::Stderr,
+    copier::Pipe,
     forgotten::Forgotten,
     link::{Condemned, Flight, Link, Stop},
 };
 use crate::{
     TaskId, WorkerExit,
-    error::ExitCause,
+    error::{ExitCause, TaskLabel},
     process::{
         ring::Look,
-        sys::{Bell, Socket, exit_of_zombie},
+        sys::{Bell, ClosedInCopies, Socket, exit_of_zombie},
     },
 };
 
@@ -32,13 +32,17 @@ pub(in crate::process) struct Worker {
     pub(super) zygote: u64,
     pub(super) number: u32,
     pub(super) pid: u32,
+    // Before the descriptors.
+    _in_copies: [ClosedInCopies; 2],
     pub(super) pidfd: OwnedFd,
     pub(super) socket: Socket,
     /// Wakes the keeper.
     pub(super) bell: Bell,
     /// Shared memory that it is to let go of.
     pub(super) forgotten: Forgotten,
-    pub(super) stderr: Arc<Stderr>,
+    pub(super) stderr: Arc<Pipe>,
+    /// Where standard output is not the program's own.
+    stdout: Option<Arc<Pipe>>,
     pub(super) born: Instant,
     /// Whether it has come to serve.
     ///
@@ -60,23 +64,26 @@ pub(super) struct Parts {
     pub(super) pidfd: OwnedFd,
     pub(super) socket: Socket,
     pub(super) bell: Bell,
-    pub(super) stderr: Arc<Stderr>,
+    pub(super) stderr: Arc<Pipe>,
+    pub(super) stdout: Option<Arc<Pipe>>,
     pub(super) link: Link,
 }
 
 impl Worker {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { ticket, zygote, number, pid, pidfd, socket, bell, stderr, link } = parts;
+        let Parts { ticket, zygote, number, pid, pidfd, socket, bell, stderr, stdout, link } = parts;
         Arc::new(Self {
             ticket,
             zygote,
             number,
             pid,
+            _in_copies: [ClosedInCopies::new(&pidfd), ClosedInCopies::new(&socket)],
             pidfd,
             socket,
             bell,
             forgotten: Forgotten::default(),
             stderr,
+            stdout,
             born: Instant::now(),
             serves: AtomicBool::new(false),
             link: Mutex::new(link),
@@ -185,6 +192,20 @@ impl Worker {
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
     }
 
+    /// Ascribes what the worker prints from now on to a task, or to none.
+    pub(super) fn mark_output(&self, task: Option<&TaskLabel>) {
+        self.streams().for_each(|pipe| pipe.mark(task.cloned()));
+    }
+
+    /// The process is gone, so it prints no more.
+    pub(super) fn finish_output(&self) {
+        self.streams().for_each(|pipe| pipe.finish());
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Arc<Pipe>> {
+        std::iter::once(&self.stderr).chain(&self.stdout)
+    }
+
     /// The zygote has reaped it.
     pub(super) fn set_exit(&self, cause: ExitCause) {
         *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
@@ -200,7 +221,7 @@ impl Worker {
             .unwrap_or_else(PoisonError::into_inner);
         let cause = exit.unwrap_or_else(|| exit_of_zombie(self.pid));
         drop(exit);
-        self.stderr.finish();
+        self.finish_output();
         WorkerExit::new(self.pid, cause, self.stderr.tail()).with_note(note)
     }
 }

@@ -10,8 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use super::copier::Stderr;
+use super::copier::Pipe;
 use crate::process::{
+    Output,
     child::{
         depth,
         entry::{self, Guard, VARIABLE},
@@ -20,7 +21,7 @@ use crate::process::{
     config::Config,
     message::{Hello, MAX_CONTROL, Notice, Order, Role, Settings, from_bytes, to_bytes},
     program::{PROGRAM, new_guard, once_more},
-    sys::{Socket, entry_is_in_program, is_privileged},
+    sys::{ClosedInCopies, Socket, entry_is_in_program, is_privileged},
 };
 
 /// How deep process pools may be nested.
@@ -36,10 +37,14 @@ pub(super) struct Zygote {
     /// Tells the zygotes of a pool apart.
     pub(super) serial: u64,
     child: Child,
+    // Before the sockets: a copy of the program must not keep them open, or their end would not be that of the program.
+    _in_copies: [ClosedInCopies; 2],
     control: Socket,
     /// Carries nothing: its end reaches also a zygote that is stopped or in its preload.
     _life: Socket,
-    pub(super) stderr: Arc<Stderr>,
+    pub(super) stderr: Arc<Pipe>,
+    /// Where standard output is not the program's own.
+    pub(super) stdout: Option<Arc<Pipe>>,
 }
 
 /// A message of a zygote, with the descriptors that came along.
@@ -59,11 +64,14 @@ impl Zygote {
     fn spawn(config: &Config, serial: u64) -> io::Result<Self> {
         let (control, theirs) = Socket::pair()?;
         let (life, their_life) = Socket::pair()?;
+        let _in_copies = [ClosedInCopies::new(&control), ClosedInCopies::new(&life)];
+        let _theirs_in_copies = ClosedInCopies::new(&their_life);
         let guard = new_guard()?;
         let mut child = command(config, guard).stdin(Stdio::from(theirs.into_fd())).spawn()?;
         let stderr = child.stderr.take().expect("the command pipes standard error");
-        let zygote =
-            Stderr::over(stderr.into()).map(|stderr| Self { serial, child, control, _life: life, stderr })?;
+        let stderr = Pipe::over(stderr.into())?;
+        let stdout = child.stdout.take().map(|stdout| Pipe::over(stdout.into())).transpose()?;
+        let zygote = Self { serial, child, _in_copies, control, _life: life, stderr, stdout };
         match zygote.say_hello(config, guard, &their_life) {
             Ok(()) => Ok(zygote),
             Err(error) => {
@@ -110,6 +118,7 @@ impl Zygote {
     /// Gives it up: it sees the end of its control socket, kills its workers and exits. The rest is to reap it.
     pub(super) fn leave(self) -> Child {
         self.stderr.finish();
+        self.stdout.iter().for_each(|stdout| stdout.finish());
         self.child
     }
 
@@ -117,6 +126,10 @@ impl Zygote {
     pub(super) fn kill(mut self) -> Option<std::process::ExitStatus> {
         let _ = self.child.kill();
         self.child.wait().ok()
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// How it exited, if it has.
@@ -165,7 +178,7 @@ fn check_that_children_are_possible() -> Result<(), String> {
 /// The command that starts this program once more, as a child.
 fn command(config: &Config, guard: Guard) -> Command {
     let mut command = once_more(guard);
-    command.stderr(Stdio::piped());
+    command.stdout(stdout(config.output)).stderr(Stdio::piped());
     // A group of its own: Ctrl-C in the terminal reaches the program alone.
     command.process_group(0);
     if config.env_clear {
@@ -182,6 +195,16 @@ fn command(config: &Config, guard: Guard) -> Command {
         command.current_dir(directory);
     }
     command
+}
+
+/// What the zygote, and with it each worker, has as standard output at first.
+fn stdout(output: Output) -> Stdio {
+    match output {
+        Output::Inherit => Stdio::inherit(),
+        #[cfg(feature = "tracing")]
+        Output::Tracing => Stdio::piped(),
+        Output::Null => Stdio::null(),
+    }
 }
 
 fn available_cpus() -> usize {

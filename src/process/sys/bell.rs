@@ -14,10 +14,14 @@ use rustix::{
     io::{Errno, read, write},
 };
 
+use super::ClosedInCopies;
+
 /// Rung by any thread, heard by the one that polls it.
 #[derive(Debug)]
 pub(in crate::process) struct Bell {
-    fd: OwnedFd,
+    // Before the descriptor.
+    _in_copies: ClosedInCopies,
+    event: OwnedFd,
     /// Whether it has been rung since it was last silenced.
     ///
     /// ORDERING: AcqRel. Whoever silences a bell that was rung sees what was done before the ring, also of a ring that found it
@@ -27,15 +31,15 @@ pub(in crate::process) struct Bell {
 
 impl Bell {
     pub(in crate::process) fn new() -> io::Result<Self> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { fd, rung: AtomicBool::new(false) })
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { _in_copies: ClosedInCopies::new(&event), event, rung: AtomicBool::new(false) })
     }
 
     /// Wakes the listener, now or when it next waits.
     pub(in crate::process) fn ring(&self) {
         if !self.rung.swap(true, AcqRel) {
             // The only failure is a full counter, and then it is rung already.
-            let _ = write(&self.fd, &1u64.to_ne_bytes());
+            let _ = write(&self.event, &1u64.to_ne_bytes());
         }
     }
 
@@ -47,7 +51,7 @@ impl Bell {
     /// Silences the bell. What it was rung for is to be looked at afterwards.
     pub(in crate::process) fn silence(&self) {
         let mut count = [0; 8];
-        while read(&self.fd, &mut count) == Err(Errno::INTR) {}
+        while read(&self.event, &mut count) == Err(Errno::INTR) {}
         // Last, so that a ring from now on is written; one that came in between has found it rung, and is seen now.
         self.rung.swap(false, AcqRel);
     }
@@ -55,6 +59,6 @@ impl Bell {
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.event.as_fd()
     }
 }

@@ -4,7 +4,9 @@
 //! as it is; `libc` fills the gaps.
 
 mod bell;
+mod c_stdout;
 mod clock;
+mod copies;
 mod descriptors;
 mod facilities;
 mod fork;
@@ -18,7 +20,9 @@ mod status;
 mod title;
 
 pub(super) use bell::Bell;
+pub(super) use c_stdout::flush_c_stdout;
 pub(super) use clock::monotonic_ns;
+pub(super) use copies::{ClosedInCopies, generation};
 pub(super) use descriptors::{close_all_but, fill_standard_descriptors, keep_high, null_to_stdin};
 pub(super) use facilities::missing_facility;
 pub(super) use fork::{Forked, die_with, fork, kill_group, reap, set_up_worker_process};

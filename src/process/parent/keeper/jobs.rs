@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{AHEAD, DEEPEST, Keeper};
-use crate::process::{
-    message::{HAS_NAMES, LISTEN, Signal},
-    parent::{
-        link::Flight,
-        seat::{Call, ProcessJob},
+use crate::{
+    error::TaskLabel,
+    process::{
+        message::{HAS_NAMES, LISTEN, Signal},
+        parent::{
+            link::Flight,
+            seat::{Call, ProcessJob},
+        },
+        ring::INLINE,
+        sys::monotonic_ns,
     },
-    ring::INLINE,
-    sys::monotonic_ns,
 };
 
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
@@ -81,7 +84,9 @@ impl Keeper {
         }
         let left =
             self.shared.config().max_tasks_per_worker.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
-        let depth = if self.outgoing.in_use() >= MOST_SEGMENTS { 1 } else { depth(self.mean_ns) };
+        // Where output is told with its task, one job at a time: see the copier.
+        let one_by_one = self.shared.config().output.is_told() || self.outgoing.in_use() >= MOST_SEGMENTS;
+        let depth = if one_by_one { 1 } else { depth(self.mean_ns) };
         depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
@@ -106,6 +111,7 @@ impl Keeper {
         };
         let flags = self.flags(&call);
         let now = Instant::now();
+        self.mark_output(Some(job.label()));
         let mut link = self.worker.link();
         job.assign(&self.worker);
         // Only looked at under the lock: ending the task runs foreign code.
@@ -118,6 +124,7 @@ impl Keeper {
             return;
         }
         drop(link);
+        self.mark_output(None);
         if let Some(id) = segment {
             self.outgoing.release(id, &self.worker.socket);
         }
@@ -138,6 +145,13 @@ impl Keeper {
         }
         self.worker.forgotten.pass_on(&self.worker.socket);
         names | LISTEN
+    }
+
+    /// Ascribes what the worker prints from now on, where that is told.
+    pub(super) fn mark_output(&self, task: Option<&TaskLabel>) {
+        if self.shared.config().output.is_told() {
+            self.worker.mark_output(task);
+        }
     }
 
     /// Takes a job that waits behind another worker's.

@@ -163,7 +163,7 @@ impl Keeper {
     pub(super) fn retire(&mut self) {
         self.worker.dismiss();
         self.await_exit(RETIRES_WITHIN);
-        self.worker.stderr.finish();
+        self.worker.finish_output();
         self.shared.gone(&self.worker);
     }
 

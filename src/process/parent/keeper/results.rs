@@ -128,6 +128,9 @@ impl Keeper {
             let last = answers.is_empty() || violation.is_some();
             count += answers.len();
             self.answered += answers.len() as u64;
+            if !answers.is_empty() {
+                self.mark_output(None);
+            }
             self.deliver_all(answers);
             if let Some(what) = violation {
                 self.convict(what);

@@ -1,0 +1,52 @@
+//! The pools of the program that live: for who ends them all.
+//!
+//! They are held weakly: a pool that has come to its end is not kept, nor is one kept working.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::{Closing, Shutdown};
+
+/// A pool of any kind, apart from its handles.
+pub(crate) trait AnyPool: Send + Sync {
+    /// Closes it, as `shutdown` does.
+    fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing;
+}
+
+/// Taken alone. Foreign code, such as the drop of a pool, never runs under it.
+static POOLS: Mutex<Vec<Weak<dyn AnyPool>>> = Mutex::new(Vec::new());
+
+/// Enters a pool that was built just now.
+pub(crate) fn enter<P: AnyPool + 'static>(pool: &Arc<P>) {
+    let entry: Weak<P> = Arc::downgrade(pool);
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Programs have few pools at a time, so whoever enters one may as well look at all.
+    pools.retain(|pool| pool.strong_count() > 0);
+    pools.push(entry);
+}
+
+/// The pools that live now: those with a handle, and those whose last jobs still run.
+#[cfg(any(unix, test))]
+pub(crate) fn all() -> Vec<Arc<dyn AnyPool>> {
+    let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    pools.iter().filter_map(Weak::upgrade).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ThreadPool;
+
+    #[test]
+    fn a_pool_is_listed_while_it_lives_and_not_kept_by_that() {
+        let count = || POOLS.lock().unwrap().len();
+        let pool = ThreadPool::builder().name("listed").build().unwrap();
+        let listed = all().len();
+        assert!(listed >= 1);
+        drop(pool);
+        // Each one that enters takes the dead ones off the list; other tests have pools, too, but not hundreds at a time.
+        for _ in 0..1000 {
+            drop(ThreadPool::builder().build().unwrap());
+        }
+        assert!(count() < 500, "{}", count());
+    }
+}
