@@ -109,6 +109,7 @@ fn latencies() {
         until("it is replaced", || pool.metrics().worker_deaths > deaths && pool.metrics().idle_workers == 2);
         begun.elapsed()
     });
+    pool.shutdown(Shutdown::Kill).blocking_wait();
     zygotes();
     starts();
     ends();

@@ -75,8 +75,8 @@ fn type_hash<T: 'static>() -> u64 {
 /// A number that differs between different builds of a program: for the greeting between its processes.
 pub(super) fn fingerprint() -> u64 {
     let mut hasher = DefaultHasher::new();
-    // Where the linker put things relative to one another, which hardly two builds agree on. Only things of this very file:
-    // what a function of the C library is, and where, is decided anew in each process.
+    // Where the linker put the program's own parts relative to one another, which hardly two builds agree on. Nothing of the C
+    // library: a sanitizer or a preloaded library may stand in for some of it, at another distance in each process.
     let code = (fingerprint as fn() -> u64 as usize).wrapping_sub(&raw const ANCHOR as usize);
     let calls =
         (call as unsafe fn(Function, Arrived) -> Reply as usize).wrapping_sub(&raw const ANCHOR as usize);

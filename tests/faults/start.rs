@@ -32,7 +32,7 @@ use Trouble::*;
 const TROUBLES: [Trouble; 7] = [Fail, Panic, Hang, Exit, Die, CloseAll, FailLoudly];
 
 /// The start limit of pools that are to hang.
-const LIMIT: Duration = Duration::from_millis(300);
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// The last line that a troubled start prints.
 const LAST_WORDS: &str = "those were its last words";
@@ -80,7 +80,7 @@ fn reason_for(trouble: Trouble) -> &'static str {
     match trouble {
         Fail | FailLoudly => "out of luck",
         Panic => "out of mind",
-        Hang => "in time (start_timeout is 300ms)",
+        Hang => "in time (start_timeout is 1s)",
         Exit => "78",
         Die => "SIGSEGV",
         CloseAll => "descriptor",
@@ -240,7 +240,7 @@ fn find_zygote(name: &str) -> u32 {
 const BLOWS: [Signal; 2] = [Signal::KILL, Signal::STOP];
 
 fn named(name: &str, workers: usize) -> ProcessPoolBuilder {
-    builder(workers).name(name).start_timeout(LIMIT * 3)
+    builder(workers).name(name).start_timeout(LIMIT)
 }
 
 #[test]
