@@ -524,6 +524,40 @@ fn a_worker_out_of_descriptors_says_so_and_gets_the_memory_again_later() {
     ends(&pool);
 }
 
+/// In a process of its own, since it takes all descriptors there are.
+const ALONE: &str = "SHARED_MEMORY_ALONE";
+
+#[test]
+fn a_program_out_of_descriptors_says_so_and_goes_on() {
+    let program = std::env::current_exe().expect("a path");
+    let mut alone = std::process::Command::new(program);
+    alone.args(["--exact", "shared::out_of_descriptors", "--nocapture"]).env(ALONE, "1");
+    assert!(alone.status().expect("its end").success());
+}
+
+#[test]
+fn out_of_descriptors() {
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
+    let pool = pool(1);
+    let pid = value(pool.run(pid, ()));
+    let before = piece(9, 10);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(100), ..limit }).expect("a lower limit");
+    let hoard: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    let missing = SharedBytes::copy_from_slice(b"x").expect_err("no descriptor");
+    assert!(missing.to_string().contains("RLIMIT_NOFILE"), "{missing}");
+    let lost = error(pool.run(make, 10));
+    assert!(lost.is_decode() && lost.to_string().contains("RLIMIT_NOFILE"), "{lost}");
+    let back = value(pool.run(|bytes: SharedBytes| bytes, before.clone()));
+    assert_eq!(back.as_ptr(), before.as_ptr(), "what needs no descriptor works");
+    drop(hoard);
+    assert_eq!(value(pool.run(make, 10)).0, pid, "the same worker");
+    assert_eq!(pool.metrics().worker_deaths, 0);
+    ends(&pool);
+}
+
 #[test]
 fn it_does_not_count_as_memory_of_the_worker() {
     let pool = builder(1).max_memory_per_worker(32 << 20).build().expect("a pool");
