@@ -41,6 +41,13 @@ impl Pieces {
         self.known.remove(&id);
     }
 
+    /// Whether all that an argument names has come and is mapped.
+    pub(super) fn has_mapped(&self, names: &[Name]) -> bool {
+        names
+            .iter()
+            .all(|name| matches!(name, Name::Sent(id) if self.known.get(id).is_some_and(Result::is_ok)))
+    }
+
     /// Whether all that an argument names has come.
     pub(super) fn knows(&self, names: &[Name]) -> bool {
         names.iter().all(|name| matches!(name, Name::Sent(id) if self.known.contains_key(id)))

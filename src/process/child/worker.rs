@@ -164,8 +164,8 @@ impl Worker {
         }
         let names =
             or_exit(take_off(&mut bytes).ok_or("an argument without its names"), "the ring is corrupt");
-        if !self.pieces.knows(&names) {
-            // They were sent before the job was.
+        if !self.pieces.has_mapped(&names) {
+            // They were sent before the job was, or sent again.
             self.listen();
         }
         if !self.pieces.knows(&names) {
