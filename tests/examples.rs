@@ -137,6 +137,13 @@ fn squares_come_in_order_from_other_processes() {
 }
 
 #[test]
+fn shared_table_is_read_by_all_and_its_picture_comes_back() {
+    let expected =
+        ["2097151 of 8388608 numbers are above 0.75", "8388608 bytes came back, the middle one is 127"];
+    assert_eq!(lines_of("shared_table"), expected);
+}
+
+#[test]
 fn completion_order_is_the_reverse_of_submission() {
     let expected = [4, 3, 2, 1, 0].map(|n| format!("job {n} is done after {} ms", 500 - 100 * n));
     assert_eq!(lines_of("completion_order"), expected);

@@ -32,7 +32,7 @@ const LONGEST_TEXT: usize = 64 * 1024;
 /// Tells the replies apart in the ring.
 const VALUE: u8 = 1;
 const PANICKED: u8 = 2;
-const ARGUMENT: u8 = 3;
+pub(super) const ARGUMENT: u8 = 3;
 const RESULT: u8 = 4;
 const TOO_LARGE: u8 = 5;
 /// A value that names shared memory: its bytes end with the names (`names.rs`).

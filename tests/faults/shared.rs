@@ -107,10 +107,8 @@ struct Report {
     grown_by: usize,
 }
 
-/// Reads all of it, while another job of its kind does so in another worker.
-fn read_all((bytes, mine, other): (SharedBytes, String, String)) -> Report {
-    set_mark(&mine, "");
-    until("the other begins", || std::path::Path::new(&other).exists());
+/// Reads all of it.
+fn read_all(bytes: SharedBytes) -> Report {
     let before = anonymous();
     let sum = bytes.iter().map(|&byte| u64::from(byte)).sum();
     let grown_by = anonymous().saturating_sub(before);
@@ -122,18 +120,18 @@ fn one_buffer_reaches_many_jobs_in_several_workers_without_a_copy() {
     let pool = pool(2);
     let bytes = piece(3, 32 * MIB);
     let inode = inode(&bytes);
-    for _ in 0..10 {
-        let (a, b) = (Mark::new(), Mark::new());
-        let one = pool.run(read_all, (bytes.clone(), a.arg(), b.arg()));
-        let two = pool.run(read_all, (bytes.clone(), b.arg(), a.arg()));
-        let (one, two) = (value(one), value(two));
-        assert_ne!(one.pid, two.pid);
-        for report in [one, two] {
+    let mut readers = std::collections::BTreeSet::new();
+    until("both workers have read it", || {
+        let tasks: Vec<Task<Report>> = (0..4).map(|_| pool.run(read_all, bytes.clone())).collect();
+        for report in tasks.into_iter().map(value) {
             assert_eq!((report.inode, report.sum), (inode, 3 * 32 * MIB as u64));
             assert!(report.grown_by < 4 * MIB, "{report:?}");
-            let descriptors = held(report.pid, inode) - 1;
-            assert_eq!(descriptors, 0, "a worker has it mapped once, and keeps no descriptor");
+            readers.insert(report.pid);
         }
+        readers.len() == 2
+    });
+    for pid in readers {
+        assert_eq!(held(pid, inode), 1, "mapped once, and no descriptor");
     }
     drop(bytes);
     freed(inode);
@@ -521,6 +519,40 @@ fn a_worker_out_of_descriptors_says_so_and_gets_the_memory_again_later() {
     value(pool.run(|()| HOARD.lock().expect("no panic").clear(), ()));
     assert_eq!(value(pool.run(first, bytes)), 3);
     assert_eq!(value(pool.run(pid_of_worker, ())), pid, "the same worker");
+    ends(&pool);
+}
+
+/// In a process of its own, since it takes all descriptors there are.
+const ALONE: &str = "SHARED_MEMORY_ALONE";
+
+#[test]
+fn a_program_out_of_descriptors_says_so_and_goes_on() {
+    let program = std::env::current_exe().expect("a path");
+    let mut alone = std::process::Command::new(program);
+    alone.args(["--exact", "shared::out_of_descriptors", "--nocapture"]).env(ALONE, "1");
+    assert!(alone.status().expect("its end").success());
+}
+
+#[test]
+fn out_of_descriptors() {
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
+    let pool = pool(1);
+    let pid = value(pool.run(pid, ()));
+    let before = piece(9, 10);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(100), ..limit }).expect("a lower limit");
+    let hoard: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    let missing = SharedBytes::copy_from_slice(b"x").expect_err("no descriptor");
+    assert!(missing.to_string().contains("RLIMIT_NOFILE"), "{missing}");
+    let lost = error(pool.run(make, 10));
+    assert!(lost.is_decode() && lost.to_string().contains("RLIMIT_NOFILE"), "{lost}");
+    let back = value(pool.run(|bytes: SharedBytes| bytes, before.clone()));
+    assert_eq!(back.as_ptr(), before.as_ptr(), "what needs no descriptor works");
+    drop(hoard);
+    assert_eq!(value(pool.run(make, 10)).0, pid, "the same worker");
+    assert_eq!(pool.metrics().worker_deaths, 0);
     ends(&pool);
 }
 

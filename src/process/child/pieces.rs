@@ -41,9 +41,11 @@ impl Pieces {
         self.known.remove(&id);
     }
 
-    /// Whether all that an argument names has come and could be mapped.
-    pub(super) fn has(&self, names: &[Name]) -> bool {
-        names.iter().all(|name| matches!(name, Name::Sent(id) if matches!(self.known.get(id), Some(Ok(_)))))
+    /// Whether all that an argument names has come and is mapped.
+    pub(super) fn has_mapped(&self, names: &[Name]) -> bool {
+        names
+            .iter()
+            .all(|name| matches!(name, Name::Sent(id) if self.known.get(id).is_some_and(Result::is_ok)))
     }
 
     /// Whether all that an argument names has come.

@@ -189,7 +189,7 @@ impl Worker {
         }
         let names =
             or_exit(take_off(&mut bytes).ok_or("an argument without its names"), "the ring is corrupt");
-        if !self.pieces.has(&names) {
+        if !self.pieces.has_mapped(&names) {
             // They were sent before the job was, or sent again.
             self.listen();
         }

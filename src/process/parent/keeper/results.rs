@@ -190,6 +190,10 @@ impl Keeper {
         given: &[SharedBytes],
     ) -> Result<Result<Arrived, TaskError>, &'static str> {
         let bytes = self.bytes_of(reply.result)?;
+        if reply.kind == wire::ARGUMENT {
+            // It may have said before which shared memory it lacks: who tries again is to have it sent again.
+            self.hear();
+        }
         let limit = self.shared.config().max_payload;
         let bytes = match wire::Reply::from_wire(reply.kind, bytes, job.label(), limit) {
             Ok(bytes) => bytes,
