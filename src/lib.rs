@@ -88,7 +88,7 @@ pub use executor::{AnyExecutor, Executor, Inline};
 pub use map::{FromStream, Map, Ordered, Unordered};
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
-pub use process::{ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
+pub use process::{Capabilities, Capability, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
     Waited, as_completed, gather, wait,

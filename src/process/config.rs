@@ -25,4 +25,6 @@ pub(super) struct Config {
     pub(super) current_dir: Option<PathBuf>,
     pub(super) max_payload: u64,
     pub(super) stack_size: u64,
+    pub(super) cgroup: Option<PathBuf>,
+    pub(super) address_space_limit: Option<u64>,
 }

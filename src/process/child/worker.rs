@@ -14,6 +14,7 @@ use std::{
     io::{self, Write},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -29,8 +30,8 @@ use crate::{
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing},
         sys::{
-            Mapped, Received, Socket, close_all_but, die_with, keep_high, linger, monotonic_ns,
-            null_to_stdin, reset_signals, set_up_worker_process,
+            Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, keep_high, limit_address_space,
+            linger, monotonic_ns, null_to_stdin, reset_signals, set_up_worker_process,
         },
     },
     task::{StopSignal, enter},
@@ -43,6 +44,8 @@ pub(super) struct Birth {
     pub(super) socket: OwnedFd,
     pub(super) arena: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// The cgroup that is its own.
+    pub(super) leaf: Option<PathBuf>,
     pub(super) settings: Settings,
 }
 
@@ -80,9 +83,12 @@ pub(super) fn run(birth: Birth) -> ! {
 
 impl Worker {
     fn new(birth: Birth) -> Self {
-        let Birth { zygote, name, socket, arena, stderr, settings } = birth;
+        let Birth { zygote, name, socket, arena, stderr, leaf, settings } = birth;
         let what = "a worker cannot start";
         or_exit(rustix::stdio::dup2_stderr(&stderr), what);
+        if let Some(leaf) = leaf {
+            or_exit(enter_cgroup(&leaf), "a worker cannot enter its cgroup");
+        }
         or_exit(null_to_stdin(), what);
         let socket = or_exit(keep_high(socket), what);
         let mapped: Mapped<Arena> = or_exit(Mapped::open(arena.as_fd()), what);
@@ -101,6 +107,9 @@ impl Worker {
             incoming: Incoming::default(),
             max_payload: settings.max_payload,
         };
+        if let Some(bytes) = settings.address_space_limit {
+            or_exit(limit_address_space(bytes), what);
+        }
         worker.initialize(settings);
         // An initializer that changed its user has cleared it.
         or_exit(die_with(zygote), what);

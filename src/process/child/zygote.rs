@@ -11,9 +11,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::c_char,
+    ffi::{OsStr, c_char},
     io::{self, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     time::{Duration, Instant},
 };
 
@@ -34,7 +37,7 @@ use crate::{
         },
         reply::Reply,
         sys::{
-            ChildSignal, Forked, Interest, Memory, Socket, Title, adopt_stdin, close_all_but, fork,
+            ChildSignal, Forked, Interest, Leaves, Memory, Socket, Title, adopt_stdin, close_all_but, fork,
             keep_high, kill_group, null_to_stdin, reap, reset_signals, signal_on_event, wait,
         },
     },
@@ -151,7 +154,16 @@ impl Zygote {
                     area.set(&title);
                 }
                 let name = format!("{}-{number}", self.settings.pool);
-                worker::run(Birth { zygote, name, socket, arena, stderr, settings: self.settings.clone() })
+                let leaf = self.leaves().and_then(|leaves| leaves.path(ticket));
+                worker::run(Birth {
+                    zygote,
+                    name,
+                    socket,
+                    arena,
+                    stderr,
+                    leaf,
+                    settings: self.settings.clone(),
+                })
             }
             Ok(Forked::Parent { pid, pidfd }) => {
                 self.workers.insert(pid, ticket);
@@ -181,6 +193,12 @@ impl Zygote {
         }
     }
 
+    /// The cgroups of its workers, if they have some.
+    fn leaves(&self) -> Option<Leaves> {
+        let stem = self.settings.leaves.as_ref()?;
+        Some(Leaves::from_stem(OsStr::from_bytes(stem).into()))
+    }
+
     fn tell(&self, notice: &Notice) {
         self.tell_with(notice, &[]);
     }
@@ -203,6 +221,9 @@ impl Zygote {
             }
             let left = children();
             if left.is_empty() || Instant::now() >= deadline {
+                if let Some(leaves) = self.leaves() {
+                    leaves.clear(deadline);
+                }
                 exit_now(0);
             }
             left.into_iter().for_each(kill);

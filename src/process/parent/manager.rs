@@ -313,6 +313,7 @@ impl Manager<'_> {
         let copier = self.copier()?;
         let zygote = self.zygote.as_ref().ok_or("the zygote is gone")?;
         let serial = zygote.serial;
+        let leaf = zygote.make_leaf(ticket, self.shared.config())?;
         let fds = [theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()];
         let ordered = zygote.order(&Order::Fork { ticket, number }, &fds);
         let forked = match ordered {
@@ -332,6 +333,7 @@ impl Manager<'_> {
                     socket,
                     bell,
                     stderr,
+                    leaf,
                     link: Link::new(arena),
                 })
             }
@@ -365,6 +367,6 @@ fn is_answer(notice: &Notice, expected: u64) -> bool {
 }
 
 /// A number between 0 and 1 that differs from call to call.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }

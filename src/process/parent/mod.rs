@@ -14,6 +14,7 @@ mod manager;
 mod schedule;
 mod seat;
 mod shared;
+mod term;
 mod worker;
 mod zygote;
 

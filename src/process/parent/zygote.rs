@@ -4,7 +4,7 @@ use std::{
     env, io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
+        unix::{ffi::OsStrExt, process::CommandExt},
     },
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -19,7 +19,7 @@ use crate::process::{
     },
     config::Config,
     message::{Hello, MAX_CONTROL, Notice, Order, PROTOCOL, Settings, from_bytes, to_bytes},
-    sys::{Memory, Socket, entry_is_in_program, is_privileged},
+    sys::{Leaf, Leaves, Memory, Socket, entry_is_in_program, is_privileged},
 };
 
 /// How deep process pools may be nested.
@@ -39,6 +39,8 @@ pub(super) struct Zygote {
     /// Carries nothing: its end reaches also a zygote that is stopped or in its preload.
     _life: Socket,
     pub(super) stderr: Arc<Stderr>,
+    /// The cgroups of its workers, if they get some.
+    leaves: Option<Leaves>,
 }
 
 /// A message of a zygote, with the descriptors that came along.
@@ -58,11 +60,18 @@ impl Zygote {
     fn spawn(config: &Config, serial: u64) -> io::Result<Self> {
         let (control, theirs) = Socket::pair()?;
         let (life, their_life) = Socket::pair()?;
+        let leaves = config.cgroup.as_deref().map(Leaves::new).transpose()?;
         let guard = Guard { parent: std::process::id(), nonce: nonce()? };
         let mut child = command(config, guard).stdin(Stdio::from(theirs.into_fd())).spawn()?;
         let stderr = child.stderr.take().expect("the command pipes standard error");
-        let zygote =
-            Stderr::over(stderr.into()).map(|stderr| Self { serial, child, control, _life: life, stderr })?;
+        let zygote = Stderr::over(stderr.into()).map(|stderr| Self {
+            serial,
+            child,
+            control,
+            _life: life,
+            stderr,
+            leaves,
+        })?;
         match zygote.say_hello(config, guard, &their_life) {
             Ok(()) => Ok(zygote),
             Err(error) => {
@@ -77,6 +86,8 @@ impl Zygote {
             pool: config.name.clone(),
             depth: depth() + 1,
             stack_size: config.stack_size,
+            address_space_limit: config.address_space_limit,
+            leaves: self.leaves.as_ref().map(|leaves| leaves.stem().as_os_str().as_bytes().to_owned()),
             max_payload: config.max_payload,
             preload: config.preload.clone(),
             initializer: config.initializer.clone(),
@@ -90,6 +101,16 @@ impl Zygote {
             settings_len: settings.len() as u64,
         };
         self.control.send(&to_bytes(&hello), &[fd.as_fd(), life.as_fd()])
+    }
+
+    /// Makes the cgroup of a worker that is to be forked, if it gets one.
+    ///
+    /// # Errors
+    ///
+    /// A text with the reason.
+    pub(super) fn make_leaf(&self, ticket: u64, config: &Config) -> Result<Option<Leaf>, String> {
+        let leaf = self.leaves.as_ref().map(|leaves| leaves.make(ticket, config.max_memory_per_worker));
+        leaf.transpose().map_err(|why| format!("a worker cannot start: {why}"))
     }
 
     /// Asks for a worker; it answers with `Forked` or `NotForked`.

@@ -4,6 +4,7 @@
 //! as it is; `libc` fills the gaps.
 
 mod bell;
+mod cgroup;
 mod clock;
 mod descriptors;
 mod facilities;
@@ -19,14 +20,15 @@ mod status;
 mod title;
 
 pub(super) use bell::Bell;
+pub(super) use cgroup::{Leaf, Leaves, check_cgroup, enter_cgroup};
 pub(super) use clock::monotonic_ns;
 pub(super) use descriptors::{close_all_but, keep_high, null_to_stdin};
-pub(super) use facilities::missing_facility;
-pub(super) use fork::{Forked, die_with, fork, kill_group, reap, set_up_worker_process};
+pub(super) use facilities::{has_private_memory, kernel_release, look_around, missing_facility};
+pub(super) use fork::{Forked, die_with, fork, kill_group, limit_address_space, reap, set_up_worker_process};
 pub(super) use image::{entry_is_in_program, is_privileged};
 pub(super) use linger::linger;
 pub(super) use memory::{Mapped, Memory};
-pub(super) use memory_use::private_memory_exceeds;
+pub(super) use memory_use::MemoryGauge;
 pub(super) use poll::{Interest, wait, wait_any};
 pub(super) use signals::{ChildSignal, reset_signals, signal_on_event};
 pub(super) use socket::{Received, Socket, adopt_stdin};

@@ -10,6 +10,7 @@ use crate::{
         parent::{
             link::Flight,
             seat::{Call, ProcessJob},
+            term::Term,
             zygote::explain,
         },
         ring::INLINE,
@@ -23,6 +24,9 @@ const MOST_SEGMENTS: usize = 4;
 impl Keeper {
     /// Sends jobs as far as it makes sense. Says whether there was one.
     pub(super) fn fill(&mut self) -> bool {
+        if self.has_no_place() {
+            return false;
+        }
         let room = self.room();
         if room == 0 {
             return false;
@@ -70,21 +74,36 @@ impl Keeper {
         }
     }
 
+    /// Whether the worker stands by. When it gets a place, its idle time begins.
+    fn has_no_place(&mut self) -> bool {
+        if self.stands_by && !self.shared.schedule().stands_by(&self.worker) {
+            self.stands_by = false;
+            self.idle_since = Instant::now();
+        }
+        self.stands_by
+    }
+
     /// How many more jobs the worker should have.
     fn room(&mut self) -> usize {
         if !self.lent.is_empty() {
             self.free_segments();
         }
-        if self.silent_since.is_some() || self.hung_up || self.is_spent(Instant::now()) {
+        let term = self.term(Instant::now());
+        if term != Term::Serves {
+            self.order_successor();
+        }
+        if self.silent_since.is_some() || self.hung_up || self.is_done(term) {
             return 0;
         }
         let link = self.worker.link();
         if link.condemned.is_some() || !link.ring.has_room() {
             return 0;
         }
-        let left =
-            self.shared.config().max_tasks_per_worker.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
-        let depth = if self.outgoing.in_use() >= MOST_SEGMENTS { 1 } else { depth(self.mean_ns) };
+        let left = self.most_tasks.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
+        // Where memory is limited, none: what the worker holds after a job must be what that has left.
+        let sends_ahead =
+            self.outgoing.in_use() < MOST_SEGMENTS && self.shared.config().max_memory_per_worker.is_none();
+        let depth = if sends_ahead { depth(self.mean_ns) } else { 1 };
         depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 

@@ -1,7 +1,8 @@
 //! [`Keeper`]: the thread that serves one worker: sends it jobs, takes its results, watches its clocks and buries it.
 //!
 //! ```text
-//! Starting ──ready──▶ Serving ──idle too long, old, pool closes──▶ Retiring ──exit──▶ (end)
+//! Starting ──ready──▶ Serving ──idle too long, term over, pool closes──▶ Retiring ──exit──▶ (end)
+//!     │  └─────ready──▶ Standing by ──place──▶ Serving
 //!     │                  │ exit, kill, violation
 //!     └──exit, too slow──┴──▶ Dead: drained, its begun job failed, its other jobs put back ──▶ (end)
 //! ```
@@ -13,6 +14,7 @@
 mod clocks;
 mod jobs;
 mod life;
+mod memory;
 mod results;
 
 use std::{
@@ -20,7 +22,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{link::Flight, schedule::Start, seat::ProcessJob, shared::Shared, worker::Worker};
+use self::memory::Memory;
+use super::{
+    link::Flight,
+    manager::jitter,
+    schedule::Start,
+    seat::ProcessJob,
+    shared::Shared,
+    term::{own_age, own_tasks},
+    worker::Worker,
+};
 use crate::process::{
     ring::{Reply, SLOTS},
     segments::{Incoming, Outgoing},
@@ -68,8 +79,14 @@ pub(super) struct Keeper {
     listed: bool,
     /// Whether the pool has been told how the start went.
     reported: bool,
-    /// It holds more memory than it may.
-    bloated: bool,
+    /// Whether it still waits for the place of a worker that it is to replace.
+    stands_by: bool,
+    /// Its own limits of jobs and of age.
+    most_tasks: Option<u64>,
+    oldest: Option<Duration>,
+    /// Whether its successor has been ordered.
+    is_due: bool,
+    memory: Memory,
 }
 
 /// What a wait was ended by, besides the bell and the clock.
@@ -101,7 +118,16 @@ enum Next {
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, worker: Arc<Worker>) -> Self {
+        let config = shared.config();
+        let most_tasks = config.max_tasks_per_worker.map(|limit| own_tasks(limit, jitter()));
+        let oldest = config.max_age_per_worker.map(|limit| own_age(limit, jitter()));
+        let stands_by = shared.schedule().stands_by(&worker);
         Self {
+            stands_by,
+            most_tasks,
+            oldest,
+            is_due: false,
+            memory: Memory::new(),
             shared,
             worker,
             outgoing: Outgoing::default(),
@@ -118,7 +144,6 @@ impl Keeper {
             woken: Woken { heard: true, dead: true },
             listed: false,
             reported: false,
-            bloated: false,
         }
     }
 
@@ -150,7 +175,7 @@ impl Keeper {
                 return self.bury();
             }
             if answered {
-                self.look_at_memory();
+                self.look_at_memory_left();
             }
             // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
             if self.fill() || answered {
