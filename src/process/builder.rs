@@ -196,7 +196,7 @@ impl ProcessPoolBuilder {
     /// How many bytes of memory a worker may have of its own. Default: no limit.
     ///
     /// Looked at after each job: a worker that has kept more gets no further job and is replaced, which is counted in
-    /// [`Metrics::recycled`](crate::Metrics::recycled) and no error. Looked at also while a job runs, four times a second: then
+    /// [`Metrics::recycled`](crate::Metrics::recycled) and no error. Looked at also while a job runs, twice a second: then
     /// the worker is killed, and the job's error says so. A job may take more between two looks; [`cgroup`](Self::cgroup) makes
     /// the limit hard.
     ///
@@ -230,10 +230,34 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Runs `job(arg)` once before any worker is forked: what it loads is shared by all workers, and paid for once.
+    /// Runs `job(arg)` once before any worker is forked: what it loads is shared by all workers, and paid for once, as long as
+    /// they only read it. It does not count against `max_memory_per_worker`.
     ///
     /// It must not start threads or pools. Random generators that it seeds repeat in every worker: seed them in
     /// `initializer`. If it fails, panics, dies or takes longer than `start_timeout`, queued tasks finish as unavailable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::OnceLock;
+    /// use heavylift::ProcessPool;
+    ///
+    /// static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+    ///
+    /// fn load(len: u64) {
+    ///     TABLE.get_or_init(|| (0..len).map(|n| n * n).collect());
+    /// }
+    ///
+    /// fn look_up(n: usize) -> Option<u64> {
+    ///     TABLE.get()?.get(n).copied()
+    /// }
+    ///
+    /// let pool = ProcessPool::builder().max_workers(2).preload(load, 1000).build()?;
+    /// assert_eq!(pool.run(look_up, 12).blocking_wait()?, Some(144));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn preload<F, A, R>(mut self, job: F, arg: A) -> Self
     where
         F: Fn(A) -> R + Copy + Send + 'static,

@@ -49,7 +49,7 @@ fn hog((megabytes, mark): (usize, String)) {
 fn a_worker_that_keeps_too_much_gets_no_further_job_and_is_recycled() {
     let pool = builder(1).max_memory_per_worker(LIMIT).build().unwrap();
     for _ in 0..5 {
-        let tasks = [20, 100, 1, 1].map(|megabytes| pool.run(leak, megabytes));
+        let tasks = [20, 70, 1, 1].map(|megabytes| pool.run(leak, megabytes));
         let pids = tasks.map(|task| task.blocking_wait().unwrap());
         assert_eq!(pids[0], pids[1]);
         assert_ne!(pids[1], pids[2], "the next job, though it waited already, runs elsewhere");
@@ -57,7 +57,7 @@ fn a_worker_that_keeps_too_much_gets_no_further_job_and_is_recycled() {
         gone(pids[1]);
         let fresh = pids[3];
         // So that the next round begins with a fresh worker, too.
-        assert_eq!(pool.run(leak, 100).blocking_wait().unwrap(), fresh);
+        assert_eq!(pool.run(leak, 70).blocking_wait().unwrap(), fresh);
     }
     until("ten are recycled", || pool.metrics().recycled == 10);
     assert_eq!(pool.metrics().worker_deaths, 0);
@@ -68,7 +68,7 @@ fn a_worker_that_keeps_too_much_gets_no_further_job_and_is_recycled() {
 fn memory_that_is_given_back_in_time_recycles_nobody() {
     let pool = builder(1).max_memory_per_worker(LIMIT).build().unwrap();
     let first = pool.run(pid, ()).blocking_wait().unwrap();
-    let tasks: Vec<Task<u32>> = (0..20).map(|_| pool.run(borrow, 100)).collect();
+    let tasks: Vec<Task<u32>> = (0..20).map(|_| pool.run(borrow, 70)).collect();
     assert!(tasks.into_iter().all(|task| task.blocking_wait().unwrap() == first));
     assert_eq!(pool.metrics().recycled, 0);
     ends(&pool);
@@ -76,11 +76,11 @@ fn memory_that_is_given_back_in_time_recycles_nobody() {
 
 #[test]
 fn large_arguments_and_results_count_against_nobody() {
-    let pool = builder(1).max_memory_per_worker(LIMIT / 2).build().unwrap();
+    let pool = builder(1).max_memory_per_worker(LIMIT).build().unwrap();
     let first = pool.run(pid, ()).blocking_wait().unwrap();
     for round in 0..5 {
-        let back = pool.run(|bytes: Vec<u8>| bytes, vec![round; 48 << 20]).blocking_wait().unwrap();
-        assert!(back.len() == 48 << 20 && back[12345] == round);
+        let back = pool.run(|bytes: Vec<u8>| bytes, vec![round; 40 << 20]).blocking_wait().unwrap();
+        assert!(back.len() == 40 << 20 && back[12345] == round);
         assert_eq!(pool.run(pid, ()).blocking_wait().unwrap(), first);
     }
     assert_eq!(pool.metrics().recycled, 0);

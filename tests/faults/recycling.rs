@@ -34,11 +34,12 @@ fn thousands_of_jobs_on_workers_of_three_jobs_each_are_all_right_and_counted() {
     let pool = builder(2).max_tasks_per_worker(3).build().unwrap();
     let jobs = run(&pool, 3000);
     assert!(jobs.values().all(|&jobs| jobs <= 3), "{jobs:?}");
-    // Pids come back only after a long time: as many pids as workers.
-    assert!((1000..=1002).contains(&jobs.len()), "{} workers", jobs.len());
-    // The last two may have jobs left.
-    let full = jobs.values().filter(|&&jobs| jobs == 3).count() as u64;
-    until("every spent worker is replaced", || pool.metrics().recycled == full);
+    // A worker from which another took a job may go with fewer.
+    assert!((1000..1020).contains(&jobs.len()), "{} workers", jobs.len());
+    // Pids come back only after a long time, so whoever is gone was replaced: the last two may have jobs left.
+    let replaced = || jobs.keys().filter(|&&pid| !exists(pid)).count();
+    until("every spent worker is replaced", || replaced() >= jobs.len() - 2);
+    until("each is counted", || pool.metrics().recycled == replaced() as u64);
     let metrics = pool.metrics();
     assert_eq!((metrics.succeeded, metrics.worker_deaths), (3000, 0));
     ends(&pool);
@@ -49,7 +50,7 @@ fn one_job_each_isolates_jobs_from_one_another() {
     let pool = builder(2).max_tasks_per_worker(1).build().unwrap();
     let jobs = run(&pool, 300);
     assert_eq!(jobs.len(), 300);
-    until("all are recycled", || pool.metrics().recycled == 300);
+    until("all are recycled", || pool.metrics().recycled >= 300);
     ends(&pool);
 }
 

@@ -16,20 +16,22 @@ pub(super) enum Term {
 /// What the term of a worker depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tenure {
-    /// Jobs that it was sent, and how many it may get.
-    pub(super) sent: u64,
+    /// Jobs that it has finished or has in flight, and how many it may get.
+    pub(super) tasks: u64,
     pub(super) most: Option<u64>,
     pub(super) age: Duration,
     pub(super) oldest: Option<Duration>,
     /// It holds more memory than it may.
     pub(super) bloated: bool,
+    /// Its successor has been ordered, for whatever reason: there is no way back.
+    pub(super) ordered: bool,
 }
 
 impl Tenure {
     pub(super) fn term(self) -> Term {
-        if self.bloated || self.most.is_some_and(|most| self.sent >= most) {
+        if self.bloated || self.most.is_some_and(|most| self.tasks >= most) {
             Term::Over
-        } else if self.oldest.is_some_and(|oldest| self.age >= oldest) {
+        } else if self.ordered || self.oldest.is_some_and(|oldest| self.age >= oldest) {
             Term::Due
         } else {
             Term::Serves
@@ -132,18 +134,19 @@ mod tests {
     fn a_term_ends_at_the_first_limit_that_is_reached() {
         let (young, old) = (Duration::from_secs(1), Duration::from_secs(9));
         let table = [
-            // sent, most, age, oldest, bloated => term
-            ((5, None, old, None, false), Term::Serves),
-            ((2, Some(3), old, None, false), Term::Serves),
-            ((3, Some(3), young, None, false), Term::Over),
-            ((0, None, young, Some(old), false), Term::Serves),
-            ((0, None, old, Some(old), false), Term::Due),
-            ((3, Some(3), old, Some(old), false), Term::Over),
-            ((0, None, young, None, true), Term::Over),
-            ((0, None, old, Some(young), true), Term::Over),
+            // tasks, most, age, oldest, bloated, ordered => term
+            ((5, None, old, None, false, false), Term::Serves),
+            ((2, Some(3), old, None, false, false), Term::Serves),
+            ((3, Some(3), young, None, false, false), Term::Over),
+            ((2, Some(3), young, None, false, true), Term::Due),
+            ((0, None, young, Some(old), false, false), Term::Serves),
+            ((0, None, old, Some(old), false, false), Term::Due),
+            ((3, Some(3), old, Some(old), false, true), Term::Over),
+            ((0, None, young, None, true, false), Term::Over),
+            ((0, None, old, Some(young), true, true), Term::Over),
         ];
-        for ((sent, most, age, oldest, bloated), term) in table {
-            let tenure = Tenure { sent, most, age, oldest, bloated };
+        for ((tasks, most, age, oldest, bloated, ordered), term) in table {
+            let tenure = Tenure { tasks, most, age, oldest, bloated, ordered };
             assert_eq!(tenure.term(), term, "{tenure:?}");
         }
     }

@@ -161,11 +161,13 @@ impl Keeper {
 
     pub(super) fn term(&self, now: Instant) -> Term {
         let tenure = Tenure {
-            sent: self.sent,
+            // One that is taken back was never begun, and does not count.
+            tasks: self.answered + self.worker.link().flights.len() as u64,
             most: self.most_tasks,
             age: now.saturating_duration_since(self.worker.born),
             oldest: self.oldest,
             bloated: self.memory.is_bloated,
+            ordered: self.is_due,
         };
         tenure.term()
     }

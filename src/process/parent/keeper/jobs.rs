@@ -99,7 +99,8 @@ impl Keeper {
         if link.condemned.is_some() || !link.ring.has_room() {
             return 0;
         }
-        let left = self.most_tasks.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
+        let given = self.answered + link.flights.len() as u64;
+        let left = self.most_tasks.map_or(u64::MAX, |most| most.saturating_sub(given));
         // Where memory is limited, none: what the worker holds after a job must be what that has left.
         let sends_ahead =
             self.outgoing.in_use() < MOST_SEGMENTS && self.shared.config().max_memory_per_worker.is_none();
@@ -129,6 +130,7 @@ impl Keeper {
             }
         };
         let now = Instant::now();
+        self.memory.job_begins(now);
         let mut link = self.worker.link();
         job.assign(&self.worker);
         // Only looked at under the lock: ending the task runs foreign code.
@@ -137,7 +139,6 @@ impl Keeper {
         if !refused && link.condemned.is_none() && link.ring.has_room() {
             let position = link.send(job, call, segment, monotonic_ns());
             self.lent.extend(segment.map(|id| (id, position)));
-            self.sent += 1;
             return;
         }
         drop(link);

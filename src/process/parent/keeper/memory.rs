@@ -10,7 +10,7 @@ use super::Keeper;
 use crate::process::sys::{Interest, MemoryGauge, wait};
 
 /// How often the memory of a worker that runs a job is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a worker may take, after an answer, to let go of what the job has left to be dropped.
 const LET_GO_WITHIN: Duration = Duration::from_millis(100);
 
@@ -35,6 +35,11 @@ impl Memory {
             overuse: None,
         }
     }
+
+    /// A job is sent to the worker, which has no other.
+    pub(super) fn job_begins(&mut self, now: Instant) {
+        self.next_look = now + LOOK_EVERY;
+    }
 }
 
 impl Keeper {
@@ -57,7 +62,6 @@ impl Keeper {
         if !self.worker.link().flights.is_empty() {
             return;
         }
-        self.memory.next_look = Instant::now() + LOOK_EVERY;
         self.memory.is_bloated |= self.keeps_too_much(limit);
     }
 

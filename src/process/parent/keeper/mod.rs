@@ -57,8 +57,8 @@ pub(super) struct Keeper {
     /// The segments that arguments lie in, with the positions of their jobs. Free again once the position is no longer in
     /// flight: the worker copies an argument before it answers, and never looks at one that was taken back.
     lent: Vec<(u32, u64)>,
-    /// Jobs sent so far.
-    sent: u64,
+    /// Jobs answered so far.
+    answered: u64,
     /// A running mean of how long a job takes, in nanoseconds.
     mean_ns: u64,
     /// When it last had a job.
@@ -133,7 +133,7 @@ impl Keeper {
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             lent: Vec::new(),
-            sent: 0,
+            answered: 0,
             mean_ns: AHEAD.as_nanos() as u64,
             idle_since: Instant::now(),
             silent_since: None,

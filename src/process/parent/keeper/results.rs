@@ -104,6 +104,7 @@ impl Keeper {
     /// Finishes the tasks of jobs that the worker has answered, oldest first.
     fn deliver_all(&mut self, answers: Vec<Answer>) {
         let (now, now_ns) = (Instant::now(), monotonic_ns());
+        self.answered += answers.len() as u64;
         // A worker begins a job as soon as it has answered the one before.
         let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now_ns]).collect();
         self.in_hand.extend(answers.iter().map(|answer| answer.flight.job.clone()));
