@@ -94,7 +94,9 @@ pub use executor::{AnyExecutor, Executor, Inline};
 pub use map::{FromStream, Map, Ordered, Unordered};
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
-pub use process::{Output, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker};
+pub use process::{
+    Capabilities, Capability, Output, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker,
+};
 pub use shared_memory::{Shared, SharedBytes};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,

@@ -1,6 +1,6 @@
 //! [`WorkerExit`]: how a worker process ended.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// How a worker process ended.
 ///
@@ -10,7 +10,7 @@ pub struct WorkerExit {
     pid: u32,
     status: ExitCause,
     stderr_tail: String,
-    note: Option<&'static str>,
+    note: Option<Cow<'static, str>>,
 }
 
 /// What is known of the exit status.
@@ -26,9 +26,9 @@ impl WorkerExit {
         Self { pid, status, stderr_tail, note: None }
     }
 
-    /// Adds what the worker had done to be killed by the pool.
-    pub(crate) fn with_note(mut self, note: Option<&'static str>) -> Self {
-        self.note = note;
+    /// Adds what the worker had done to be killed, if there is anything to say.
+    pub(crate) fn with_note(mut self, note: Option<impl Into<Cow<'static, str>>>) -> Self {
+        self.note = note.map(Into::into).or(self.note);
         self
     }
 
@@ -67,7 +67,7 @@ impl fmt::Display for WorkerExit {
             ExitCause::Signal(signal) => write!(f, "died of {}", SignalName(signal))?,
             ExitCause::Unknown => f.write_str("ended, and its exit status could not be learnt in time")?,
         }
-        match self.note {
+        match &self.note {
             Some(note) => write!(f, " ({note})"),
             None => Ok(()),
         }

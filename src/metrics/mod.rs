@@ -15,7 +15,8 @@ pub(crate) use histogram::Histogram;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Workers that are alive, those just starting included.
+    /// Workers that have a place in the pool, those just starting included; never more than `max_workers`. While a worker process is
+    /// replaced on schedule, its successor stands by without a place, and the two count as one.
     pub workers: usize,
     /// Workers that have no job.
     pub idle_workers: usize,

@@ -74,6 +74,8 @@ impl ProcessPoolBuilder {
             max_payload: 1 << 30,
             stack_size: 8 << 20,
             output: Output::default(),
+            cgroup: None,
+            address_space_limit: None,
         };
         Self { config, max_workers: None, error: None }
     }
@@ -98,6 +100,22 @@ impl ProcessPoolBuilder {
     }
 
     /// How long a worker above `min_workers` may be idle before it ends. Default: for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use heavylift::ProcessPool;
+    ///
+    /// let pool = ProcessPool::builder().max_workers(4).idle_timeout(Duration::from_millis(10)).build()?;
+    /// pool.run(|n: u8| n, 1).blocking_wait()?;
+    /// while pool.metrics().workers > 0 {
+    ///     std::thread::sleep(Duration::from_millis(1));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.config.idle_timeout = Some(limit);
         self
@@ -128,30 +146,119 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// After how many jobs a worker is replaced. Default: never.
+    /// After how many jobs a worker is replaced, for jobs that leave something behind. Default: never.
+    ///
+    /// Each worker has a limit of its own, up to a tenth below the one given, so that workers that started together do not all
+    /// end together; below 10 it is exact. No worker ever gets more jobs than its limit: with 1 each job has a process of its
+    /// own. The successor is started when the last job has been sent, beside the old worker, and gets its place when that has
+    /// finished. Replacing is counted in [`Metrics::recycled`](crate::Metrics::recycled) and costs no job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::ProcessPool;
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).max_tasks_per_worker(1).build()?;
+    /// let first = pool.run(|()| std::process::id(), ()).blocking_wait()?;
+    /// let second = pool.run(|()| std::process::id(), ()).blocking_wait()?;
+    /// assert_ne!(first, second);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
         self.config.max_tasks_per_worker = Some(tasks);
         self
     }
 
-    /// At which age a worker is replaced, once it is idle. Default: never.
+    /// At which age a worker is replaced. Default: never.
+    ///
+    /// Each worker has a limit of its own, up to a tenth below the one given. A job that runs is never cut off, and the worker
+    /// takes jobs until its successor is ready, so a successor that does not come to start costs nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use heavylift::ProcessPool;
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).max_age_per_worker(Duration::from_millis(20)).build()?;
+    /// let first = pool.run(|()| std::process::id(), ()).blocking_wait()?;
+    /// while pool.run(|()| std::process::id(), ()).blocking_wait()? == first {}
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_age_per_worker(mut self, age: Duration) -> Self {
         self.config.max_age_per_worker = Some(age);
         self
     }
 
-    /// With how many bytes of private memory a worker is replaced, looked at after each job. Default: no limit.
+    /// How many bytes of memory a worker may have of its own. Default: no limit.
     ///
-    /// Counted since the worker was forked; what it shares with the zygote does not count.
+    /// Looked at after each job: a worker that has kept more gets no further job and is replaced, which is counted in
+    /// [`Metrics::recycled`](crate::Metrics::recycled) and no error. Looked at also while a job runs, twice a second: then
+    /// the worker is killed, and the job's error says so. A job may take more between two looks; [`cgroup`](Self::cgroup) makes
+    /// the limit hard.
+    ///
+    /// Counted is what the worker has written since it was forked, its initializer included: what it shares with the zygote
+    /// (`preload`) does not count, nor the shared memory in which arguments and results travel.
+    ///
+    /// So that each job finds a worker that was looked at, none is sent ahead: many jobs of a few microseconds get slower. With
+    /// more preloaded than the limit allows, a look takes some milliseconds for each GiB, though only after jobs that have
+    /// touched enough new memory to matter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::ProcessPool;
+    ///
+    /// fn leak(bytes: usize) -> u32 {
+    ///     std::mem::forget(std::hint::black_box(vec![1u8; bytes]));
+    ///     std::process::id()
+    /// }
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).max_memory_per_worker(64 << 20).build()?;
+    /// let first = pool.run(leak, 100 << 20).blocking_wait()?;
+    /// let second = pool.run(leak, 1).blocking_wait()?;
+    /// assert_ne!(first, second);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_memory_per_worker(mut self, bytes: u64) -> Self {
         self.config.max_memory_per_worker = Some(bytes);
         self
     }
 
-    /// Runs `job(arg)` once before any worker is forked: what it loads is shared by all workers, and paid for once.
+    /// Runs `job(arg)` once before any worker is forked: what it loads is shared by all workers, and paid for once, as long as
+    /// they only read it. It does not count against `max_memory_per_worker`.
     ///
     /// It must not start threads or pools. Random generators that it seeds repeat in every worker: seed them in
     /// `initializer`. If it fails, panics, dies or takes longer than `start_timeout`, queued tasks finish as unavailable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::OnceLock;
+    /// use heavylift::ProcessPool;
+    ///
+    /// static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+    ///
+    /// fn load(len: u64) {
+    ///     TABLE.get_or_init(|| (0..len).map(|n| n * n).collect());
+    /// }
+    ///
+    /// fn look_up(n: usize) -> Option<u64> {
+    ///     TABLE.get()?.get(n).copied()
+    /// }
+    ///
+    /// let pool = ProcessPool::builder().max_workers(2).preload(load, 1000).build()?;
+    /// assert_eq!(pool.run(look_up, 12).blocking_wait()?, Some(144));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn preload<F, A, R>(mut self, job: F, arg: A) -> Self
     where
         F: Fn(A) -> R + Copy + Send + 'static,
@@ -241,6 +348,59 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Gives each worker a cgroup of its own, below this directory. Default: none.
+    ///
+    /// The directory must be a cgroup of version 2 that is delegated to the program: it can make directories in it. Nothing else
+    /// in it is touched. With [`max_memory_per_worker`](Self::max_memory_per_worker) the memory controller must be available and
+    /// no process may lie in the directory itself; then that limit is also the `memory.max` of each worker's cgroup, without
+    /// swap. The kernel counts more than the pool does: the worker's children, files in its cache (which it gives back first)
+    /// and the results that it writes into shared memory. A worker that cannot stay below is killed with all its children, and
+    /// the job's error says that it was the memory limit.
+    ///
+    /// When a worker has ended, by itself or not, whatever is left in its cgroup is killed (Linux 5.14 or newer), also processes
+    /// that have detached themselves, and also where the zygote was killed. Then the cgroup is removed. Only if the program and
+    /// the zygote are both killed do empty cgroups stay.
+    ///
+    /// What is missing is an error of [`build`](Self::build) that names it. If the kernel does not let a worker enter its
+    /// cgroup, tasks finish as unavailable with the reason: the program itself must lie in the delegated tree.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heavylift::ProcessPool;
+    ///
+    /// let outcome = ProcessPool::builder().cgroup("/tmp").max_memory_per_worker(1 << 30).build();
+    /// assert_eq!(outcome.unwrap_err().to_string(), "cgroup: /tmp is no cgroup of version 2");
+    /// ```
+    pub fn cgroup(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.config.cgroup = Some(directory.into());
+        self
+    }
+
+    /// How many bytes of addresses a worker, and each of its children, may map (`RLIMIT_AS`). Default: no limit.
+    ///
+    /// Counts everything that is mapped, used or not, shared or not, so it fits few programs: what is preloaded, libraries and
+    /// reserved memory count in full. An allocation beyond it fails, which in Rust aborts the worker: the job's error then ends
+    /// with what was written to standard error. For a limit of the memory really used see
+    /// [`max_memory_per_worker`](Self::max_memory_per_worker) and [`cgroup`](Self::cgroup).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::ProcessPool;
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).address_space_limit(4 << 30).build()?;
+    /// let error = pool.run(|bytes: usize| vec![0u8; bytes].len(), 8 << 30).blocking_wait().unwrap_err();
+    /// assert_eq!(error.worker().and_then(|worker| worker.signal()), Some(6)); // SIGABRT
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn address_space_limit(mut self, bytes: u64) -> Self {
+        self.config.address_space_limit = Some(bytes);
+        self
+    }
+
     fn setup<F, A, R>(&mut self, field: &'static str, _job: F, arg: A) -> Option<SetupCall>
     where
         F: Fn(A) -> R + Copy + 'static,
@@ -309,6 +469,7 @@ impl ProcessPoolBuilder {
         check_workers(config.min_workers, config.max_workers)?;
         check_limits(&config)?;
         check_directory(&config)?;
+        let config = Config { cgroup: super::check_machine(&config)?, ..config };
         if config.name.is_empty() || config.name.contains('\0') {
             return Err(BuildError::new("name", format!("{:?} is no name", config.name)));
         }
@@ -343,6 +504,7 @@ fn check_limits(config: &Config) -> Result<(), BuildError> {
         ("max_tasks_per_worker", config.max_tasks_per_worker),
         ("max_memory_per_worker", config.max_memory_per_worker),
         ("max_payload", Some(config.max_payload)),
+        ("address_space_limit", config.address_space_limit),
     ];
     if let Some((field, _)) = zero_counts.into_iter().find(|(_, limit)| *limit == Some(0)) {
         return Err(BuildError::new(field, "a limit of 0: at least 1"));

@@ -26,4 +26,6 @@ pub(super) struct Config {
     pub(super) max_payload: u64,
     pub(super) stack_size: u64,
     pub(super) output: Output,
+    pub(super) cgroup: Option<PathBuf>,
+    pub(super) address_space_limit: Option<u64>,
 }

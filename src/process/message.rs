@@ -77,6 +77,9 @@ pub(super) struct Settings {
     pub(super) pool: String,
     pub(super) depth: u32,
     pub(super) stack_size: u64,
+    pub(super) address_space_limit: Option<u64>,
+    /// What the paths of the workers' cgroups begin with, if they have some.
+    pub(super) leaves: Option<Vec<u8>>,
     pub(super) max_payload: u64,
     pub(super) preload: Option<SetupCall>,
     pub(super) initializer: Option<SetupCall>,

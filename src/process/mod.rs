@@ -2,6 +2,7 @@
 
 mod builder;
 mod call;
+mod capabilities;
 #[cfg(target_os = "linux")]
 mod child;
 mod config;
@@ -24,6 +25,7 @@ mod segments;
 mod sys;
 
 pub use builder::ProcessPoolBuilder;
+pub use capabilities::{Capabilities, Capability};
 pub use output::Output;
 pub use pool::{ProcessPool, run_in_process_pool};
 
@@ -34,6 +36,34 @@ fn check_platform() -> Result<(), crate::BuildError> {
     #[cfg(not(target_os = "linux"))]
     let missing = Some("process pools need Linux 5.10 or newer".to_owned());
     missing.map_or(Ok(()), |missing| Err(crate::BuildError::new("platform", missing)))
+}
+
+/// What this platform offers to process pools.
+fn capabilities() -> Capabilities {
+    #[cfg(target_os = "linux")]
+    let (kernel, found) = (sys::kernel_release(), sys::look_around());
+    #[cfg(not(target_os = "linux"))]
+    let (kernel, found) =
+        (String::new(), [("linux", Err("process pools need Linux 5.10 or newer".to_owned()))]);
+    let found = found.into_iter().map(|(name, outcome)| Capability::new(name, outcome));
+    Capabilities::new(kernel, found.collect())
+}
+
+/// Checks what some options need of the machine. Returns the absolute path of the directory for cgroups.
+#[cfg(target_os = "linux")]
+fn check_machine(config: &config::Config) -> Result<Option<std::path::PathBuf>, crate::BuildError> {
+    let limited = config.max_memory_per_worker.is_some();
+    if limited {
+        sys::has_private_memory().map_err(|why| crate::BuildError::new("max_memory_per_worker", why))?;
+    }
+    let checked = config.cgroup.as_deref().map(|directory| sys::check_cgroup(directory, limited));
+    checked.transpose().map_err(|why| crate::BuildError::new("cgroup", why))
+}
+
+/// Nothing to check: there is no process pool at all.
+#[cfg(not(target_os = "linux"))]
+fn check_machine(config: &config::Config) -> Result<Option<std::path::PathBuf>, crate::BuildError> {
+    Ok(config.cgroup.clone())
 }
 
 /// The worker side, for programs without the feature `auto-start`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    ProcessPoolBuilder, call,
+    Capabilities, ProcessPoolBuilder, call,
     parent::{Call, ProcessSeat, Shared},
 };
 use crate::{
@@ -112,6 +112,21 @@ impl ProcessPool {
     /// Returns a builder for a pool of its own.
     pub fn builder() -> ProcessPoolBuilder {
         ProcessPoolBuilder::new()
+    }
+
+    /// Returns what this machine offers to process pools and what it lacks, by name. Starts nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heavylift::ProcessPool;
+    ///
+    /// for missing in ProcessPool::capabilities().lacking() {
+    ///     eprintln!("{missing}");
+    /// }
+    /// ```
+    pub fn capabilities() -> Capabilities {
+        super::capabilities()
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

@@ -14,6 +14,7 @@ use std::{
     io::{self, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -31,8 +32,9 @@ use crate::{
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing},
         sys::{
-            Interest, Mapped, Received, Socket, close_all_but, die_with, flush_c_stdout, keep_high,
-            monotonic_ns, null_to_stdin, reset_signals, set_up_worker_process, wait,
+            Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
+            keep_high, limit_address_space, monotonic_ns, null_to_stdin, reset_signals,
+            set_up_worker_process, wait,
         },
     },
     shared_memory::SharedBytes,
@@ -45,6 +47,8 @@ pub(super) struct Birth {
     pub(super) zygote: u32,
     pub(super) name: String,
     pub(super) fds: Fds,
+    /// The cgroup that is its own.
+    pub(super) leaf: Option<PathBuf>,
     pub(super) settings: Settings,
 }
 
@@ -106,9 +110,12 @@ pub(super) fn run(birth: Birth) -> ! {
 
 impl Worker {
     fn new(birth: Birth) -> Self {
-        let Birth { zygote, name, fds: Fds { socket, arena, stderr, stdout }, settings } = birth;
+        let Birth { zygote, name, fds: Fds { socket, arena, stderr, stdout }, leaf, settings } = birth;
         let what = "a worker cannot start";
         or_exit(rustix::stdio::dup2_stderr(&stderr), what);
+        if let Some(leaf) = leaf {
+            or_exit(enter_cgroup(&leaf), "a worker cannot enter its cgroup");
+        }
         if let Some(stdout) = &stdout {
             or_exit(rustix::stdio::dup2_stdout(stdout), what);
         }
@@ -131,6 +138,9 @@ impl Worker {
             pieces: Pieces::default(),
             max_payload: settings.max_payload,
         };
+        if let Some(bytes) = settings.address_space_limit {
+            or_exit(limit_address_space(bytes), what);
+        }
         worker.initialize(settings);
         // An initializer that changed its user has cleared it.
         or_exit(die_with(zygote), what);

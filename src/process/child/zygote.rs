@@ -12,9 +12,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::c_char,
+    ffi::{OsStr, c_char},
     io::{self, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -37,7 +40,7 @@ use crate::{
         program::{new_guard, once_more},
         reply::Reply,
         sys::{
-            ChildSignal, Forked, Interest, Socket, Title, adopt_stdin, close_all_but, die_with,
+            ChildSignal, Forked, Interest, Leaves, Socket, Title, adopt_stdin, close_all_but, die_with,
             fill_standard_descriptors, flush_c_stdout, fork, keep_high, kill_group, null_to_stdin, reap,
             reset_signals, signal_on_event, wait,
         },
@@ -161,11 +164,11 @@ impl Zygote {
 
     fn take_order(&mut self) {
         let Some((order, fds)) = self.next_order() else { self.end() };
-        let Order::Fork { ticket, number } = order;
+        let Order::Fork { ticket, .. } = order;
         let zygote = std::process::id();
         let forked = if has_threads() { self.start_afresh(&order, &fds) } else { fork() };
         match forked {
-            Ok(Forked::Child) => self.be_worker(zygote, number, fds),
+            Ok(Forked::Child) => self.be_worker(zygote, order, fds),
             Ok(Forked::Parent { pid, pidfd }) => {
                 self.workers.insert(pid, ticket);
                 self.tell_with(&Notice::Forked { ticket, pid }, &[pidfd.as_fd()]);
@@ -202,17 +205,18 @@ impl Zygote {
     /// Becomes the one worker that this process was started for, by a zygote that cannot fork.
     fn be_the_worker(self, zygote: u32) -> ! {
         let order = self.next_order().ok_or("no worker was ordered");
-        let (Order::Fork { number, .. }, fds) = or_exit(order, "refused to start as a child");
+        let (order, fds) = or_exit(order, "refused to start as a child");
         or_exit(self.run_preload(), "a worker cannot start");
-        self.be_worker(zygote, number, fds)
+        self.be_worker(zygote, order, fds)
     }
 
-    fn be_worker(&self, zygote: u32, number: u32, fds: Fds) -> ! {
+    fn be_worker(&self, zygote: u32, Order::Fork { ticket, number }: Order, fds: Fds) -> ! {
         let name = format!("{}-{number}", self.settings.pool);
         if let Some(area) = &self.title {
             area.set(&format!("{} {name}", self.program));
         }
-        worker::run(Birth { zygote, name, fds, settings: self.settings.clone() })
+        let leaf = self.leaves().and_then(|leaves| leaves.path(ticket));
+        worker::run(Birth { zygote, name, fds, leaf, settings: self.settings.clone() })
     }
 
     /// Reaps the dead and reports the workers among them.
@@ -233,6 +237,12 @@ impl Zygote {
                 kill(pid);
             }
         }
+    }
+
+    /// The cgroups of its workers, if they have some.
+    fn leaves(&self) -> Option<Leaves> {
+        let stem = self.settings.leaves.as_ref()?;
+        Some(Leaves::from_stem(OsStr::from_bytes(stem).into()))
     }
 
     fn tell(&self, notice: &Notice) {
@@ -257,6 +267,9 @@ impl Zygote {
             }
             let left = children();
             if left.is_empty() || Instant::now() >= deadline {
+                if let Some(leaves) = self.leaves() {
+                    leaves.clear(deadline);
+                }
                 exit_now(0);
             }
             left.into_iter().for_each(kill);

@@ -323,6 +323,7 @@ impl Manager<'_> {
         let copier = self.copier()?;
         let zygote = self.zygote.as_ref().ok_or("the zygote is gone")?;
         let serial = zygote.serial;
+        let leaf = zygote.make_leaf(ticket, self.shared.config())?;
         let mut fds = vec![theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()];
         fds.extend(stdout_fd.as_ref().map(AsFd::as_fd));
         let ordered = zygote.order(&Order::Fork { ticket, number }, &fds);
@@ -344,6 +345,7 @@ impl Manager<'_> {
                     bell,
                     stderr,
                     stdout,
+                    leaf,
                     link: Link::new(arena),
                 })
             }
@@ -387,6 +389,6 @@ fn is_answer(notice: &Notice, expected: u64) -> bool {
 }
 
 /// A number between 0 and 1 that differs from call to call.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }

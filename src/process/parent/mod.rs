@@ -20,6 +20,7 @@ mod schedule;
 mod seat;
 mod shared;
 mod sink;
+mod term;
 mod worker;
 mod zygote;
 

@@ -7,13 +7,15 @@
 //!    woken, by retiring or by dying.
 //! 3. Whenever a job is in the queue then a worker has been woken for it, a worker is being started, or all are busy and look
 //!    at the queue when they are done.
+//! 4. A successor has no place, and so no jobs, until the worker that it replaces leaves its own: `workers` never has both, and is
+//!    never longer than `max_workers`, unless a resize made the pool smaller.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use super::{seat::ProcessJob, worker::Worker};
+use super::{seat::ProcessJob, term::Succession, worker::Worker};
 use crate::{Shutdown, metrics::Outcomes};
 
 #[derive(Default)]
@@ -22,8 +24,11 @@ pub(super) struct Schedule {
     /// Workers that serve or start, in the order of their birth.
     pub(super) workers: Vec<Arc<Worker>>,
     pub(super) idle: Vec<Arc<Worker>>,
-    /// Workers that have been forked and have not said that they are ready.
+    /// Those of `workers` that have been forked and have not said that they are ready.
     pub(super) starting: usize,
+    /// Workers that start or stand by to take the place of one that is to be replaced on schedule.
+    pub(super) successors: Vec<Arc<Worker>>,
+    pub(super) succession: Succession,
     /// Workers that no longer serve and are not gone yet.
     pub(super) departing: Vec<Arc<Worker>>,
     /// Dead workers to be replaced although nothing waits.
@@ -90,24 +95,123 @@ impl Schedule {
     pub(super) fn remove(&mut self, worker: &Arc<Worker>) {
         self.not_idle(worker);
         self.workers.retain(|other| !Arc::ptr_eq(other, worker));
+        self.successors.retain(|other| !Arc::ptr_eq(other, worker));
+        self.succession.leave(worker.ticket);
     }
 
-    /// The worker serves no more, but its process is not gone yet. Returns the worker to be woken: the one that leaves may
-    /// have been woken for a job that it did not take.
-    pub(super) fn leave(&mut self, worker: &Arc<Worker>) -> Option<Arc<Worker>> {
+    /// A worker has been forked: it gets a place, or stands by for one.
+    pub(super) fn employ(&mut self, worker: Arc<Worker>, min_workers: usize) {
+        let stands_by = self.places_to_fill(min_workers) == 0
+            && (self.successors_to_start() > 0 || self.workers.len() >= self.max_workers);
+        if stands_by {
+            self.succession.stand_by(worker.ticket);
+            self.successors.push(worker);
+        } else {
+            self.place(worker);
+            self.to_replace = self.to_replace.saturating_sub(1);
+            self.limit_replacements();
+        }
+    }
+
+    fn place(&mut self, worker: Arc<Worker>) {
+        if !worker.serves.load(Relaxed) {
+            self.starting += 1;
+            worker.awaited.store(true, Relaxed);
+        }
+        self.workers.push(worker);
+    }
+
+    /// A worker has said whether it is ready. Returns whom to wake: it may relieve another.
+    pub(super) fn started(&mut self, worker: &Worker, outcome: Start) -> Vec<Arc<Worker>> {
+        if worker.awaited.swap(false, Relaxed) {
+            self.starting -= 1;
+        }
+        let ready = matches!(outcome, Start::Succeeded);
+        self.starts.push_back(outcome);
+        if !ready || !self.succession.stands_by(worker.ticket) {
+            return Vec::new();
+        }
+        self.succession.ready(worker.ticket);
+        self.concerned()
+    }
+
+    /// A worker is to be replaced; it serves on for now. Says whether the manager has something to do.
+    pub(super) fn order_successor(&mut self, worker: &Worker) -> bool {
+        self.succession.order(worker.ticket);
+        self.successors_to_start() > 0
+    }
+
+    /// Whether a worker waits for a place, and so gets no jobs.
+    pub(super) fn stands_by(&self, worker: &Worker) -> bool {
+        self.succession.stands_by(worker.ticket)
+    }
+
+    /// Whether a worker that is to be replaced need not serve on.
+    pub(super) fn is_relieved(&self, worker: &Worker) -> bool {
+        self.succession.is_relieved(worker.ticket)
+    }
+
+    /// Whether a worker that stands by should go.
+    pub(super) fn has_needless_successor(&self) -> bool {
+        self.is_finishing() || self.succession.has_needless(self.surplus())
+    }
+
+    /// The workers that are to be replaced, and those that stand by for them.
+    fn concerned(&self) -> Vec<Arc<Worker>> {
+        let all = self.workers.iter().chain(&self.successors);
+        all.filter(|worker| self.succession.concerns(worker.ticket)).cloned().collect()
+    }
+
+    /// Whether a worker serves, starts or stands by.
+    pub(super) fn employs(&self, worker: &Arc<Worker>) -> bool {
+        self.workers.iter().chain(&self.successors).any(|other| Arc::ptr_eq(other, worker))
+    }
+
+    /// All workers whose process may live.
+    pub(super) fn alive(&self) -> impl Iterator<Item = &Arc<Worker>> {
+        self.workers.iter().chain(&self.successors).chain(&self.departing)
+    }
+
+    /// The worker serves no more, but its process is not gone yet. Returns the workers to be woken: the one that leaves may
+    /// have been woken for a job that it did not take, and who is to be replaced next may be another.
+    pub(super) fn leave(&mut self, worker: &Arc<Worker>) -> Vec<Arc<Worker>> {
         self.remove(worker);
         self.departing.push(worker.clone());
-        if self.queue.is_empty() { None } else { self.idle.pop() }
+        let mut woken = self.concerned();
+        if !self.queue.is_empty() {
+            woken.extend(self.idle.pop());
+        }
+        woken
     }
 
-    /// As [`leave`](Self::leave), and a successor is to be started whether or not something waits.
-    pub(super) fn leave_to_successor(&mut self, worker: &Arc<Worker>) -> Option<Arc<Worker>> {
-        let woken = self.leave(worker);
-        if self.closing.is_none() {
+    /// As [`leave`](Self::leave), and its place is taken whether or not something waits: by who stands by, else by a worker that
+    /// is to be started.
+    pub(super) fn leave_to_successor(&mut self, worker: &Arc<Worker>) -> Vec<Arc<Worker>> {
+        if self.stands_by(worker) {
+            // It had no place.
+            return self.leave(worker);
+        }
+        let followed = self.workers.len() <= self.max_workers;
+        let successor = if followed { self.succession.next() } else { None };
+        let promoted = successor.and_then(|ticket| self.promote(ticket));
+        let mut woken = self.leave(worker);
+        if promoted.is_none() && self.closing.is_none() {
             self.to_replace += 1;
             self.limit_replacements();
         }
+        woken.extend(promoted);
         woken
+    }
+
+    /// Gives a successor a place. If it is ready it is as good as idle.
+    fn promote(&mut self, ticket: u64) -> Option<Arc<Worker>> {
+        let index = self.successors.iter().position(|worker| worker.ticket == ticket)?;
+        let worker = self.successors.remove(index);
+        if worker.serves.load(Relaxed) {
+            self.idle.push(worker.clone());
+        }
+        self.place(worker.clone());
+        Some(worker)
     }
 
     /// Workers that are started for the queue are replacements as good as any.
@@ -126,13 +230,29 @@ impl Schedule {
         self.workers.len() > self.max_workers
     }
 
-    /// Whether a zygote still has workers.
-    pub(super) fn needs_zygote(&self, serial: u64) -> bool {
-        self.workers.iter().chain(&self.departing).any(|worker| worker.zygote == serial)
+    fn surplus(&self) -> usize {
+        self.workers.len().saturating_sub(self.max_workers)
     }
 
-    /// How many workers should be started now.
+    /// Whether a zygote still has workers.
+    pub(super) fn needs_zygote(&self, serial: u64) -> bool {
+        self.alive().any(|worker| worker.zygote == serial)
+    }
+
+    /// How many workers should be started now, for places and to stand by.
     pub(super) fn to_start(&self, min_workers: usize) -> usize {
+        self.places_to_fill(min_workers) + self.successors_to_start()
+    }
+
+    fn successors_to_start(&self) -> usize {
+        if self.is_finishing() || !self.starts.is_empty() {
+            0
+        } else {
+            self.succession.to_start(self.surplus())
+        }
+    }
+
+    fn places_to_fill(&self, min_workers: usize) -> usize {
         // A failure that the manager has not seen yet may ask for a pause.
         if self.is_finishing() || !self.starts.is_empty() {
             return 0;
@@ -155,7 +275,7 @@ impl Schedule {
 
     /// Whether everything is done and gone.
     pub(super) fn is_over(&self) -> bool {
-        self.is_finishing() && self.workers.is_empty() && self.departing.is_empty()
+        self.is_finishing() && self.alive().next().is_none()
     }
 }
 

@@ -247,10 +247,7 @@ impl Shared {
     /// When the keeper's thread cannot be started. The worker is killed.
     pub(super) fn employ(self: &Arc<Self>, worker: Arc<Worker>) -> Result<(), String> {
         let mut schedule = self.schedule();
-        schedule.workers.push(worker.clone());
-        schedule.starting += 1;
-        schedule.to_replace = schedule.to_replace.saturating_sub(1);
-        schedule.limit_replacements();
+        schedule.employ(worker.clone(), self.config.min_workers);
         drop(schedule);
         let keeper = Keeper::new(self.clone(), worker.clone());
         let name = format!("{}-keeper-{}", self.config.name, worker.number);
@@ -258,8 +255,11 @@ impl Shared {
             Ok(_) => Ok(()),
             Err(error) => {
                 worker.kill();
+                worker.clear_up();
                 let mut schedule = self.schedule();
-                schedule.starting -= 1;
+                if worker.awaited.swap(false, Relaxed) {
+                    schedule.starting -= 1;
+                }
                 schedule.remove(&worker);
                 drop(schedule);
                 Err(format!("the keeper of a worker cannot start: {}", explain(&error)))
@@ -271,15 +271,17 @@ impl Shared {
     pub(super) fn free_number(&self) -> u32 {
         let schedule = self.schedule();
         (0..)
-            .find(|number| !schedule.workers.iter().any(|worker| worker.number == *number))
+            .find(|number| {
+                let mut named = schedule.workers.iter().chain(&schedule.successors);
+                !named.any(|worker| worker.number == *number)
+            })
             .unwrap_or(u32::MAX)
     }
 
     /// The zygote has reaped a worker.
     pub(super) fn tell_exit(&self, ticket: u64, cause: ExitCause) {
         let schedule = self.schedule();
-        let mut known = schedule.workers.iter().chain(&schedule.departing);
-        let worker = known.find(|worker| worker.ticket == ticket).cloned();
+        let worker = schedule.alive().find(|worker| worker.ticket == ticket).cloned();
         drop(schedule);
         if let Some(worker) = worker {
             worker.set_exit(cause);
@@ -287,11 +289,9 @@ impl Shared {
     }
 
     /// A worker has said whether it is ready.
-    pub(super) fn started(&self, outcome: Start) {
-        let mut schedule = self.schedule();
-        schedule.starting -= 1;
-        schedule.starts.push_back(outcome);
-        drop(schedule);
+    pub(super) fn started(&self, worker: &Worker, outcome: Start) {
+        let woken = self.schedule().started(worker, outcome);
+        self.wake(woken);
         self.ring();
     }
 
@@ -309,24 +309,30 @@ impl Shared {
         self.ring();
     }
 
-    pub(super) fn wake(&self, worker: Option<Arc<Worker>>) {
-        if let Some(worker) = worker {
+    pub(super) fn wake(&self, workers: impl IntoIterator<Item = Arc<Worker>>) {
+        for worker in workers {
             worker.bell.ring();
+        }
+    }
+
+    /// A worker is to be replaced, and serves on for now.
+    pub(super) fn order_successor(&self, worker: &Worker) {
+        if self.schedule().order_successor(worker) {
+            self.ring();
         }
     }
 
     /// A worker that was leaving is gone.
     pub(super) fn gone(&self, worker: &Arc<Worker>) {
+        worker.clear_up();
         self.schedule().departing.retain(|other| !Arc::ptr_eq(other, worker));
         self.ring();
     }
 
     /// Wakes everybody to look at the schedule again.
     pub(super) fn ring_all(&self) {
-        let workers = self.schedule().workers.clone();
-        for worker in workers {
-            worker.bell.ring();
-        }
+        let workers: Vec<Arc<Worker>> = self.schedule().alive().cloned().collect();
+        self.wake(workers);
         self.ring();
     }
 

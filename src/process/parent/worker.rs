@@ -1,6 +1,7 @@
 //! [`Worker`]: one worker process, as the program sees it.
 
 use std::{
+    borrow::Cow,
     os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use crate::{
     error::{ExitCause, TaskLabel},
     process::{
         ring::Look,
-        sys::{Bell, ClosedInCopies, Socket, exit_of_zombie},
+        sys::{Bell, ClosedInCopies, Leaf, Socket, exit_of_zombie},
     },
 };
 
@@ -48,6 +49,12 @@ pub(in crate::process) struct Worker {
     ///
     /// ORDERING: Relaxed. The schedule's lock orders it with what depends on it.
     pub(super) serves: AtomicBool,
+    /// Whether the schedule counts it among those that have a place and start.
+    ///
+    /// ORDERING: Relaxed, as above.
+    pub(super) awaited: AtomicBool,
+    /// Its cgroup, if the pool has one for each worker.
+    leaf: Option<Leaf>,
     /// Taken after the schedule's lock, if both are needed.
     link: Mutex<Link>,
     /// How the process exited, once the zygote has told; taken alone.
@@ -66,12 +73,13 @@ pub(super) struct Parts {
     pub(super) bell: Bell,
     pub(super) stderr: Arc<Pipe>,
     pub(super) stdout: Option<Arc<Pipe>>,
+    pub(super) leaf: Option<Leaf>,
     pub(super) link: Link,
 }
 
 impl Worker {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { ticket, zygote, number, pid, pidfd, socket, bell, stderr, stdout, link } = parts;
+        let Parts { ticket, zygote, number, pid, pidfd, socket, bell, stderr, stdout, leaf, link } = parts;
         Arc::new(Self {
             ticket,
             zygote,
@@ -86,6 +94,8 @@ impl Worker {
             stdout,
             born: Instant::now(),
             serves: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            leaf,
             link: Mutex::new(link),
             exit: Mutex::new(None),
             exited: Condvar::new(),
@@ -206,6 +216,18 @@ impl Worker {
         std::iter::once(&self.stderr).chain(&self.stdout)
     }
 
+    /// Ends what a dead worker has left in its cgroup, and removes that.
+    pub(super) fn clear_up(&self) {
+        if let Some(leaf) = &self.leaf {
+            leaf.clear();
+        }
+    }
+
+    /// Says that the kernel has ended the worker at the limit of its cgroup, if that is so.
+    fn out_of_memory(&self) -> Option<String> {
+        self.leaf.as_ref().and_then(Leaf::out_of_memory)
+    }
+
     /// The zygote has reaped it.
     pub(super) fn set_exit(&self, cause: ExitCause) {
         *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
@@ -222,6 +244,7 @@ impl Worker {
         let cause = exit.unwrap_or_else(|| exit_of_zombie(self.pid));
         drop(exit);
         self.finish_output();
+        let note = note.map(Cow::from).or_else(|| self.out_of_memory().map(Cow::from));
         WorkerExit::new(self.pid, cause, self.stderr.tail()).with_note(note)
     }
 }

@@ -4,7 +4,7 @@ use std::{
     env, io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
+        unix::{ffi::OsStrExt, process::CommandExt},
     },
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -21,7 +21,7 @@ use crate::process::{
     config::Config,
     message::{Hello, MAX_CONTROL, Notice, Order, Role, Settings, from_bytes, to_bytes},
     program::{PROGRAM, new_guard, once_more},
-    sys::{ClosedInCopies, Socket, entry_is_in_program, is_privileged},
+    sys::{ClosedInCopies, Leaf, Leaves, Socket, entry_is_in_program, is_privileged},
 };
 
 /// How deep process pools may be nested.
@@ -45,6 +45,8 @@ pub(super) struct Zygote {
     pub(super) stderr: Arc<Pipe>,
     /// Where standard output is not the program's own.
     pub(super) stdout: Option<Arc<Pipe>>,
+    /// The cgroups of its workers, if they get some.
+    leaves: Option<Leaves>,
 }
 
 /// A message of a zygote, with the descriptors that came along.
@@ -66,12 +68,13 @@ impl Zygote {
         let (life, their_life) = Socket::pair()?;
         let _in_copies = [ClosedInCopies::new(&control), ClosedInCopies::new(&life)];
         let _theirs_in_copies = ClosedInCopies::new(&their_life);
+        let leaves = config.cgroup.as_deref().map(Leaves::new).transpose()?;
         let guard = new_guard()?;
         let mut child = command(config, guard).stdin(Stdio::from(theirs.into_fd())).spawn()?;
         let stderr = child.stderr.take().expect("the command pipes standard error");
         let stderr = Pipe::over(stderr.into())?;
         let stdout = child.stdout.take().map(|stdout| Pipe::over(stdout.into())).transpose()?;
-        let zygote = Self { serial, child, _in_copies, control, _life: life, stderr, stdout };
+        let zygote = Self { serial, child, _in_copies, control, _life: life, stderr, stdout, leaves };
         match zygote.say_hello(config, guard, &their_life) {
             Ok(()) => Ok(zygote),
             Err(error) => {
@@ -87,12 +90,24 @@ impl Zygote {
             pool: config.name.clone(),
             depth: depth() + 1,
             stack_size: config.stack_size,
+            address_space_limit: config.address_space_limit,
+            leaves: self.leaves.as_ref().map(|leaves| leaves.stem().as_os_str().as_bytes().to_owned()),
             max_payload: config.max_payload,
             preload: config.preload.clone(),
             initializer: config.initializer.clone(),
         };
         let (hello, fd) = Hello::new(guard, &settings)?;
         self.control.send(&to_bytes(&hello), &[fd.as_fd(), life.as_fd()])
+    }
+
+    /// Makes the cgroup of a worker that is to be forked, if it gets one.
+    ///
+    /// # Errors
+    ///
+    /// A text with the reason.
+    pub(super) fn make_leaf(&self, ticket: u64, config: &Config) -> Result<Option<Leaf>, String> {
+        let leaf = self.leaves.as_ref().map(|leaves| leaves.make(ticket, config.max_memory_per_worker));
+        leaf.transpose().map_err(|why| format!("a worker cannot start: {why}"))
     }
 
     /// Asks for a worker; it answers with `Forked` or `NotForked`.

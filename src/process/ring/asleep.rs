@@ -28,6 +28,12 @@ impl Asleep {
         self.0.store(0, Relaxed);
     }
 
+    /// Returns whether the owner has said that it waits, and was not rung since. Asks only: whoever publishes must ring.
+    pub(super) fn is_set(&self) -> bool {
+        // ORDERING: Relaxed. A hint, on which no wake depends.
+        self.0.load(Relaxed) != 0
+    }
+
     /// Returns whether the owner must be rung for what was just published, and clears the flag: the caller
     /// must ring.
     pub(super) fn take_ring(&self) -> bool {

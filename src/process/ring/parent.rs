@@ -175,6 +175,11 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
         self.arena.worker_asleep.take_ring()
     }
 
+    /// Returns whether the worker has said that it waits, so that it has nothing to do. A hint.
+    pub(crate) fn worker_is_asleep(&self) -> bool {
+        self.arena.worker_asleep.is_set()
+    }
+
     /// Says that the parent is about to wait. Wait only if [`may_sleep`](Self::may_sleep) then agrees.
     pub(crate) fn fall_asleep(&self) {
         self.arena.parent_asleep.set();

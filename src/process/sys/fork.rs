@@ -55,6 +55,20 @@ pub(in crate::process) fn set_up_worker_process(parent: u32, stack_size: u64) ->
     Ok(())
 }
 
+/// Bounds the addresses that this process, and its children each, may map.
+pub(in crate::process) fn limit_address_space(bytes: u64) -> io::Result<()> {
+    let mapped = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mapped = mapped.split_ascii_whitespace().next().and_then(|pages| pages.parse::<u64>().ok());
+    let mapped = mapped.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64);
+    if mapped > bytes {
+        return Err(io::Error::other(format!(
+            "address_space_limit is {bytes} bytes, and {mapped} are mapped before the first job"
+        )));
+    }
+    let hard = getrlimit(Resource::As).maximum.map_or(bytes, |hard| hard.min(bytes));
+    Ok(setrlimit(Resource::As, Rlimit { current: Some(hard), maximum: Some(hard) })?)
+}
+
 /// Has this process killed when its parent dies, which must be `parent` and single-threaded.
 pub(in crate::process) fn die_with(parent: u32) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -5,6 +5,7 @@
 
 mod bell;
 mod c_stdout;
+mod cgroup;
 mod clock;
 mod copies;
 mod descriptors;
@@ -21,14 +22,15 @@ mod title;
 
 pub(super) use bell::Bell;
 pub(super) use c_stdout::flush_c_stdout;
+pub(super) use cgroup::{Leaf, Leaves, check_cgroup, enter_cgroup};
 pub(super) use clock::monotonic_ns;
 pub(super) use copies::{ClosedInCopies, generation};
 pub(super) use descriptors::{close_all_but, fill_standard_descriptors, keep_high, null_to_stdin};
-pub(super) use facilities::missing_facility;
-pub(super) use fork::{Forked, die_with, fork, kill_group, reap, set_up_worker_process};
+pub(super) use facilities::{has_private_memory, kernel_release, look_around, missing_facility};
+pub(super) use fork::{Forked, die_with, fork, kill_group, limit_address_space, reap, set_up_worker_process};
 pub(super) use image::{entry_is_in_program, is_privileged};
 pub(super) use memory::{Mapped, Memory};
-pub(super) use memory_use::private_memory_exceeds;
+pub(super) use memory_use::MemoryGauge;
 pub(super) use poll::{Interest, wait, wait_any};
 pub(super) use signals::{ChildSignal, reset_signals, signal_on_event};
 pub(super) use socket::{Received, Socket, adopt_stdin};

@@ -9,8 +9,11 @@ use std::{
 use super::{BEYOND_REACH, DYING, FIRST_LOOK, Keeper, Next, Woken, results::began_at};
 use crate::process::{
     message::Signal,
-    parent::seat::ProcessJob,
-    sys::{Interest, monotonic_ns, private_memory_exceeds, wait},
+    parent::{
+        seat::ProcessJob,
+        term::{Tenure, Term},
+    },
+    sys::{Interest, monotonic_ns, wait},
 };
 
 /// How soon a job must be claimed by a worker that has nothing else to do.
@@ -26,6 +29,7 @@ impl Keeper {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 job.run_expired();
             }
+            self.look_at_memory_in_use(now);
         } else {
             self.look_for_claim(now);
         }
@@ -90,7 +94,7 @@ impl Keeper {
             return Next::Wait(Some(now + FIRST_LOOK * 10));
         }
         if let Some((_, deadline)) = self.running() {
-            return Next::Wait(deadline);
+            return Next::Wait([deadline, self.memory_look_at(), self.due_at()].into_iter().flatten().min());
         }
         if is_empty && !self.worker.forgotten.pass_on(&self.worker.socket) {
             // It has nothing to do, so it is about to read what is in its socket.
@@ -106,10 +110,14 @@ impl Keeper {
     }
 
     fn next_when_idle(&mut self, now: Instant) -> Next {
+        if self.stands_by {
+            return self.next_when_standing_by(now);
+        }
         let config = self.shared.config();
-        let spent = self.is_spent(now);
+        let term = self.term(now);
         let mut schedule = self.shared.schedule();
-        if spent && schedule.closing.is_none() {
+        let spent = term == Term::Over || (term == Term::Due && schedule.is_relieved(&self.worker));
+        if spent && !schedule.is_finishing() {
             let woken = schedule.leave_to_successor(&self.worker);
             drop(schedule);
             self.shared.counters().recycled();
@@ -134,26 +142,60 @@ impl Keeper {
             schedule.idle.push(self.worker.clone());
             self.listed = true;
         }
-        Next::Wait([idle_until, self.old_at()].into_iter().flatten().min())
+        Next::Wait([idle_until, self.due_at()].into_iter().flatten().min())
     }
 
-    /// Whether the worker is to be replaced, and gets no more jobs.
-    pub(super) fn is_spent(&self, now: Instant) -> bool {
-        let most = self.shared.config().max_tasks_per_worker;
-        self.bloated
-            || most.is_some_and(|most| self.sent >= most)
-            || self.old_at().is_some_and(|at| now >= at)
-    }
-
-    fn old_at(&self) -> Option<Instant> {
-        self.shared.config().max_age_per_worker.and_then(|limit| self.worker.born.checked_add(limit))
-    }
-
-    /// Looks whether the worker holds more memory than it may. One that just runs its next job is measured with it.
-    pub(super) fn look_at_memory(&mut self) {
-        if let Some(limit) = self.shared.config().max_memory_per_worker {
-            self.bloated |= private_memory_exceeds(self.worker.pid, limit);
+    /// The worker waits for the place of another, until nobody needs it any more.
+    fn next_when_standing_by(&mut self, now: Instant) -> Next {
+        let mut schedule = self.shared.schedule();
+        // It is put on the list of idle ones when it gets its place, which may be so already.
+        self.listed = true;
+        if !schedule.stands_by(&self.worker) {
+            return Next::Wait(Some(now));
         }
+        if schedule.has_needless_successor() {
+            let woken = schedule.leave(&self.worker);
+            drop(schedule);
+            self.shared.wake(woken);
+            self.shared.ring();
+            return Next::Retire;
+        }
+        Next::Wait(None)
+    }
+
+    pub(super) fn term(&self, now: Instant) -> Term {
+        let tenure = Tenure {
+            // One that is taken back was never begun, and does not count.
+            tasks: self.answered + self.worker.link().flights.len() as u64,
+            most: self.most_tasks,
+            age: now.saturating_duration_since(self.worker.born),
+            oldest: self.oldest,
+            bloated: self.memory.is_bloated,
+            ordered: self.is_due,
+        };
+        tenure.term()
+    }
+
+    /// Whether the worker gets no more jobs: it is over, or its successor is ready.
+    pub(super) fn is_done(&self, term: Term) -> bool {
+        match term {
+            Term::Serves => false,
+            Term::Due => self.shared.schedule().is_relieved(&self.worker),
+            Term::Over => true,
+        }
+    }
+
+    /// Has a successor started, once.
+    pub(super) fn order_successor(&mut self) {
+        if !std::mem::replace(&mut self.is_due, true) {
+            self.shared.order_successor(&self.worker);
+        }
+    }
+
+    /// When the worker becomes too old, if its successor has not been ordered already.
+    fn due_at(&self) -> Option<Instant> {
+        let oldest = self.oldest.filter(|_| !self.is_due);
+        oldest.and_then(|oldest| self.worker.born.checked_add(oldest))
     }
 
     pub(super) fn wait(&mut self, deadline: Option<Instant>) {

@@ -10,6 +10,7 @@ use crate::{
         parent::{
             link::Flight,
             seat::{Call, ProcessJob},
+            term::Term,
         },
         ring::INLINE,
         sys::monotonic_ns,
@@ -22,6 +23,9 @@ const MOST_SEGMENTS: usize = 4;
 impl Keeper {
     /// Sends jobs as far as it makes sense. Says whether there was one.
     pub(super) fn fill(&mut self) -> bool {
+        if self.has_no_place() {
+            return false;
+        }
         let room = self.room();
         if room == 0 {
             return false;
@@ -69,12 +73,25 @@ impl Keeper {
         }
     }
 
+    /// Whether the worker stands by. When it gets a place, its idle time begins.
+    fn has_no_place(&mut self) -> bool {
+        if self.stands_by && !self.shared.schedule().stands_by(&self.worker) {
+            self.stands_by = false;
+            self.idle_since = Instant::now();
+        }
+        self.stands_by
+    }
+
     /// How many more jobs the worker should have.
     fn room(&mut self) -> usize {
         if !self.lent.is_empty() {
             self.free_segments();
         }
-        if self.silent_since.is_some() || self.hung_up || self.is_spent(Instant::now()) {
+        let term = self.term(Instant::now());
+        if term != Term::Serves {
+            self.order_successor();
+        }
+        if self.silent_since.is_some() || self.hung_up || self.is_done(term) {
             return 0;
         }
         let link = self.worker.link();
@@ -82,12 +99,20 @@ impl Keeper {
         if self.congested || link.condemned.is_some() || !link.ring.has_room() {
             return 0;
         }
-        let left =
-            self.shared.config().max_tasks_per_worker.map_or(u64::MAX, |most| most.saturating_sub(self.sent));
-        // Where output is told with its task, one job at a time: see the copier.
-        let one_by_one = self.shared.config().output.is_told() || self.outgoing.in_use() >= MOST_SEGMENTS;
-        let depth = if one_by_one { 1 } else { depth(self.mean_ns) };
+        let given = self.answered + link.flights.len() as u64;
+        let left = self.most_tasks.map_or(u64::MAX, |most| most.saturating_sub(given));
+        let depth = if self.sends_ahead() { depth(self.mean_ns) } else { 1 };
         depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// Whether a worker may be sent another job while it runs one.
+    fn sends_ahead(&self) -> bool {
+        let config = self.shared.config();
+        // Where output is told with its task: see the copier. Where memory is limited, what the worker holds after a job must be
+        // what that has left.
+        !config.output.is_told()
+            && config.max_memory_per_worker.is_none()
+            && self.outgoing.in_use() < MOST_SEGMENTS
     }
 
     /// Sends a claimed job, unless it must not begin any more.
@@ -112,6 +137,7 @@ impl Keeper {
         let flags = self.flags(&call);
         let now = Instant::now();
         self.mark_output(Some(job.label()));
+        self.memory.job_begins(now);
         let mut link = self.worker.link();
         job.assign(&self.worker);
         // Only looked at under the lock: ending the task runs foreign code.
@@ -120,7 +146,6 @@ impl Keeper {
         if !refused && link.condemned.is_none() && link.ring.has_room() {
             let position = link.send(job, call, segment, flags, monotonic_ns());
             self.lent.extend(segment.map(|id| (id, position)));
-            self.sent += 1;
             return;
         }
         drop(link);

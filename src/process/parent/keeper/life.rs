@@ -2,7 +2,6 @@
 
 use std::{
     os::fd::AsFd,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +21,12 @@ const RETIRES_WITHIN: Duration = Duration::from_secs(1);
 
 impl Keeper {
     pub(super) fn wait_until_ready(&mut self) -> Result<(), Unready> {
+        self.wait_for_first()?;
+        self.look_at_first_memory().map_err(Unready::Failed)
+    }
+
+    /// Waits for the worker's word that it is ready.
+    fn wait_for_first(&mut self) -> Result<(), Unready> {
         let limit = self.shared.config().start_timeout;
         let deadline = Instant::now() + limit;
         loop {
@@ -77,7 +82,7 @@ impl Keeper {
     /// Tells the pool how the start went, once.
     pub(super) fn report(&mut self, start: Start) {
         if !std::mem::replace(&mut self.reported, true) {
-            self.shared.started(start);
+            self.shared.started(&self.worker, start);
         }
     }
 
@@ -144,7 +149,7 @@ impl Keeper {
         let out_of_reach = (!self.is_dead()).then_some("SIGKILL has not ended it");
         let note = condemned.and_then(|condemned| condemned.note);
         let note = note.or(lost.iter().find_map(|(_, note)| *note)).or(out_of_reach);
-        let exit = self.worker.exit(note);
+        let exit = self.worker.exit(note).with_note(self.memory.overuse.clone());
         self.count_death(condemned);
         for (flight, _) in lost {
             lose(flight, exit.clone());
@@ -154,7 +159,8 @@ impl Keeper {
 
     /// A worker that we killed for its job's caller did not die unasked.
     fn count_death(&self, condemned: Option<Condemned>) {
-        if condemned.is_none_or(|condemned| condemned.position.is_none()) {
+        let is_asked = condemned.is_some_and(|it| it.position.is_some()) && self.memory.overuse.is_none();
+        if !is_asked {
             self.shared.counters().worker_died();
         }
     }
@@ -171,7 +177,7 @@ impl Keeper {
     pub(super) fn fail_all(&mut self, why: &str) {
         self.worker.kill();
         let flights = std::mem::take(&mut self.worker.link().flights);
-        let known = self.shared.schedule().workers.iter().any(|worker| Arc::ptr_eq(worker, &self.worker));
+        let known = self.shared.schedule().employs(&self.worker);
         let in_hand = std::mem::take(&mut self.in_hand);
         for job in flights.into_iter().map(|flight| flight.job).chain(in_hand) {
             job.finish(Err(TaskError::unavailable(

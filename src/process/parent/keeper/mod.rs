@@ -1,7 +1,8 @@
 //! [`Keeper`]: the thread that serves one worker: sends it jobs, takes its results, watches its clocks and buries it.
 //!
 //! ```text
-//! Starting ──ready──▶ Serving ──idle too long, old, pool closes──▶ Retiring ──exit──▶ (end)
+//! Starting ──ready──▶ Serving ──idle too long, term over, pool closes──▶ Retiring ──exit──▶ (end)
+//!     │  └─────ready──▶ Standing by ──place──▶ Serving
 //!     │                  │ exit, kill, violation
 //!     └──exit, too slow──┴──▶ Dead: drained, its begun job failed, its other jobs put back ──▶ (end)
 //! ```
@@ -13,6 +14,7 @@
 mod clocks;
 mod jobs;
 mod life;
+mod memory;
 mod pieces;
 mod results;
 
@@ -21,9 +23,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::results::is_flood;
+use self::{memory::Memory, results::is_flood};
 use super::{
-    arrivals::Arrivals, known::Known, link::Flight, schedule::Start, seat::ProcessJob, shared::Shared,
+    arrivals::Arrivals,
+    known::Known,
+    link::Flight,
+    manager::jitter,
+    schedule::Start,
+    seat::ProcessJob,
+    shared::Shared,
+    term::{own_age, own_tasks},
     worker::Worker,
 };
 use crate::{
@@ -60,8 +69,6 @@ pub(super) struct Keeper {
     /// There was no room in the worker's socket: nothing more is sent ahead before it has read it, at the latest when it has
     /// nothing to do.
     congested: bool,
-    /// Jobs sent so far.
-    sent: u64,
     /// A running mean of how long a job takes, in nanoseconds.
     mean_ns: u64,
     /// When it last had a job.
@@ -85,8 +92,14 @@ pub(super) struct Keeper {
     listed: bool,
     /// Whether the pool has been told how the start went.
     reported: bool,
-    /// It holds more memory than it may.
-    bloated: bool,
+    /// Whether it still waits for the place of a worker that it is to replace.
+    stands_by: bool,
+    /// Its own limits of jobs and of age.
+    most_tasks: Option<u64>,
+    oldest: Option<Duration>,
+    /// Whether its successor has been ordered.
+    is_due: bool,
+    memory: Memory,
 }
 
 /// What a wait was ended by, besides the bell and the clock.
@@ -118,7 +131,16 @@ enum Next {
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, worker: Arc<Worker>) -> Self {
+        let config = shared.config();
+        let most_tasks = config.max_tasks_per_worker.map(|limit| own_tasks(limit, jitter()));
+        let oldest = config.max_age_per_worker.map(|limit| own_age(limit, jitter()));
+        let stands_by = shared.schedule().stands_by(&worker);
         Self {
+            stands_by,
+            most_tasks,
+            oldest,
+            is_due: false,
+            memory: Memory::new(),
             shared,
             worker,
             outgoing: Outgoing::default(),
@@ -127,7 +149,6 @@ impl Keeper {
             known: Known::default(),
             arrivals: Arrivals::default(),
             congested: false,
-            sent: 0,
             mean_ns: AHEAD.as_nanos() as u64,
             idle_since: Instant::now(),
             silent_since: None,
@@ -140,7 +161,6 @@ impl Keeper {
             woken: Woken { heard: true, dead: true },
             listed: false,
             reported: false,
-            bloated: false,
         }
     }
 
@@ -174,7 +194,7 @@ impl Keeper {
                 return self.bury();
             }
             if answered {
-                self.look_at_memory();
+                self.look_at_memory_left();
             }
             // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
             if self.fill() || answered {
