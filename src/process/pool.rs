@@ -273,8 +273,10 @@ where
             return Task::refused(TaskError::too_large(label.clone(), Operand::Argument, size, limit), label);
         }
         let call = Call::new(call::job::<F, A, R>(), encoded, place);
+        let queue_timeout = options.queue_timeout.or(self.shared.config().queue_timeout);
+        let options = Options { queue_timeout, ..options };
         self.shared.counters().submitted();
-        let cell = Cell::new(label, &options, ProcessSeat::<R>::new(self.shared.clone()), call);
+        let cell = Cell::new(label, &options, ProcessSeat::<R>::new(self.shared.clone(), &options), call);
         let task = Task::new(cell.clone());
         self.shared.push(cell.clone());
         cell.watch_queue();

@@ -47,6 +47,11 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         true
     }
 
+    /// Whether the job has begun before, so that `queue_timeout` no longer applies although it waits.
+    fn is_past_queue(&self) -> bool {
+        false
+    }
+
     /// Whether the outcome is likely to be there sooner than a thread can go to sleep and be woken.
     fn answers_soon(&self) -> bool {
         false
@@ -211,7 +216,8 @@ impl<S: Seat> Cell<S> {
     fn queue_error(&self, now: Instant) -> Option<TaskError> {
         let limit = self.queue_timeout?;
         let reached = self.submitted.checked_add(limit).is_some_and(|deadline| now >= deadline);
-        reached.then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
+        (reached && !self.seat.is_past_queue())
+            .then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
     }
 
     /// Ends the task if it has waited too long without having begun.

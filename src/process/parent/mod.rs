@@ -8,12 +8,16 @@
 
 mod backoff;
 mod copier;
+mod homes;
 mod keeper;
 mod link;
 mod manager;
+mod queue;
+mod retry;
 mod schedule;
 mod seat;
 mod shared;
+mod waiting;
 mod worker;
 mod zygote;
 

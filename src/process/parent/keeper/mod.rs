@@ -48,6 +48,8 @@ pub(super) struct Keeper {
     lent: Vec<(u32, u64)>,
     /// Jobs sent so far.
     sent: u64,
+    /// How many overtakings there had been before it took the jobs that it has in hand.
+    overtakings: u64,
     /// A running mean of how long a job takes, in nanoseconds.
     mean_ns: u64,
     /// When it last had a job.
@@ -108,6 +110,7 @@ impl Keeper {
             incoming: Incoming::default(),
             lent: Vec::new(),
             sent: 0,
+            overtakings: 0,
             mean_ns: AHEAD.as_nanos() as u64,
             idle_since: Instant::now(),
             silent_since: None,

@@ -2,7 +2,6 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,12 +10,9 @@ use crate::{
     TaskError, WorkerExit,
     process::{
         message::{SIGNAL_LEN, Signal},
-        parent::{
-            link::{Flight, Link},
-            seat::ProcessJob,
-        },
+        parent::link::{Flight, Link},
         reply,
-        ring::Place,
+        ring::{Place, Reply},
         sys::{Interest, monotonic_ns, wait},
     },
 };
@@ -123,29 +119,32 @@ impl Keeper {
         self.look = FIRST_LOOK;
         self.idle_since = now;
         flight.job.begun(begun);
-        let Flight { job, call, .. } = flight;
-        // The place comes free before anybody can see the result and come back for it.
-        crate::panic::drop_shielded(call);
-        match self.bytes_of(reply.result) {
-            Ok(bytes) => self.finish(&job, reply.kind, bytes),
+        match self.open(&flight, reply) {
+            Ok(outcome) => {
+                let Flight { job, call, .. } = flight;
+                // The place comes free before anybody can see the result and come back for it.
+                crate::panic::drop_shielded(call);
+                job.finish(outcome);
+            }
             Err(what) => {
                 self.convict(what);
                 self.await_exit(Duration::ZERO);
-                job.finish(Err(TaskError::worker_died(job.label().clone(), self.worker.exit(Some(what)))));
+                if flight.job.survives(self.worker.pid) {
+                    return self.shared.put_back(vec![flight]);
+                }
+                lose(flight, self.worker.exit(Some(what)));
             }
         }
     }
 
-    fn finish(&self, job: &Arc<dyn ProcessJob>, kind: u8, bytes: Vec<u8>) {
+    /// What a reply says, or what is wrong with it.
+    fn open(&mut self, flight: &Flight, reply: Reply) -> Result<Result<Vec<u8>, TaskError>, &'static str> {
+        let bytes = self.bytes_of(reply.result)?;
         let limit = self.shared.config().max_payload;
-        match reply::Reply::from_wire(kind, bytes, job.label(), limit) {
-            Ok(value) => job.finish(Ok(value)),
-            Err(Ok(error)) => job.finish(Err(error)),
-            Err(Err(what)) => {
-                self.convict(what);
-                self.await_exit(Duration::ZERO);
-                job.finish(Err(TaskError::worker_died(job.label().clone(), self.worker.exit(Some(what)))));
-            }
+        match reply::Reply::from_wire(reply.kind, bytes, flight.job.label(), limit) {
+            Ok(value) => Ok(Ok(value)),
+            Err(Ok(error)) => Ok(Err(error)),
+            Err(Err(what)) => Err(what),
         }
     }
 
@@ -189,9 +188,9 @@ pub(super) fn began_at(flight: &Flight, begun_ns: u64, now: Instant) -> Instant 
     now.checked_sub(Duration::from_nanos(now_ns - begun_ns)).unwrap_or(now)
 }
 
-/// Fails the job that a worker died under.
+/// Fails the job that a worker died under, and that is not run again.
 pub(super) fn lose(flight: Flight, exit: WorkerExit) {
     let Flight { job, call, .. } = flight;
     crate::panic::drop_shielded(call);
-    job.finish(Err(TaskError::worker_died(job.label().clone(), exit)));
+    job.lose(exit);
 }
