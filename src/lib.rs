@@ -102,7 +102,7 @@ pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
     Waited, as_completed, gather, wait,
 };
-pub use task::{CancelHandle, Flatten, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
+pub use task::{CancelHandle, Flatten, Priority, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
 pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
 #[cfg(feature = "json")]
 pub use wire::Json;

@@ -101,15 +101,31 @@ impl PanicReport {
 
 enum Detail {
     Cancelled,
-    TimedOut { limit: &'static str, after: Duration },
+    TimedOut {
+        limit: &'static str,
+        after: Duration,
+    },
     // The mutex makes the payload `Sync`; it is only ever opened by value.
     Panicked(PanicText, Mutex<Option<Box<dyn Any + Send>>>),
-    WorkerDied(WorkerExit),
-    Overloaded { pool: String, limit: usize },
-    Closed { pool: String },
+    WorkerDied {
+        exit: WorkerExit,
+        /// The workers that died under the job, oldest first; the last is that of `exit`.
+        pids: Vec<u32>,
+    },
+    Overloaded {
+        pool: String,
+        limit: usize,
+    },
+    Closed {
+        pool: String,
+    },
     Encode(Operand, Box<dyn Error + Send + Sync>),
     Decode(Operand, Box<dyn Error + Send + Sync>),
-    TooLarge { operand: Operand, size: u64, limit: u64 },
+    TooLarge {
+        operand: Operand,
+        size: u64,
+        limit: u64,
+    },
     Unavailable(String),
 }
 
@@ -141,7 +157,13 @@ impl TaskError {
     }
 
     pub(crate) fn worker_died(label: TaskLabel, exit: WorkerExit) -> Self {
-        Self::new(label, Detail::WorkerDied(exit))
+        Self::workers_died(label, exit, &[])
+    }
+
+    /// The last worker ended with `exit`; those with the pids `before` had died under earlier runs of the same job.
+    pub(crate) fn workers_died(label: TaskLabel, exit: WorkerExit, before: &[u32]) -> Self {
+        let pids = before.iter().copied().chain([exit.pid()]).collect();
+        Self::new(label, Detail::WorkerDied { exit, pids })
     }
 
     pub(crate) fn overloaded(label: TaskLabel, pool: &str, limit: usize) -> Self {
@@ -185,7 +207,7 @@ impl TaskError {
             Detail::Cancelled => TaskErrorKind::Cancelled,
             Detail::TimedOut { .. } => TaskErrorKind::TimedOut,
             Detail::Panicked(..) => TaskErrorKind::Panicked,
-            Detail::WorkerDied(_) => TaskErrorKind::WorkerDied,
+            Detail::WorkerDied { .. } => TaskErrorKind::WorkerDied,
             Detail::Overloaded { .. } => TaskErrorKind::Overloaded,
             Detail::Closed { .. } => TaskErrorKind::Closed,
             Detail::Encode(..) => TaskErrorKind::Encode,
@@ -297,11 +319,39 @@ impl TaskError {
         payload.ok_or(self)
     }
 
-    /// How the worker process ended, where it died under the job.
+    /// How the worker process ended, where it died under the job: the last one, if the job was
+    /// [run again](crate::Job::retry).
     pub fn worker(&self) -> Option<&WorkerExit> {
         match &self.0.detail {
-            Detail::WorkerDied(exit) => Some(exit),
+            Detail::WorkerDied { exit, .. } => Some(exit),
             _ => None,
+        }
+    }
+
+    /// The process ids of the workers that died under the job, oldest first: more than one where
+    /// [`Job::retry`](crate::Job::retry) had it run again; none where the task ended in another way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use heavylift::ProcessPool;
+    ///
+    /// fn crash(_: ()) {
+    ///     std::process::exit(3);
+    /// }
+    ///
+    /// let error = ProcessPool::global().job(crash, ()).name("import").retry(1).run().await.unwrap_err();
+    /// let [first, second] = error.dead_workers() else { panic!("{error}") };
+    /// let message = format!("killed 2 workers: pids {first}, {second}; the last exited with code 3");
+    /// assert!(error.to_string().ends_with(&message), "{error}");
+    /// # }
+    /// ```
+    pub fn dead_workers(&self) -> &[u32] {
+        match &self.0.detail {
+            Detail::WorkerDied { pids, .. } => pids,
+            _ => &[],
         }
     }
 }
@@ -331,7 +381,11 @@ impl fmt::Display for TaskError {
                 write!(f, "{label} panicked at {at}: {message}")
             }
             Detail::Panicked(PanicText { message, .. }, _) => write!(f, "{label} panicked: {message}"),
-            Detail::WorkerDied(exit) => write!(f, "{label} lost its worker: {exit}"),
+            Detail::WorkerDied { exit, pids } if pids.len() > 1 => {
+                let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+                write!(f, "{label} killed {} workers: pids {list}; the last {}", pids.len(), exit.end())
+            }
+            Detail::WorkerDied { exit, .. } => write!(f, "{label} lost its worker: {exit}"),
             Detail::Overloaded { pool, limit } => {
                 write!(f, "{label} was refused: the queue of pool {pool:?} is full (queue_limit is {limit})")
             }
@@ -414,6 +468,14 @@ mod tests {
             (
                 TaskError::worker_died(label(), exit),
                 "task 17 (\"thumbnail\") lost its worker: pid 4242 died of SIGSEGV",
+            ),
+            (
+                TaskError::workers_died(
+                    label(),
+                    WorkerExit::new(3, ExitCause::Signal(11), String::new()),
+                    &[1, 2],
+                ),
+                "task 17 (\"thumbnail\") killed 3 workers: pids 1, 2, 3; the last died of SIGSEGV",
             ),
             (
                 TaskError::overloaded(label(), "images", 8),

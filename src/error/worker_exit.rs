@@ -59,9 +59,26 @@ impl WorkerExit {
     }
 }
 
+impl WorkerExit {
+    /// How it ended, without its pid: "died of SIGSEGV".
+    pub(crate) fn end(&self) -> impl fmt::Display + '_ {
+        End { status: self.status, note: self.note.as_deref() }
+    }
+}
+
 impl fmt::Display for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {} ", self.pid)?;
+        write!(f, "pid {} {}", self.pid, self.end())
+    }
+}
+
+struct End<'a> {
+    status: ExitCause,
+    note: Option<&'a str>,
+}
+
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             ExitCause::Code(code) => write!(f, "exited with code {code}")?,
             ExitCause::Signal(signal) => write!(f, "died of {}", SignalName(signal))?,

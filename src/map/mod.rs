@@ -31,7 +31,7 @@ pub use source::FromStream;
 pub(crate) use source::Source;
 
 use crate::{
-    TaskError, TaskId,
+    Priority, TaskError, TaskId,
     error::{TaskLabel, TaskName},
     timer::Delay,
 };
@@ -161,6 +161,51 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     /// Limits the time that each item may run, as [`Job::run_timeout`](crate::Job::run_timeout) does. Default: the pool's.
     pub fn run_timeout(mut self, limit: Duration) -> Self {
         self.setup.options.run_timeout = Some(limit);
+        self
+    }
+
+    /// Has each item run again, at most `times` times, when its worker process dies under it, as
+    /// [`Job::retry`](crate::Job::retry) does. Default: 0. No effect on a thread pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt;
+    /// use heavylift::ProcessPool;
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).build()?;
+    /// let halves = |n: u32| if n == 3 { std::process::abort() } else { n / 2 };
+    /// let outcomes: Vec<_> = pool.map(halves, [2, 3, 4]).retry(1).collect().await;
+    /// assert_eq!(outcomes[1].as_ref().unwrap_err().dead_workers().len(), 2);
+    /// assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retry(mut self, times: u32) -> Self {
+        self.setup.options.retry = times;
+        self
+    }
+
+    /// Which priority each item's job has among those that wait, as [`Job::priority`](crate::Job::priority) does. Default:
+    /// [`Priority::Normal`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), heavylift::TaskError> {
+    /// use futures::TryStreamExt;
+    /// use heavylift::{Priority, ThreadPool};
+    ///
+    /// let background = ThreadPool::cpu().map(|n: u64| n * n, 1..=3).priority(Priority::Low);
+    /// assert_eq!(background.try_collect::<Vec<_>>().await?, [1, 4, 9]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.setup.options.priority = priority;
         self
     }
 

@@ -48,6 +48,18 @@ impl Counters {
         self.queue_wait.record(waited);
     }
 
+    /// A job that had begun waits again, to be run once more.
+    pub(crate) fn returned(&self) {
+        self.running.fetch_sub(1, Relaxed);
+        self.queued.fetch_add(1, Relaxed);
+    }
+
+    /// A worker has begun a job that had begun before, whose wait has been recorded.
+    pub(crate) fn begun_again(&self) {
+        self.queued.fetch_sub(1, Relaxed);
+        self.running.fetch_add(1, Relaxed);
+    }
+
     /// A worker has let go of a job that it had begun.
     pub(crate) fn ran(&self, time: Duration) {
         self.running.fetch_sub(1, Relaxed);

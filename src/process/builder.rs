@@ -60,6 +60,7 @@ impl ProcessPoolBuilder {
             max_workers: 1,
             idle_timeout: None,
             queue_limit: None,
+            queue_timeout: None,
             run_timeout: None,
             start_timeout: Duration::from_secs(10),
             kill_grace: Duration::ZERO,
@@ -124,6 +125,30 @@ impl ProcessPoolBuilder {
     /// How many jobs may wait, beside those that run. Default: no limit; services should set one.
     pub fn queue_limit(mut self, jobs: usize) -> Self {
         self.config.queue_limit = Some(jobs);
+        self
+    }
+
+    /// How long a job may wait before it begins, unless the job has a limit of its own: see
+    /// [`Job::queue_timeout`](crate::Job::queue_timeout). The wait for the first worker to start counts. Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use heavylift::ProcessPool;
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).queue_timeout(Duration::from_millis(50)).build()?;
+    /// let nap = |millis: u64| std::thread::sleep(Duration::from_millis(millis));
+    /// let running = pool.job(nap, 500).queue_timeout(Duration::MAX).run();
+    /// assert!(pool.run(nap, 0).await.unwrap_err().is_timed_out());
+    /// running.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.config.queue_timeout = Some(limit);
         self
     }
 
@@ -491,6 +516,7 @@ pub(super) fn check_workers(min_workers: usize, max_workers: usize) -> Result<()
 fn check_limits(config: &Config) -> Result<(), BuildError> {
     let zero_durations = [
         ("idle_timeout", config.idle_timeout),
+        ("queue_timeout", config.queue_timeout),
         ("run_timeout", config.run_timeout),
         ("start_timeout", Some(config.start_timeout)),
         ("max_age_per_worker", config.max_age_per_worker),
@@ -555,6 +581,7 @@ mod tests {
             (new().max_workers(0), "max_workers: 0 workers cannot run anything: at least 1"),
             (new().min_workers(3).max_workers(2), "min_workers: 3 is more than max_workers, which is 2"),
             (new().queue_limit(0), "queue_limit: a limit of 0: at least 1"),
+            (new().queue_timeout(Duration::ZERO), "queue_timeout: a limit of no time at all: more than 0"),
             (new().run_timeout(Duration::ZERO), "run_timeout: a limit of no time at all: more than 0"),
             (new().start_timeout(Duration::ZERO), "start_timeout: a limit of no time at all: more than 0"),
             (new().max_payload(0), "max_payload: a limit of 0: at least 1"),

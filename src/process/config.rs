@@ -12,6 +12,7 @@ pub(super) struct Config {
     pub(super) max_workers: usize,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) queue_limit: Option<usize>,
+    pub(super) queue_timeout: Option<Duration>,
     pub(super) run_timeout: Option<Duration>,
     pub(super) start_timeout: Duration,
     pub(super) kill_grace: Duration,

@@ -13,7 +13,7 @@ use crate::{
     Metrics, Payload, Shutdown, ShutdownReport, TaskError, TaskId,
     metrics::{Counters, Outcomes},
     pool::{Admission, Closable, Place},
-    task::{Cell, Left, Seat},
+    task::{Cell, Left, Options, Seat},
     wire::Encoded,
 };
 
@@ -125,7 +125,7 @@ pub(super) struct ProcessSeat<R> {
 }
 
 impl<R> ProcessSeat<R> {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, _options: &Options) -> Self {
         Self { shared, result: PhantomData }
     }
 }

@@ -309,8 +309,10 @@ where
                 return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label);
             }
         };
+        let queue_timeout = options.queue_timeout.or(self.shared.config().queue_timeout);
+        let options = Options { queue_timeout, ..options };
         self.shared.counters().submitted();
-        let cell = Cell::new(label, &options, ProcessSeat::<R>::new(self.shared.clone()), call);
+        let cell = Cell::new(label, &options, ProcessSeat::<R>::new(self.shared.clone(), &options), call);
         let task = Task::new(cell.clone());
         self.shared.push(cell.clone());
         cell.watch_queue();

@@ -58,6 +58,11 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Whether the job has begun before, so that `queue_timeout` no longer applies although it waits.
+    fn is_past_queue(&self) -> bool {
+        false
+    }
+
     /// Runs a queued job on this thread where waiting for it here could wait for ever.
     fn help(_cell: &Arc<Cell<Self>>) {}
 }
@@ -217,7 +222,8 @@ impl<S: Seat> Cell<S> {
     fn queue_error(&self, now: Instant) -> Option<TaskError> {
         let limit = self.queue_timeout?;
         let reached = self.submitted.checked_add(limit).is_some_and(|deadline| now >= deadline);
-        reached.then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
+        (reached && !self.seat.is_past_queue())
+            .then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
     }
 
     /// Ends the task if it has waited too long without having begun.

@@ -11,6 +11,7 @@ mod current;
 mod flatten;
 mod id;
 mod options;
+mod priority;
 mod status;
 
 use std::{
@@ -34,6 +35,7 @@ pub use current::{checkpoint, is_cancelled};
 pub use flatten::Flatten;
 pub use id::TaskId;
 pub(crate) use options::Options;
+pub use priority::Priority;
 pub use status::TaskStatus;
 
 use crate::{TaskError, error::TaskLabel, panic::drop_shielded};

@@ -36,6 +36,8 @@ pub struct ThreadPoolBuilder {
     max_workers: Option<usize>,
     keep_alive: Duration,
     queue_limit: Option<usize>,
+    queue_timeout: Option<Duration>,
+    run_timeout: Option<Duration>,
     stack_size: Option<usize>,
     on_worker_start: Option<Box<dyn Fn() + Send + Sync>>,
     spawn: Spawn,
@@ -57,6 +59,8 @@ impl ThreadPoolBuilder {
             max_workers: None,
             keep_alive: KEEP_ALIVE,
             queue_limit: None,
+            queue_timeout: None,
+            run_timeout: None,
             stack_size: None,
             on_worker_start: None,
             spawn: Box::new(|builder, life| builder.spawn(life).map(drop)),
@@ -98,6 +102,54 @@ impl ThreadPoolBuilder {
         self
     }
 
+    /// Limits the time that a job may wait before it begins, unless the job has a limit of its own: see
+    /// [`Job::queue_timeout`](crate::Job::queue_timeout). Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use heavylift::ThreadPool;
+    ///
+    /// let pool = ThreadPool::builder().max_workers(1).queue_timeout(Duration::from_millis(20)).build()?;
+    /// let (open, closed) = std::sync::mpsc::channel::<()>();
+    /// let running = pool.job(move || closed.recv().is_err()).queue_timeout(Duration::MAX).run();
+    /// assert!(pool.run(|| "too late").await.unwrap_err().is_timed_out());
+    /// drop(open);
+    /// assert!(running.await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = Some(limit);
+        self
+    }
+
+    /// Limits the time that a job may run, unless the job has a limit of its own: then its task is timed out, and the job,
+    /// which cannot be stopped, sees [`is_cancelled`](crate::is_cancelled). See
+    /// [`Job::run_timeout`](crate::Job::run_timeout). Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use heavylift::{ThreadPool, checkpoint};
+    ///
+    /// let pool = ThreadPool::builder().run_timeout(Duration::from_millis(20)).build()?;
+    /// let task = pool.run(|| while checkpoint().is_ok() {});
+    /// assert!(task.await.unwrap_err().is_timed_out());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run_timeout(mut self, limit: Duration) -> Self {
+        self.run_timeout = Some(limit);
+        self
+    }
+
     /// Sets the size of each worker's stack, in bytes. Default: that of [`std::thread`], 2 MiB unless `RUST_MIN_STACK` says
     /// otherwise.
     pub fn stack_size(mut self, stack_size: usize) -> Self {
@@ -123,7 +175,7 @@ impl ThreadPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] naming the field: `max_workers`, `queue_limit` or `stack_size` is zero, `min_workers` is greater than
+    /// [`BuildError`] naming the field: `max_workers`, `queue_limit`, `stack_size` or a time limit is zero, `min_workers` is greater than
     /// `max_workers`, `name` is empty or holds a NUL, the operating system refuses a thread for one of `min_workers`; or
     /// `max_workers` is not set and `HEAVYLIFT_THREADS` is not a number.
     pub fn build(self) -> Result<ThreadPool, BuildError> {
@@ -181,6 +233,8 @@ impl ThreadPoolBuilder {
         nonzero("max_workers", self.max_workers)?;
         nonzero("queue_limit", self.queue_limit)?;
         nonzero("stack_size", self.stack_size)?;
+        some_time("queue_timeout", self.queue_timeout)?;
+        some_time("run_timeout", self.run_timeout)?;
         match (&self.name, self.max_workers) {
             (Some(name), _) if name.is_empty() => Err(BuildError::new("name", "it is empty")),
             (Some(name), _) if name.contains('\0') => {
@@ -204,6 +258,8 @@ impl ThreadPoolBuilder {
             name: self.name.unwrap_or_else(default),
             min_workers: self.min_workers,
             keep_alive: self.keep_alive,
+            queue_timeout: self.queue_timeout,
+            run_timeout: self.run_timeout,
             stack_size: self.stack_size,
             on_worker_start: self.on_worker_start,
             spawn: self.spawn,
@@ -229,6 +285,14 @@ pub(crate) fn nonzero(field: &'static str, value: Option<usize>) -> Result<(), B
     }
 }
 
+/// Says that the limit `field` must leave some time.
+fn some_time(field: &'static str, limit: Option<Duration>) -> Result<(), BuildError> {
+    match limit {
+        Some(Duration::ZERO) => Err(BuildError::new(field, "a limit of no time at all: more than 0")),
+        _ => Ok(()),
+    }
+}
+
 /// Says that `max_workers` must not be less than `min_workers`.
 pub(crate) fn min_above_max(min: usize, max: usize) -> BuildError {
     BuildError::new("min_workers", format!("{min} is too large, max_workers is {max}"))
@@ -246,6 +310,8 @@ impl fmt::Debug for ThreadPoolBuilder {
             .field("max_workers", &self.max_workers)
             .field("keep_alive", &self.keep_alive)
             .field("queue_limit", &self.queue_limit)
+            .field("queue_timeout", &self.queue_timeout)
+            .field("run_timeout", &self.run_timeout)
             .field("stack_size", &self.stack_size)
             .finish_non_exhaustive()
     }

@@ -45,7 +45,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::queue::Queue;
+use super::queue::{Queue, Queued};
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering::Relaxed, Sleeper, Slept, now};
 
 /// After a refusal, the first pause before a thread is asked for again. Doubles up to [`LONGEST_PAUSE`].
@@ -153,7 +153,7 @@ pub(crate) struct Refusal<J> {
     pub(crate) act: Act,
 }
 
-impl<J> Dispatch<J> {
+impl<J: Queued> Dispatch<J> {
     /// Without a worker: each is added when there is work for it, or by [`hire`](Self::hire).
     pub(crate) fn new(min: usize, max: usize) -> Self {
         Self {
@@ -336,7 +336,7 @@ impl<J> Drop for Guard<'_, J> {
     }
 }
 
-impl<J> State<J> {
+impl<J: Queued> State<J> {
     /// The turn of a worker that is SEARCHING or BUSY.
     fn next(&mut self, number: usize, sleeper: &Sleeper, eager: bool) -> Turn<J> {
         if self.live > self.max {

@@ -408,8 +408,9 @@ where
 
     fn start(&self, job: F, ticket: Ticket) -> Task<R> {
         let Ticket { label, options, place } = ticket;
+        let options = self.shared().setup.complete(options);
         let load = Load { job, runtime: Handle::try_current().ok(), place };
-        let cell = Cell::new(label, &options, ThreadSeat::new(self.shared().clone()), load);
+        let cell = Cell::new(label, &options, ThreadSeat::new(self.shared().clone(), options.priority), load);
         self.shared().counters.submitted();
         cell.watch_queue();
         let task = Task::new(cell.clone());

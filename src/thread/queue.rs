@@ -1,17 +1,37 @@
-//! [`Queue`]: jobs that wait for a worker, first in, first out.
+//! [`Queue`]: jobs that wait for a worker: in lanes, one for each priority, first in, first out in each.
 //!
 //! The seam behind which another queue can take the place of this one: plain data, with no lock and no thread in it. Its
 //! owner is [`Dispatch`](super::dispatch::Dispatch), which keeps it under its own lock.
+//!
+//! Between the lanes the heads are compared by when they are due, so that each job counts as submitted a fixed time later than
+//! it was, and none waits for ever. As long as only the usual lane is used there is nothing to compare, and no job is looked at.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
+
+/// How many lanes there are.
+pub(crate) const LANES: usize = 3;
+
+/// The lane that nearly all jobs are in.
+const USUAL: usize = 1;
 
 /// A queue below this many cancelled entries is not worth compacting.
 const FEW: usize = 64;
 
+/// What the queue asks of a job.
+pub(crate) trait Queued {
+    /// The lane that it waits in: less than [`LANES`], and always the same.
+    fn lane(&self) -> usize {
+        USUAL
+    }
+
+    /// When it counts as submitted, among those of other lanes.
+    fn due(&self) -> Instant;
+}
+
 /// The jobs that wait, and the entries of those that no longer do.
 #[derive(Debug)]
 pub(crate) struct Queue<J> {
-    entries: VecDeque<J>,
+    lanes: [VecDeque<J>; LANES],
     /// Cancellations since the last compaction: at least as many as there are void entries, because some of those have
     /// been popped since. That makes a compaction come too early at worst, and each is still paid for by as many
     /// cancellations as half the entries that it visits.
@@ -20,57 +40,94 @@ pub(crate) struct Queue<J> {
 
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
-        Self { entries: VecDeque::new(), cancelled: 0 }
-    }
-
-    pub(crate) fn push(&mut self, job: J) {
-        self.entries.push_back(job);
-    }
-
-    /// Adds `jobs` in their order.
-    pub(crate) fn push_batch(&mut self, jobs: Vec<J>) {
-        self.entries.extend(jobs);
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<J> {
-        self.entries.pop_front()
+        Self { lanes: [const { VecDeque::new() }; LANES], cancelled: 0 }
     }
 
     /// Entries, void ones included.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.lanes.iter().map(VecDeque::len).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.lanes.iter().all(VecDeque::is_empty)
     }
 
     /// Takes everything out.
     pub(crate) fn take_all(&mut self) -> Vec<J> {
         self.cancelled = 0;
-        std::mem::take(&mut self.entries).into()
+        let mut lanes = std::mem::take(&mut self.lanes).map(Vec::from).into_iter();
+        let mut all = lanes.next().unwrap_or_default();
+        lanes.for_each(|lane| all.extend(lane));
+        all
     }
 
     /// Takes note that the job of one entry was cancelled. Returns the void entries once they may make up half the
     /// queue: they hold memory, and the caller drops them where no lock is held.
     pub(crate) fn cancelled(&mut self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
         self.cancelled += 1;
-        if self.cancelled > FEW.max(self.entries.len() / 2) { self.compact(is_wanted) } else { Vec::new() }
+        if self.cancelled > FEW.max(self.len() / 2) { self.compact(is_wanted) } else { Vec::new() }
     }
 
     fn compact(&mut self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
-        let (mut wanted, mut void) = (VecDeque::new(), Vec::new());
-        for job in self.entries.drain(..) {
-            if is_wanted(&job) { wanted.push_back(job) } else { void.push(job) }
+        let mut void = Vec::new();
+        for lane in &mut self.lanes {
+            let mut wanted = VecDeque::new();
+            for job in lane.drain(..) {
+                if is_wanted(&job) { wanted.push_back(job) } else { void.push(job) }
+            }
+            *lane = wanted;
         }
-        self.entries = wanted;
         self.cancelled = 0;
         void
     }
 }
 
+impl<J: Queued> Queue<J> {
+    pub(crate) fn push(&mut self, job: J) {
+        self.lanes[job.lane()].push_back(job);
+    }
+
+    /// Adds `jobs` in their order.
+    pub(crate) fn push_batch(&mut self, jobs: Vec<J>) {
+        jobs.into_iter().for_each(|job| self.push(job));
+    }
+
+    /// Takes the job that is due first.
+    pub(crate) fn pop(&mut self) -> Option<J> {
+        self.lanes[self.first()].pop_front()
+    }
+
+    /// The lane whose head is due first; the more urgent one of two that are due at the same time.
+    fn first(&self) -> usize {
+        let is_unusual = |(lane, jobs): (usize, &VecDeque<J>)| lane != USUAL && !jobs.is_empty();
+        if !self.lanes.iter().enumerate().any(is_unusual) {
+            return USUAL;
+        }
+        let heads =
+            self.lanes.iter().enumerate().filter_map(|(lane, jobs)| Some((jobs.front()?.due(), lane)));
+        heads.min().map_or(USUAL, |(_, lane)| lane)
+    }
+}
+
+/// Where the order between lanes is of no account.
+#[cfg(test)]
+macro_rules! queued_in_tests {
+    ($($job:ty),*) => {$(
+        impl Queued for $job {
+            fn due(&self) -> Instant {
+                unreachable!("only the usual lane is used")
+            }
+        }
+    )*};
+}
+
+#[cfg(test)]
+queued_in_tests!(i32, u32, bool);
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -81,6 +138,52 @@ mod tests {
         assert_eq!((queue.len(), queue.pop()), (3, Some(1)));
         assert_eq!(queue.take_all(), [2, 3]);
         assert!(queue.is_empty() && queue.pop().is_none());
+    }
+
+    /// A job in a lane, due so many seconds after the start.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Due(usize, u64, Instant);
+
+    impl Queued for Due {
+        fn lane(&self) -> usize {
+            self.0
+        }
+
+        fn due(&self) -> Instant {
+            self.2 + Duration::from_secs(self.1)
+        }
+    }
+
+    #[test]
+    fn between_lanes_the_one_that_is_due_first_leaves_first() {
+        let start = Instant::now();
+        type Jobs = &'static [(usize, u64)];
+        let table: [(Jobs, Jobs); 5] = [
+            (&[(1, 2), (1, 3)], &[(1, 2), (1, 3)]),
+            (&[(2, 9), (1, 2), (0, 3)], &[(1, 2), (0, 3), (2, 9)]),
+            (&[(1, 5), (0, 5), (2, 5)], &[(0, 5), (1, 5), (2, 5)]),
+            (&[(2, 1), (0, 4), (0, 6), (1, 5)], &[(2, 1), (0, 4), (1, 5), (0, 6)]),
+            // Within a lane nothing is compared.
+            (&[(1, 5), (1, 4), (0, 6)], &[(1, 5), (1, 4), (0, 6)]),
+        ];
+        for (pushed, popped) in table {
+            let mut queue = Queue::new();
+            queue.push_batch(pushed.iter().map(|&(lane, due)| Due(lane, due, start)).collect());
+            let found: Vec<_> =
+                std::iter::from_fn(|| queue.pop()).map(|Due(lane, due, _)| (lane, due)).collect();
+            assert_eq!(found, popped);
+        }
+    }
+
+    #[test]
+    fn all_lanes_are_counted_cleared_and_compacted() {
+        let start = Instant::now();
+        let mut queue = Queue::new();
+        queue.push_batch((0..300).map(|n| Due(n % LANES, n as u64, start)).collect());
+        let is_wanted = |job: &Due| job.1.is_multiple_of(2);
+        let void: Vec<_> = (0..151).flat_map(|_| queue.cancelled(is_wanted)).collect();
+        assert_eq!((void.len(), queue.len()), (150, 150));
+        assert!(queue.take_all().iter().all(is_wanted) && queue.is_empty());
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{shared::Shared, worker};
+use super::{queue::Queued, shared::Shared, worker};
 use crate::{
-    TaskError, TaskId,
+    Priority, TaskError, TaskId,
     panic::{catch, drop_shielded},
     pool::Place,
     task::{self, Cell, Left, Seat},
@@ -22,6 +22,7 @@ const MOMENT: Duration = Duration::from_micros(2);
 /// The seat of a job `F` that returns `R`.
 pub(crate) struct ThreadSeat<F, R> {
     shared: Arc<Shared>,
+    priority: Priority,
     job: PhantomData<fn(F) -> R>,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Load<F> {
 /// A task, whatever its types.
 ///
 /// None of the methods unwinds: foreign code in them is shielded.
-pub(crate) trait ThreadJob: Send + Sync {
+pub(crate) trait ThreadJob: Queued + Send + Sync {
     /// Runs the job on this thread, unless its task has been finished meanwhile.
     fn run(self: Arc<Self>);
 
@@ -56,8 +57,8 @@ pub(crate) trait ThreadJob: Send + Sync {
 }
 
 impl<F, R> ThreadSeat<F, R> {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, job: PhantomData }
+    pub(crate) fn new(shared: Arc<Shared>, priority: Priority) -> Self {
+        Self { shared, priority, job: PhantomData }
     }
 }
 
@@ -90,6 +91,30 @@ where
         if cell.is_queued() && worker::run_here(&cell.seat().shared, cell) {
             cell.seat().shared.entry_is_void();
         }
+    }
+}
+
+impl<F, R> Queued for Cell<ThreadSeat<F, R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn lane(&self) -> usize {
+        self.seat().priority.lane()
+    }
+
+    fn due(&self) -> Instant {
+        self.seat().priority.due(self.submitted())
+    }
+}
+
+impl Queued for Arc<dyn ThreadJob> {
+    fn lane(&self) -> usize {
+        (**self).lane()
+    }
+
+    fn due(&self) -> Instant {
+        (**self).due()
     }
 }
 

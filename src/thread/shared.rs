@@ -24,6 +24,7 @@ use crate::{
     panic::{drop_shielded, shield},
     pause::Soon,
     pool::{Admission, Closable},
+    task::Options,
 };
 
 /// Creates a thread. The tests have it fail.
@@ -35,9 +36,22 @@ pub(crate) struct Setup {
     pub(crate) name: String,
     pub(crate) min_workers: usize,
     pub(crate) keep_alive: Duration,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) run_timeout: Option<Duration>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) on_worker_start: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) spawn: Spawn,
+}
+
+impl Setup {
+    /// Adds the pool's limits to a job that has none of its own.
+    pub(crate) fn complete(&self, options: Options) -> Options {
+        Options {
+            queue_timeout: options.queue_timeout.or(self.queue_timeout),
+            run_timeout: options.run_timeout.or(self.run_timeout),
+            ..options
+        }
+    }
 }
 
 /// One pool, apart from its handles.

@@ -7,14 +7,16 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::*;
 use crate::{
+    Priority,
     sync::{Sleeper, Slept},
     thread::{
         dispatch::{Act, Dispatch, Turn},
+        queue::Queued,
         seat::ThreadJob,
     },
 };
@@ -73,6 +75,12 @@ fn without_any_worker_jobs_fail_and_later_ones_succeed() {
 
 /// A job that breaks the promise not to unwind.
 struct Bug(mpsc::Sender<String>);
+
+impl Queued for Bug {
+    fn due(&self) -> Instant {
+        Instant::now()
+    }
+}
 
 impl ThreadJob for Bug {
     fn run(self: Arc<Self>) {
@@ -137,5 +145,5 @@ fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Arc<dyn T
     let label = crate::task::label("()", &mut Options::default(), Location::caller());
     let load = Load { job, runtime: None, place: crate::pool::Place::default() };
     pool.shared().counters.submitted();
-    Cell::new(label, &Options::default(), ThreadSeat::new(pool.shared().clone()), load)
+    Cell::new(label, &Options::default(), ThreadSeat::new(pool.shared().clone(), Priority::Normal), load)
 }

@@ -77,6 +77,8 @@ macro_rules! everywhere {
                 a_timeout_ends_a_map_that_is_never_out_of_results
                 a_chunked_map_yields_the_same
                 an_error_of_a_map_names_its_line_and_its_name;
+            limits:
+                options_that_are_not_needed_change_nothing;
             metrics:
                 counts_add_up_and_gauges_return_to_zero;
             closed:
@@ -140,7 +142,10 @@ macro_rules! on_pools {
                 queue_timeout_ends_a_job_that_waits_too_long
                 queue_timeout_does_not_end_a_job_that_runs
                 limits_that_are_not_reached_change_nothing
-                map_run_timeout_ends_the_one_item;
+                map_run_timeout_ends_the_one_item
+                limits_of_the_pool_apply_where_the_job_has_none
+                waiting_jobs_begin_by_priority_and_among_equals_by_submission
+                a_map_has_the_priority_it_is_given;
             metrics:
                 gauges_follow_a_job_through_the_pool;
             shutdown:

@@ -4,15 +4,17 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{future::BoxFuture, stream::BoxStream};
 use heavylift::{
-    AnyExecutor, Closing, Executor, Inline, Job, Map, Metrics, Payload, ProcessPool, Refused, Shutdown, Task,
-    TaskError, ThreadPool,
+    AnyExecutor, Closing, Executor, Inline, Job, Map, Metrics, Payload, Priority, ProcessPool, Refused,
+    Shutdown, Task, TaskError, ThreadPool,
 };
 
-/// How many workers a subject has, and how much room.
-#[derive(Debug, Clone, Copy)]
+/// How many workers a subject has, how much room, and which limits.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Shape {
     pub(crate) workers: usize,
     pub(crate) queue_limit: Option<usize>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) run_timeout: Option<Duration>,
 }
 
 /// What a job's builder is told.
@@ -21,6 +23,10 @@ pub(crate) struct Limits {
     pub(crate) name: Option<&'static str>,
     pub(crate) queue_timeout: Option<Duration>,
     pub(crate) run_timeout: Option<Duration>,
+    pub(crate) kill_grace: Option<Duration>,
+    pub(crate) retry: u32,
+    pub(crate) priority: Priority,
+    pub(crate) affinity: Option<&'static str>,
 }
 
 /// A job that was refused and handed back.
@@ -93,12 +99,12 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
 
     /// A subject with this many workers and no limit.
     fn with_workers(workers: usize) -> Self {
-        Self::build(Shape { workers, queue_limit: None })
+        Self::build(Shape { workers, ..Shape::default() })
     }
 
     /// A subject with room for one job that runs and one that waits.
     fn tiny() -> Self {
-        Self::build(Shape { workers: 1, queue_limit: Some(1) })
+        Self::build(Shape { workers: 1, queue_limit: Some(1), ..Shape::default() })
     }
 }
 
@@ -134,11 +140,17 @@ impl Build for ThreadPool {
     const PLACE: Place = Place::Threads;
 
     fn build_pool(shape: Shape) -> Self {
-        let builder = ThreadPool::builder().name(<Self as Build>::NAME).max_workers(shape.workers);
-        match shape.queue_limit {
-            Some(limit) => builder.queue_limit(limit).build().unwrap(),
-            None => builder.build().unwrap(),
+        let mut builder = ThreadPool::builder().name(<Self as Build>::NAME).max_workers(shape.workers);
+        if let Some(limit) = shape.queue_limit {
+            builder = builder.queue_limit(limit);
         }
+        if let Some(limit) = shape.queue_timeout {
+            builder = builder.queue_timeout(limit);
+        }
+        if let Some(limit) = shape.run_timeout {
+            builder = builder.run_timeout(limit);
+        }
+        builder.build().unwrap()
     }
 }
 
@@ -147,11 +159,17 @@ impl Build for ProcessPool {
     const PLACE: Place = Place::Processes;
 
     fn build_pool(shape: Shape) -> Self {
-        let builder = ProcessPool::builder().name(<Self as Build>::NAME).max_workers(shape.workers);
-        match shape.queue_limit {
-            Some(limit) => builder.queue_limit(limit).build().unwrap(),
-            None => builder.build().unwrap(),
+        let mut builder = ProcessPool::builder().name(<Self as Build>::NAME).max_workers(shape.workers);
+        if let Some(limit) = shape.queue_limit {
+            builder = builder.queue_limit(limit);
         }
+        if let Some(limit) = shape.queue_timeout {
+            builder = builder.queue_timeout(limit);
+        }
+        if let Some(limit) = shape.run_timeout {
+            builder = builder.run_timeout(limit);
+        }
+        builder.build().unwrap()
     }
 }
 
@@ -452,5 +470,11 @@ fn within<P, J>(mut job: Job<P, J>, limits: Limits) -> Job<P, J> {
     if let Some(limit) = limits.run_timeout {
         job = job.run_timeout(limit);
     }
-    job
+    if let Some(grace) = limits.kill_grace {
+        job = job.kill_grace(grace);
+    }
+    if let Some(key) = limits.affinity {
+        job = job.affinity(key);
+    }
+    job.retry(limits.retry).priority(limits.priority)
 }

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::seat::{Call, ProcessJob};
+use super::{
+    queue::Rank,
+    seat::{Call, ProcessJob},
+};
 use crate::{
     TaskId,
     process::{
@@ -19,6 +22,12 @@ use crate::{
         sys::Mapped,
     },
 };
+
+/// How long jobs may wait behind a running one. It is far more than the work that is sent ahead is thought to take: whoever
+/// waits so long was sent behind a job that takes longer than those before it.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// As good as without end, and a time that an `Instant` can hold.
+const FOREVER: Duration = Duration::from_secs(1 << 30);
 
 /// One worker's ring, and the jobs in it. Guarded by the worker's lock.
 pub(super) struct Link {
@@ -132,12 +141,36 @@ impl Link {
         })
     }
 
-    /// The oldest job that has not begun, taken back; `None` if there is none.
-    pub(super) fn steal(&mut self) -> Option<Flight> {
+    /// When what waits behind the running job has waited for too long; `None` if nothing waits.
+    pub(super) fn stuck_at(&self) -> Option<Instant> {
+        (self.flights.len() > 1).then(|| self.last_sign + PATIENCE)
+    }
+
+    /// Whether the running job has taken so long that nothing should be sent behind it.
+    pub(super) fn is_slow(&self, now: Instant) -> bool {
+        !self.flights.is_empty() && now >= self.last_sign + PATIENCE
+    }
+
+    /// The rank of the first job that waits behind another; `None` if there is none.
+    pub(super) fn first_behind(&self) -> Option<Rank> {
         // The oldest of all runs, or is about to: taking that away would gain nothing.
-        let positions: Vec<u64> = self.flights.iter().skip(1).map(|flight| flight.position).collect();
-        let stolen = positions.into_iter().find(|&position| self.ring.take_back(position))?;
-        self.remove(stolen)
+        let behind = self.flights.iter().skip(1);
+        let not_begun = behind.filter(|flight| matches!(self.ring.look(flight.position), Look::Sent));
+        not_begun.map(|flight| flight.job.rank()).min()
+    }
+
+    /// Takes back the job of this rank if it waits behind another.
+    pub(super) fn steal(&mut self, rank: Rank) -> Option<Flight> {
+        let stolen = self.flights.iter().skip(1).find(|flight| flight.job.rank() == rank)?.position;
+        if self.ring.take_back(stolen) { self.remove(stolen) } else { None }
+    }
+
+    /// Takes back everything that has not begun and ranks after `rank`.
+    pub(super) fn take_back_after(&mut self, rank: Rank) -> Vec<Flight> {
+        let after = self.flights.iter().filter(|flight| flight.job.rank() > rank);
+        let after: Vec<u64> = after.map(|flight| flight.position).collect();
+        let taken: Vec<u64> = after.into_iter().filter(|&position| self.ring.take_back(position)).collect();
+        taken.into_iter().filter_map(|position| self.remove(position)).collect()
     }
 
     /// Takes back everything that has not begun.
@@ -160,7 +193,7 @@ impl Link {
         let taken = self.take_back_all();
         let runs = matches!(self.ring.look(position), Look::Claimed { .. });
         if runs {
-            let kill_at = (!grace.is_zero()).then(|| Instant::now() + grace);
+            let kill_at = (!grace.is_zero()).then(|| Instant::now() + grace.min(FOREVER));
             if kill_at.is_some() {
                 self.ring.request_stop(position);
             }

@@ -10,17 +10,21 @@ mod arrivals;
 mod backoff;
 mod copier;
 mod forgotten;
+mod homes;
 mod keeper;
 mod known;
 #[cfg(feature = "tracing")]
 mod lines;
 mod link;
 mod manager;
+mod queue;
+mod retry;
 mod schedule;
 mod seat;
 mod shared;
 mod sink;
 mod term;
+mod waiting;
 mod worker;
 mod zygote;
 

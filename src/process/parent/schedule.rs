@@ -1,26 +1,38 @@
 //! [`Schedule`]: what waits, who works, and who is to be woken; guarded by the pool's one lock.
 //!
-//! Decides only: no process, no clock, no wake. Its answers say whom the caller must wake after it has let go of the lock.
+//! Decides only: no process, no clock, no wake; the order of the jobs is that of [`Queue`]. Its answers say whom the caller must wake after it has let go of the lock.
 //!
-//! 1. `queue` is ordered by submission, so a job that was taken back returns to its old place.
+//! 1. A worker that asks for jobs gets the first ones in the queue, except those that are promised to others.
 //! 2. A worker in `idle` has no job, and its keeper looks at the queue again before it waits; it leaves `idle` by being
 //!    woken, by retiring or by dying.
 //! 3. Whenever a job is in the queue then a worker has been woken for it, a worker is being started, or all are busy and look
-//!    at the queue when they are done.
+//!    at the queue when they are done. Where a job is promised to a worker that is not in `idle`, another idle one is woken too,
+//!    which waits for the end of the promise.
 //! 4. A successor has no place, and so no jobs, until the worker that it replaces leaves its own: `workers` never has both, and is
 //!    never longer than `max_workers`, unless a resize made the pool smaller.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
-use super::{seat::ProcessJob, term::Succession, worker::Worker};
+use super::{
+    homes::Homes,
+    queue::{Queue, Rank},
+    seat::ProcessJob,
+    term::Succession,
+    waiting::Waiting,
+    worker::Worker,
+};
 use crate::{Shutdown, metrics::Outcomes};
 
 #[derive(Default)]
 pub(super) struct Schedule {
-    pub(super) queue: BTreeMap<u64, Arc<dyn ProcessJob>>,
+    pub(super) queue: Queue<Arc<dyn ProcessJob>>,
+    pub(super) homes: Homes,
+    /// The last rank of all that was taken since a job came before it.
+    pub(super) last_taken: Option<Rank>,
     /// Workers that serve or start, in the order of their birth.
     pub(super) workers: Vec<Arc<Worker>>,
     pub(super) idle: Vec<Arc<Worker>>,
@@ -61,16 +73,54 @@ pub(super) enum Start {
 impl Schedule {
     /// Adds a job. Returns the worker to be woken.
     pub(super) fn push(&mut self, job: Arc<dyn ProcessJob>) -> Option<Arc<Worker>> {
-        self.queue.insert(job.sequence(), job);
+        self.queue.push(job.rank(), job);
         self.idle.pop()
     }
 
-    /// Takes up to `most` jobs for a worker, oldest first, that has `load` others. Returns also the worker to be woken for
+    /// Adds a job, and promises it to the worker that knows its key, if that has nothing to do. Returns the workers to be
+    /// woken.
+    pub(super) fn push_new(&mut self, job: Arc<dyn ProcessJob>) -> [Option<Arc<Worker>>; 2] {
+        let Some(key) = job.affinity() else { return [self.push(job), None] };
+        let now = Instant::now();
+        let Some(home) = self.home(key, now) else { return [self.push(job), None] };
+        let rank = job.rank();
+        self.queue.push(rank, job);
+        self.queue.promise(rank, home.ticket, now);
+        // One that waits comes at once. One that is about to look at the queue may be held up, by somebody's callback.
+        let guard = if self.not_idle(&home) { None } else { self.idle.pop() };
+        [Some(home), guard]
+    }
+
+    /// The worker that ran the last job with this key, if it has nothing to do.
+    fn home(&self, key: u64, now: Instant) -> Option<Arc<Worker>> {
+        let ticket = self.homes.of(key)?;
+        let home = self.workers.iter().find(|worker| worker.ticket == ticket)?;
+        let is_free =
+            home.serves.load(Relaxed) && !self.queue.has_promise_for(ticket, now) && home.is_without_jobs();
+        is_free.then(|| home.clone())
+    }
+
+    /// Whether a job comes before others that were taken and may not have begun. From now on these are as good as taken back.
+    pub(super) fn overtakes(&mut self, job: &dyn ProcessJob, waiting: &Waiting) -> bool {
+        // Looked at first, so that jobs of equal priority that come from several threads do not push each other back.
+        let overtakes = waiting.has_less_urgent(job.priority()) && self.last_taken > Some(job.rank());
+        if overtakes {
+            self.last_taken = Some(job.rank());
+        }
+        overtakes
+    }
+
+    /// Takes up to `most` jobs for a worker, first ones first, that has `load` others. Returns also the worker to be woken for
     /// what is left.
+    ///
+    /// Nothing is taken to be sent ahead while something more urgent waits, wherever that is: its worker would begin it first.
     pub(super) fn take(
         &mut self,
+        worker: &Worker,
         most: usize,
         load: usize,
+        waiting: &Waiting,
+        now: Instant,
     ) -> (Vec<Arc<dyn ProcessJob>>, Option<Arc<Worker>>) {
         if self.has_surplus() {
             // Whoever asks is the one to go, as soon as its worker has nothing to do.
@@ -78,11 +128,31 @@ impl Schedule {
         }
         // What could begin at once elsewhere must not wait behind a running job.
         let elsewhere = self.max_workers - self.workers.len() + self.starting + self.idle.len();
-        let ahead = self.queue.len().saturating_sub(elsewhere);
-        let share = share(self.queue.len(), self.workers.len(), most).min(ahead.max(usize::from(load == 0)));
-        let jobs = (0..share).map_while(|_| self.queue.pop_first()).map(|(_, job)| job).collect();
-        let next = if self.queue.is_empty() { None } else { self.idle.pop() };
+        let open = self.queue.open_to(worker.ticket, now);
+        let ahead = open.saturating_sub(elsewhere);
+        let share = share(open, self.workers.len(), most).min(ahead.max(usize::from(load == 0)));
+        let mut jobs: Vec<Arc<dyn ProcessJob>> = Vec::new();
+        while jobs.len() < share {
+            let may_go = |job: &Arc<dyn ProcessJob>| {
+                load + jobs.len() == 0 || !waiting.has_more_urgent(job.priority())
+            };
+            let Some(job) = self.queue.pop_for(worker.ticket, now, may_go) else { break };
+            self.note_taken(&*job, worker);
+            jobs.push(job);
+        }
+        if !jobs.is_empty() {
+            self.queue.release(worker.ticket);
+        }
+        let next = if self.queue.is_open(now) { self.idle.pop() } else { None };
         (jobs, next)
+    }
+
+    /// A job goes to this worker.
+    pub(super) fn note_taken(&mut self, job: &dyn ProcessJob, worker: &Worker) {
+        self.last_taken = self.last_taken.max(Some(job.rank()));
+        if let Some(key) = job.affinity() {
+            self.homes.note(key, worker.ticket);
+        }
     }
 
     /// Takes a worker off the list of idle ones. Says whether it was there.
@@ -176,6 +246,7 @@ impl Schedule {
     /// have been woken for a job that it did not take, and who is to be replaced next may be another.
     pub(super) fn leave(&mut self, worker: &Arc<Worker>) -> Vec<Arc<Worker>> {
         self.remove(worker);
+        self.queue.release(worker.ticket);
         self.departing.push(worker.clone());
         let mut woken = self.concerned();
         if !self.queue.is_empty() {

@@ -3,18 +3,20 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use super::{
+    queue::Rank,
+    retry::Death,
     shared::{INHERITED, Shared},
     worker::Worker,
 };
 use crate::{
-    TaskError, TaskId,
+    Priority, TaskError, TaskId, WorkerExit,
     error::{Operand, TaskLabel},
     metrics::Counters,
     panic::{catch, drop_shielded},
@@ -24,7 +26,7 @@ use crate::{
         names::{self, Name},
         sys::generation,
     },
-    task::{AnyTask, Cell, Left, Seat, StopSignal},
+    task::{AnyTask, Cell, Left, Options, Seat, StopSignal},
     wire::{Arrived, Encoded, Payload, decode},
 };
 
@@ -76,12 +78,19 @@ const MOMENT: Duration = Duration::from_micros(10);
 /// What a process pool keeps in a task.
 pub(in crate::process) struct ProcessSeat<R> {
     shared: Arc<Shared>,
-    /// The place in the order of submission.
-    sequence: u64,
+    /// The place among the jobs that wait.
+    rank: Rank,
+    priority: Priority,
+    affinity: Option<u64>,
+    kill_grace: Duration,
+    /// How many times the job may be run again.
+    retry: u32,
+    /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
+    deaths: Mutex<Vec<u32>>,
     submitted: Instant,
     /// The worker that the job was last sent to. Guarded on its own; taken under that worker's link or alone.
     worker: Mutex<Weak<Worker>>,
-    /// How far the job has come, for the counts: `WAITS`, `RUNS` or `OVER`.
+    /// How far the job has come, for the counts: `WAITS`, `RUNS`, `AGAIN` (waits to be run once more) or `OVER`.
     ///
     /// ORDERING: Relaxed here and for `begun_nanos`. Only counts depend on them, and each transition happens once.
     progress: AtomicU8,
@@ -93,12 +102,20 @@ pub(in crate::process) struct ProcessSeat<R> {
 const WAITS: u8 = 0;
 const RUNS: u8 = 1;
 const OVER: u8 = 2;
+const AGAIN: u8 = 3;
 
 impl<R> ProcessSeat<R> {
-    pub(in crate::process) fn new(shared: Arc<Shared>) -> Self {
+    pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+        let (submitted, priority) = (Instant::now(), options.priority);
+        shared.waiting().add(priority);
         Self {
-            sequence: shared.next_sequence(),
-            submitted: Instant::now(),
+            rank: Rank::new(priority, submitted, shared.next_sequence()),
+            priority,
+            affinity: options.affinity,
+            kill_grace: options.kill_grace.unwrap_or(shared.config().kill_grace),
+            retry: options.retry,
+            deaths: Mutex::default(),
+            submitted,
             shared,
             worker: Mutex::new(Weak::new()),
             progress: AtomicU8::new(WAITS),
@@ -115,10 +132,23 @@ impl<R> ProcessSeat<R> {
         self.worker.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
+    fn deaths(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn begin(&self, waited: Duration) {
+        let may_begin = |progress| matches!(progress, WAITS | AGAIN).then_some(RUNS);
+        let Ok(before) = self.progress.fetch_update(Relaxed, Relaxed, may_begin) else { return };
         self.begun_nanos.store(waited.as_nanos() as u64, Relaxed);
-        if self.progress.compare_exchange(WAITS, RUNS, Relaxed, Relaxed).is_ok() {
-            self.counters().begun(waited);
+        self.shared.waiting().remove(self.priority);
+        if before == WAITS { self.counters().begun(waited) } else { self.counters().begun_again() }
+    }
+
+    /// The job had begun, and waits to be run once more.
+    fn begin_again(&self) {
+        if self.progress.compare_exchange(RUNS, AGAIN, Relaxed, Relaxed).is_ok() {
+            self.shared.waiting().add(self.priority);
+            self.counters().returned();
         }
     }
 
@@ -126,7 +156,10 @@ impl<R> ProcessSeat<R> {
     fn count_end(&self) {
         let begun = Duration::from_nanos(self.begun_nanos.load(Relaxed));
         match self.progress.swap(OVER, Relaxed) {
-            WAITS => self.counters().left_queue(),
+            WAITS | AGAIN => {
+                self.shared.waiting().remove(self.priority);
+                self.counters().left_queue();
+            }
             RUNS => self.counters().ran(self.submitted.elapsed().saturating_sub(begun)),
             _ => {}
         }
@@ -142,7 +175,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         // The count of the queue is settled above, also for a job that was sent and never begun.
         self.counters().finished(outcome, Left::Hold);
         if left == Left::Queue {
-            self.shared.forget(self.sequence);
+            self.shared.forget(self.rank);
         }
     }
 
@@ -156,8 +189,11 @@ impl<R: Payload> Seat for ProcessSeat<R> {
             return;
         }
         if let Some(worker) = self.worker() {
-            let taken = worker.stop(task, self.shared.config().kill_grace);
+            let (taken, runs) = worker.stop(task, self.kill_grace);
             self.shared.put_back(taken);
+            if let Some(position) = runs {
+                worker.signal_for(position, self.kill_grace);
+            }
         }
     }
 
@@ -169,8 +205,12 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         self.shared.is_inherited().then_some(INHERITED)
     }
 
+    fn is_past_queue(&self) -> bool {
+        self.retry > 0 && !self.deaths().is_empty()
+    }
+
     fn has_begun(&self, task: TaskId) -> bool {
-        self.progress.load(Relaxed) != WAITS
+        !matches!(self.progress.load(Relaxed), WAITS | AGAIN)
             || !self.shared.is_inherited()
                 && self.worker().is_some_and(|worker| worker.link().has_begun(task))
     }
@@ -180,7 +220,10 @@ impl<R: Payload> Seat for ProcessSeat<R> {
 pub(in crate::process) trait ProcessJob: Send + Sync {
     fn id(&self) -> TaskId;
     fn label(&self) -> &TaskLabel;
-    fn sequence(&self) -> u64;
+    fn rank(&self) -> Rank;
+    fn priority(&self) -> Priority;
+    /// The hash of the key by which it should go to the worker of earlier jobs.
+    fn affinity(&self) -> Option<u64>;
     fn run_timeout(&self) -> Option<Duration>;
 
     /// Takes the call for sending; `None` if the task has been finished meanwhile.
@@ -205,6 +248,12 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// A worker has begun the job.
     fn begun(&self, at: Instant);
 
+    /// A worker died under the job. Says whether the job is to be run again; it then waits as if it had not begun.
+    fn survives(&self, pid: u32) -> bool;
+
+    /// Finishes the task because a worker died under it: the last one.
+    fn lose(&self, exit: WorkerExit);
+
     /// Ends the task because `run_timeout` is over.
     fn run_expired(&self);
 
@@ -224,8 +273,16 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         Cell::label(self)
     }
 
-    fn sequence(&self) -> u64 {
-        self.seat().sequence
+    fn rank(&self) -> Rank {
+        self.seat().rank
+    }
+
+    fn priority(&self) -> Priority {
+        self.seat().priority
+    }
+
+    fn affinity(&self) -> Option<u64> {
+        self.seat().affinity
     }
 
     fn run_timeout(&self) -> Option<Duration> {
@@ -268,6 +325,31 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn begun(&self, at: Instant) {
         self.seat().begin(at.saturating_duration_since(self.submitted()));
+    }
+
+    fn survives(&self, pid: u32) -> bool {
+        let seat = self.seat();
+        if seat.retry == 0 {
+            return false;
+        }
+        let cancels = seat.shared.cancels_queued();
+        let stopped = ProcessJob::is_stopped(self);
+        let mut deaths = seat.deaths();
+        let death = Death { retry: seat.retry, before: deaths.len(), stopped, cancels };
+        if death.is_forgiven() {
+            deaths.push(pid);
+            drop(deaths);
+            seat.begin_again();
+        }
+        death.is_forgiven()
+    }
+
+    fn lose(&self, exit: WorkerExit) {
+        let (seat, label) = (self.seat(), Cell::label(self).clone());
+        self.finish(Err(match seat.retry {
+            0 => TaskError::worker_died(label, exit),
+            _ => TaskError::workers_died(label, exit, &seat.deaths()),
+        }));
     }
 
     fn run_expired(&self) {

@@ -13,8 +13,10 @@ use super::{
     keeper::Keeper,
     link::{Flight, Returned},
     manager,
+    queue::Rank,
     schedule::{Closing, Schedule, Start},
     seat::ProcessJob,
+    waiting::Waiting,
     worker::Worker,
     zygote::explain,
 };
@@ -37,6 +39,14 @@ pub(in crate::process) struct Shared {
     counters: Counters,
     soon: Soon,
     sequence: AtomicU64,
+    /// The jobs that have not begun.
+    waiting: Waiting,
+    /// How often a job came that was more urgent than others that waited.
+    overtakings: AtomicU64,
+    /// How many jobs were sent behind others; counted under the worker's link.
+    sent_ahead: AtomicU64,
+    /// `sent_ahead` when there was nothing left of them that had not begun.
+    none_ahead: AtomicU64,
     /// Copies of the pool's handle.
     handles: AtomicUsize,
     /// Comes before every other lock of the pool. Never held while foreign code runs.
@@ -73,6 +83,10 @@ impl Shared {
             counters: Counters::default(),
             soon: Soon::default(),
             sequence: AtomicU64::new(0),
+            waiting: Waiting::default(),
+            overtakings: AtomicU64::new(0),
+            sent_ahead: AtomicU64::new(0),
+            none_ahead: AtomicU64::new(0),
             handles: AtomicUsize::new(1),
             schedule: Mutex::new(schedule),
             bell: OnceLock::new(),
@@ -109,6 +123,10 @@ impl Shared {
         &self.soon
     }
 
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
     /// The next place in the order of submission.
     pub(super) fn next_sequence(&self) -> u64 {
         // ORDERING: Relaxed. Only the order of the numbers matters.
@@ -134,6 +152,8 @@ impl Shared {
 /// Jobs come and go.
 impl Shared {
     /// Puts a job into the queue, or finishes its task if the pool has closed meanwhile.
+    ///
+    /// What was sent ahead and is less urgent is taken back, so that no worker begins it first.
     pub(in crate::process) fn push(self: &Arc<Self>, job: Arc<dyn ProcessJob>) {
         if self.is_inherited() {
             return job.finish(Err(TaskError::unavailable(job.label().clone(), INHERITED)));
@@ -147,17 +167,66 @@ impl Shared {
             job.finish(Err(TaskError::closed(job.label().clone(), &self.config.name)));
             return;
         }
-        let woken = schedule.push(job);
-        let start = woken.is_none() && schedule.to_start(self.config.min_workers) > 0;
+        let (rank, overtakes) = (job.rank(), schedule.overtakes(&*job, &self.waiting));
+        if overtakes {
+            // ORDERING: Relaxed. A keeper reads it under its worker's link: see `overtake`.
+            self.overtakings.fetch_add(1, Relaxed);
+        }
+        let woken = schedule.push_new(job);
+        let start = woken[0].is_none() && schedule.to_start(self.config.min_workers) > 0;
         let manager = std::mem::replace(&mut schedule.has_manager, true);
+        let workers = if overtakes { schedule.workers.clone() } else { Vec::new() };
         drop(schedule);
+        workers.iter().for_each(|worker| self.overtake(worker, rank));
         if !manager {
             self.start_manager();
-        } else if let Some(worker) = woken {
-            worker.bell.ring();
         } else if start {
             self.ring();
         }
+        woken.into_iter().for_each(|worker| self.wake(worker));
+    }
+
+    /// Takes back what a worker was sent ahead that ranks after a job in the queue.
+    ///
+    /// What its keeper has in hand at this moment it looks at again before it sends it: it looks at the number of overtakings under the link, so
+    /// that either it sees the new one, or the job is seen here.
+    fn overtake(&self, worker: &Worker, rank: Rank) {
+        let taken = worker.link().take_back_after(rank);
+        if !taken.is_empty() {
+            self.put_back(taken);
+            // It may have nothing left to do.
+            worker.bell.ring();
+        }
+    }
+
+    /// How many jobs have come that were more urgent than others that waited.
+    pub(super) fn overtakings(&self) -> u64 {
+        // ORDERING: Relaxed, as in `push`.
+        self.overtakings.load(Relaxed)
+    }
+
+    /// A job is sent behind another one. Called under the worker's link.
+    pub(super) fn count_ahead(&self) {
+        self.sent_ahead.fetch_add(1, Relaxed);
+    }
+
+    /// The count of jobs sent behind others; `None` if it is known that they all have begun.
+    ///
+    /// ORDERING: Relaxed, as in `count_ahead` and `found_none_ahead`. It is asked for before the links are locked, so what was
+    /// sent after the look under a link has a higher number, and is looked for again.
+    pub(super) fn ahead(&self) -> Option<u64> {
+        let sent = self.sent_ahead.load(Relaxed);
+        (sent != self.none_ahead.load(Relaxed)).then_some(sent)
+    }
+
+    /// Of the jobs counted so far none was left in any link.
+    pub(super) fn found_none_ahead(&self, counted: u64) {
+        self.none_ahead.store(counted, Relaxed);
+    }
+
+    /// Whether a shutdown cancels what is queued.
+    pub(super) fn cancels_queued(&self) -> bool {
+        self.schedule().closing.is_some_and(|closing| closing.mode != Shutdown::Drain)
     }
 
     /// Starts the manager if it has not been: for `min_workers`.
@@ -190,12 +259,12 @@ impl Shared {
     }
 
     /// Takes a finished task out of the queue.
-    pub(super) fn forget(&self, sequence: u64) {
+    pub(super) fn forget(&self, rank: Rank) {
         if self.is_inherited() {
             return;
         }
         let mut schedule = self.schedule();
-        let job = schedule.queue.remove(&sequence);
+        let job = schedule.queue.remove(rank);
         let over = schedule.closing.is_some() && schedule.queue.is_empty();
         drop(schedule);
         drop(job);
@@ -231,8 +300,8 @@ impl Shared {
 
     /// Finishes every queued task as unavailable.
     pub(super) fn fail_queued(&self, reason: &str) {
-        let queue = std::mem::take(&mut self.schedule().queue);
-        for job in queue.into_values() {
+        let queue = self.schedule().queue.take_all();
+        for job in queue {
             job.finish(Err(TaskError::unavailable(job.label().clone(), reason)));
         }
     }
@@ -433,7 +502,7 @@ impl Shared {
     /// Cancels jobs, and says how many.
     fn cancel(&self, which: Which) -> u64 {
         let schedule = self.schedule();
-        let queued: Vec<Arc<dyn ProcessJob>> = schedule.queue.values().cloned().collect();
+        let queued: Vec<Arc<dyn ProcessJob>> = schedule.queue.iter().cloned().collect();
         let workers = schedule.workers.clone();
         drop(schedule);
         let sent = workers.iter().flat_map(|worker| sent_jobs(worker, which));

@@ -106,33 +106,50 @@ impl Worker {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops a job that this worker was sent: takes it back, or begins to settle the worker under it (steps 1 to 4).
+    /// Stops a job that this worker was sent: takes it back, or begins to settle the worker under it (steps 1 to 3).
     ///
-    /// Returns the other jobs that were taken back, to be run elsewhere.
-    pub(super) fn stop(&self, task: TaskId, grace: Duration) -> Vec<Flight> {
+    /// Returns the other jobs that were taken back, to be run elsewhere, and the position for which the worker is to be
+    /// [signalled](Self::signal_for) once these have their old places again: before it is dead, nobody takes its place and what
+    /// comes after them.
+    pub(super) fn stop(&self, task: TaskId, grace: Duration) -> (Vec<Flight>, Option<u64>) {
         let mut link = self.link();
         match link.stop(task) {
-            Stop::Nothing => Vec::new(),
+            Stop::Nothing => (Vec::new(), None),
             Stop::Suspect => {
                 drop(link);
                 self.bell.ring();
-                Vec::new()
+                (Vec::new(), None)
             }
             Stop::TakenBack(flight) => {
                 drop(link);
                 crate::panic::drop_shielded(flight);
-                Vec::new()
+                (Vec::new(), None)
             }
             Stop::Running(position) => {
                 let (runs, taken) = link.condemn_for(position, grace);
-                if runs {
-                    self.request_end(grace);
-                }
-                drop(link);
-                self.bell.ring();
-                taken
+                (taken, runs.then_some(position))
             }
         }
+    }
+
+    /// Signals the worker for the job at `position`, for which it was condemned, if that still runs (step 4).
+    pub(super) fn signal_for(&self, position: u64, grace: Duration) {
+        let mut link = self.link();
+        if link.condemned.is_some_and(|condemned| condemned.position == Some(position)) {
+            if matches!(link.ring.look(position), Look::Claimed { .. }) {
+                self.request_end(grace);
+            } else {
+                link.condemned = None;
+            }
+        }
+        drop(link);
+        self.bell.ring();
+    }
+
+    /// Whether it has no job, and is to have some.
+    pub(super) fn is_without_jobs(&self) -> bool {
+        let link = self.link();
+        link.flights.is_empty() && link.condemned.is_none()
     }
 
     /// Takes a job back if it has not begun; says whether that was so.

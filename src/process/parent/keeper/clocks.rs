@@ -26,6 +26,7 @@ impl Keeper {
         self.worker.carry_out(&mut self.worker.link(), now);
         if let Some((job, deadline)) = self.running() {
             self.silent_since = None;
+            self.free_stuck(now);
             if deadline.is_some_and(|deadline| now >= deadline) {
                 job.run_expired();
             }
@@ -45,6 +46,15 @@ impl Keeper {
         job.begun(begun);
         let deadline = job.run_timeout().and_then(|limit| begun.checked_add(limit));
         Some((job, deadline))
+    }
+
+    /// Puts back what has waited behind the running job for too long: others may begin it sooner.
+    fn free_stuck(&self, now: Instant) {
+        let mut link = self.worker.link();
+        let is_stuck = link.stuck_at().is_some_and(|at| now >= at);
+        let taken = if is_stuck { link.take_back_all() } else { Vec::new() };
+        drop(link);
+        self.shared.put_back(taken);
     }
 
     /// A worker that has a job and runs none should claim it soon.
@@ -81,7 +91,7 @@ impl Keeper {
     pub(super) fn next(&mut self) -> Next {
         let now = Instant::now();
         let link = self.worker.link();
-        let (is_empty, condemned) = (link.flights.is_empty(), link.condemned);
+        let (is_empty, condemned, stuck_at) = (link.flights.is_empty(), link.condemned, link.stuck_at());
         drop(link);
         if let Some(condemned) = condemned {
             return Next::Wait(Some(condemned.kill_at.unwrap_or(condemned.since + BEYOND_REACH)));
@@ -94,7 +104,8 @@ impl Keeper {
             return Next::Wait(Some(now + FIRST_LOOK * 10));
         }
         if let Some((_, deadline)) = self.running() {
-            return Next::Wait([deadline, self.memory_look_at(), self.due_at()].into_iter().flatten().min());
+            let looks = [deadline, self.memory_look_at(), self.due_at(), stuck_at];
+            return Next::Wait(looks.into_iter().flatten().min());
         }
         if is_empty && !self.worker.forgotten.pass_on(&self.worker.socket) {
             // It has nothing to do, so it is about to read what is in its socket.
@@ -126,7 +137,8 @@ impl Keeper {
             return Next::Retire;
         }
         let surplus = schedule.has_surplus();
-        if !schedule.queue.is_empty() && !spent && !surplus {
+        let opens = schedule.queue.opens_at(self.worker.ticket, now);
+        if opens.is_some_and(|at| at <= now) && !spent && !surplus {
             return Next::Wait(Some(now));
         }
         let idle_until = config.idle_timeout.filter(|_| schedule.workers.len() > config.min_workers);
@@ -142,7 +154,7 @@ impl Keeper {
             schedule.idle.push(self.worker.clone());
             self.listed = true;
         }
-        Next::Wait([idle_until, self.due_at()].into_iter().flatten().min())
+        Next::Wait([idle_until, self.due_at(), opens].into_iter().flatten().min())
     }
 
     /// The worker waits for the place of another, until nobody needs it any more.

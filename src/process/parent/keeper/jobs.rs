@@ -30,10 +30,24 @@ impl Keeper {
         if room == 0 {
             return false;
         }
+        // Before anything is taken: what comes from now on is seen when it is sent.
+        self.overtakings = self.shared.overtakings();
         let load = self.worker.link().flights.len();
-        let (jobs, next) = self.shared.schedule().take(room, load);
+        let sent = (load == 0 && self.steal()) || self.take(room, load);
+        if sent {
+            self.ring_worker();
+            self.shared.cancel_if_closing(&self.worker);
+            self.offer();
+        }
+        sent
+    }
+
+    /// Sends jobs from the queue. Says whether there was one.
+    fn take(&mut self, room: usize, load: usize) -> bool {
+        let (jobs, next) =
+            self.shared.schedule().take(&self.worker, room, load, self.shared.waiting(), Instant::now());
         self.shared.wake(next);
-        let mut sent = !jobs.is_empty();
+        let taken = !jobs.is_empty();
         self.in_hand.extend(jobs.iter().cloned());
         for job in jobs {
             // Finished meanwhile: nothing is left of it but this.
@@ -41,15 +55,7 @@ impl Keeper {
             self.send(job, call);
         }
         self.in_hand.clear();
-        if !sent && self.worker.link().flights.is_empty() {
-            sent = self.steal();
-        }
-        if sent {
-            self.ring_worker();
-            self.shared.cancel_if_closing(&self.worker);
-            self.offer();
-        }
-        sent
+        taken
     }
 
     /// Wakes an idle worker to steal what waits behind the running job. It may have looked before that was sent.
@@ -87,7 +93,8 @@ impl Keeper {
         if !self.lent.is_empty() {
             self.free_segments();
         }
-        let term = self.term(Instant::now());
+        let now = Instant::now();
+        let term = self.term(now);
         if term != Term::Serves {
             self.order_successor();
         }
@@ -96,7 +103,7 @@ impl Keeper {
         }
         let link = self.worker.link();
         self.congested &= !link.flights.is_empty();
-        if self.congested || link.condemned.is_some() || !link.ring.has_room() {
+        if self.congested || link.condemned.is_some() || !link.ring.has_room() || link.is_slow(now) {
             return 0;
         }
         let given = self.answered + link.flights.len() as u64;
@@ -138,13 +145,23 @@ impl Keeper {
         let now = Instant::now();
         self.mark_output(Some(job.label()));
         self.memory.job_begins(now);
-        let mut link = self.worker.link();
+        let mut seen = self.overtakings;
+        let (mut link, overtaken) = loop {
+            let overtaken = self.is_overtaken(&*job, &mut seen, now);
+            let link = self.worker.link();
+            if overtaken || seen == self.shared.overtakings() {
+                break (link, overtaken);
+            }
+        };
         job.assign(&self.worker);
         // Only looked at under the lock: ending the task runs foreign code.
         let expired = job.is_queue_expired(now);
         let refused = job.is_stopped() || expired;
-        if !refused && link.condemned.is_none() && link.ring.has_room() {
+        if !refused && !overtaken && link.condemned.is_none() && link.ring.has_room() {
             let position = link.send(job, call, segment, flags, monotonic_ns());
+            if link.flights.len() > 1 {
+                self.shared.count_ahead();
+            }
             self.lent.extend(segment.map(|id| (id, position)));
             return;
         }
@@ -179,20 +196,36 @@ impl Keeper {
         }
     }
 
-    /// Takes a job that waits behind another worker's.
-    fn steal(&mut self) -> bool {
-        let others = self.shared.schedule().workers.clone();
-        for other in others {
-            if Arc::ptr_eq(&other, &self.worker) {
-                continue;
-            }
-            let stolen = other.link().steal();
-            if let Some(Flight { job, call, .. }) = stolen {
-                self.send(job, call);
-                return true;
-            }
+    /// Whether a job in hand has been overtaken by one that came into the queue since it was taken.
+    fn is_overtaken(&self, job: &dyn ProcessJob, seen: &mut u64, now: Instant) -> bool {
+        if *seen == self.shared.overtakings() {
+            return false;
         }
-        false
+        let schedule = self.shared.schedule();
+        *seen = self.shared.overtakings();
+        schedule.queue.first_for(self.worker.ticket, now).is_some_and(|first| first < job.rank())
+    }
+
+    /// Takes a job that waits behind another worker's and is to begin before all in the queue.
+    fn steal(&mut self) -> bool {
+        let Some(ahead) = self.shared.ahead() else { return false };
+        let schedule = self.shared.schedule();
+        let in_queue = schedule.queue.first_for(self.worker.ticket, Instant::now());
+        let others = schedule.workers.clone();
+        drop(schedule);
+        let behind = others.iter().filter(|other| !Arc::ptr_eq(other, &self.worker));
+        let firsts = behind.filter_map(|other| Some((other.link().first_behind()?, other)));
+        let Some((rank, other)) = firsts.min_by_key(|(rank, _)| *rank) else {
+            self.shared.found_none_ahead(ahead);
+            return false;
+        };
+        if in_queue.is_some_and(|first| first < rank) {
+            return false;
+        }
+        let Some(Flight { job, call, .. }) = other.link().steal(rank) else { return false };
+        self.shared.schedule().note_taken(&*job, &self.worker);
+        self.send(job, call);
+        true
     }
 
     fn ring_worker(&self) {

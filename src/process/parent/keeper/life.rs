@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, BEYOND_REACH, DYING, Keeper, Unready, results::lose};
+use super::{
+    Answer, BEYOND_REACH, DYING, Keeper, Unready,
+    results::{began_at, lose},
+};
 use crate::{
     TaskError,
     process::{
@@ -133,27 +136,37 @@ impl Keeper {
         let fates = link.ring.drain();
         let mut flights = std::mem::take(&mut link.flights);
         drop(link);
-        self.shared.dying(&self.worker);
-        let (mut returned, mut lost) = (Vec::new(), Vec::new());
+        self.count_death(condemned);
+        let (mut returned, mut finished, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for (position, fate) in fates {
             let Some(index) = flights.iter().position(|flight| flight.position == position) else { continue };
             let flight = flights.remove(index).expect("the index was found just now");
             match fate {
                 Fate::NotBegun => returned.push(flight),
-                Fate::Begun { .. } => lost.push((flight, None)),
+                Fate::Begun { begun_ns } => {
+                    flight.job.begun(began_at(&flight, begun_ns, Instant::now()));
+                    lost.push((flight, None));
+                }
                 Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
-                Fate::Finished(reply) => self.deliver(Answer { flight, reply }, Instant::now()),
+                Fate::Finished(reply) => finished.push(Answer { flight, reply }),
             }
         }
+        let (again, lost): (Vec<_>, Vec<_>) =
+            lost.into_iter().partition(|(flight, _)| flight.job.survives(self.worker.pid));
+        returned.extend(again.into_iter().map(|(flight, _)| flight));
+        // All have their old places again before a successor looks for jobs.
         self.shared.put_back(returned);
-        let out_of_reach = (!self.is_dead()).then_some("SIGKILL has not ended it");
+        self.shared.dying(&self.worker);
+        finished.into_iter().for_each(|answer| self.deliver(answer, Instant::now()));
+        let out_of_reach = (!self.is_dead()).then(|| {
+            // Once more: whoever condemned it may have been held up before the signal.
+            self.worker.kill();
+            "SIGKILL has not ended it"
+        });
         let note = condemned.and_then(|condemned| condemned.note);
         let note = note.or(lost.iter().find_map(|(_, note)| *note)).or(out_of_reach);
         let exit = self.worker.exit(note).with_note(self.memory.overuse.clone());
-        self.count_death(condemned);
-        for (flight, _) in lost {
-            lose(flight, exit.clone());
-        }
+        lost.into_iter().for_each(|(flight, _)| lose(flight, exit.clone()));
         self.shared.gone(&self.worker);
     }
 

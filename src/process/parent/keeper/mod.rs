@@ -69,6 +69,8 @@ pub(super) struct Keeper {
     /// There was no room in the worker's socket: nothing more is sent ahead before it has read it, at the latest when it has
     /// nothing to do.
     congested: bool,
+    /// How many overtakings there had been before it took the jobs that it has in hand.
+    overtakings: u64,
     /// A running mean of how long a job takes, in nanoseconds.
     mean_ns: u64,
     /// When it last had a job.
@@ -149,6 +151,7 @@ impl Keeper {
             known: Known::default(),
             arrivals: Arrivals::default(),
             congested: false,
+            overtakings: 0,
             mean_ns: AHEAD.as_nanos() as u64,
             idle_since: Instant::now(),
             silent_since: None,

@@ -164,16 +164,21 @@ impl Keeper {
         self.look = FIRST_LOOK;
         self.idle_since = now;
         flight.job.begun(begun);
-        let Flight { job, call, .. } = flight;
-        let given = call.argument.pieces().to_vec();
-        // The place comes free before anybody can see the result and come back for it.
-        crate::panic::drop_shielded(call);
-        match self.outcome(&job, reply, &given) {
-            Ok(outcome) => job.finish(outcome),
+        let given = flight.call.argument.pieces().to_vec();
+        match self.outcome(&flight.job, reply, &given) {
+            Ok(outcome) => {
+                let Flight { job, call, .. } = flight;
+                // The place comes free before anybody can see the result and come back for it.
+                crate::panic::drop_shielded(call);
+                job.finish(outcome);
+            }
             Err(what) => {
                 self.convict(what);
                 self.await_exit(Duration::ZERO);
-                job.finish(Err(TaskError::worker_died(job.label().clone(), self.worker.exit(Some(what)))));
+                if flight.job.survives(self.worker.pid) {
+                    return self.shared.put_back(vec![flight]);
+                }
+                lose(flight, self.worker.exit(Some(what)));
             }
         }
     }
@@ -256,11 +261,11 @@ pub(super) fn began_at(flight: &Flight, begun_ns: u64, now: Instant) -> Instant 
     now.checked_sub(Duration::from_nanos(now_ns - begun_ns)).unwrap_or(now)
 }
 
-/// Fails the job that a worker died under.
+/// Fails the job that a worker died under, and that is not run again.
 pub(super) fn lose(flight: Flight, exit: WorkerExit) {
     let Flight { job, call, .. } = flight;
     crate::panic::drop_shielded(call);
-    job.finish(Err(TaskError::worker_died(job.label().clone(), exit)));
+    job.lose(exit);
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! [`Waiting`]: how many jobs of each priority have not begun.
+//!
+//! What decides whether a job may be sent ahead: while a more urgent one waits it might begin before that, where it was sent.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::Priority;
+
+/// Counts of jobs that have not begun, as far as is known: in the queue, in a keeper's hand, sent ahead.
+///
+/// ORDERING: Relaxed. That a job is counted before its keeper can see it is ensured by the schedule's lock, through which it
+/// goes; that one is counted a moment too long only makes a keeper careful.
+#[derive(Debug, Default)]
+pub(super) struct Waiting([AtomicUsize; Priority::COUNT]);
+
+impl Waiting {
+    pub(super) fn add(&self, priority: Priority) {
+        self.0[priority.lane()].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn remove(&self, priority: Priority) {
+        self.0[priority.lane()].fetch_sub(1, Relaxed);
+    }
+
+    /// Whether jobs wait that are more urgent.
+    pub(super) fn has_more_urgent(&self, than: Priority) -> bool {
+        self.0[..than.lane()].iter().any(|count| count.load(Relaxed) > 0)
+    }
+
+    /// Whether jobs wait that are less urgent.
+    pub(super) fn has_less_urgent(&self, than: Priority) -> bool {
+        self.0[than.lane() + 1..].iter().any(|count| count.load(Relaxed) > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Priority::{High, Low, Normal};
+
+    #[test]
+    fn it_knows_whether_something_more_or_less_urgent_waits() {
+        let table: [(&[Priority], [bool; 3], [bool; 3]); 5] = [
+            // waiting => whether something is more urgent than high, normal, low, and whether something is less
+            (&[], [false; 3], [false; 3]),
+            (&[Normal, Normal], [false, false, true], [true, false, false]),
+            (&[High], [false, true, true], [false; 3]),
+            (&[High, Low], [false, true, true], [true, true, false]),
+            (&[Low], [false; 3], [true, true, false]),
+        ];
+        for (jobs, more, less) in table {
+            let waiting = Waiting::default();
+            jobs.iter().for_each(|&job| waiting.add(job));
+            assert_eq!([High, Normal, Low].map(|than| waiting.has_more_urgent(than)), more, "{jobs:?}");
+            assert_eq!([High, Normal, Low].map(|than| waiting.has_less_urgent(than)), less, "{jobs:?}");
+            jobs.iter().for_each(|&job| waiting.remove(job));
+            assert!(!waiting.has_less_urgent(High) && !waiting.has_more_urgent(Low));
+        }
+    }
+}
