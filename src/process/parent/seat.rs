@@ -72,9 +72,6 @@ impl Drop for Call {
     }
 }
 
-/// How long an outcome that is likely to come soon is waited for awake.
-const MOMENT: Duration = Duration::from_micros(10);
-
 /// What a process pool keeps in a task.
 pub(in crate::process) struct ProcessSeat<R> {
     shared: Arc<Shared>,
@@ -177,11 +174,6 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         if left == Left::Queue {
             self.shared.forget(self.rank);
         }
-    }
-
-    fn answers_within(&self) -> Option<Duration> {
-        let soon = self.shared.soon().is_likely() && self.counters().has_few_queued();
-        soon.then_some(MOMENT)
     }
 
     fn stop(&self, task: TaskId) {

@@ -24,7 +24,6 @@ use crate::{
     Metrics, Shutdown, ShutdownReport, TaskError,
     error::ExitCause,
     metrics::Counters,
-    pause::Soon,
     pool::{Admission, Closable, Latch},
     process::{
         config::Config,
@@ -37,7 +36,6 @@ pub(in crate::process) struct Shared {
     config: Config,
     admission: Admission,
     counters: Counters,
-    soon: Soon,
     sequence: AtomicU64,
     /// The jobs that have not begun.
     waiting: Waiting,
@@ -81,7 +79,6 @@ impl Shared {
             admission: Admission::new(config.queue_limit, config.max_workers),
             config,
             counters: Counters::default(),
-            soon: Soon::default(),
             sequence: AtomicU64::new(0),
             waiting: Waiting::default(),
             overtakings: AtomicU64::new(0),
@@ -116,11 +113,6 @@ impl Shared {
 
     pub(in crate::process) fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    /// Whether outcomes come soon.
-    pub(super) fn soon(&self) -> &Soon {
-        &self.soon
     }
 
     pub(super) fn waiting(&self) -> &Waiting {

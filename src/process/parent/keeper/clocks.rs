@@ -229,7 +229,6 @@ impl Keeper {
     }
 
     fn sleep(&mut self, deadline: Option<Instant>) {
-        self.shared.soon().not_now();
         let link = self.worker.link();
         link.ring.fall_asleep();
         let may_sleep = link.ring.may_sleep() || link.condemned.is_some();

@@ -149,7 +149,6 @@ impl Keeper {
         self.in_hand.extend(answers.iter().map(|answer| answer.flight.job.clone()));
         for (answer, end_ns) in answers.into_iter().zip(ends) {
             let took = end_ns.min(now_ns).saturating_sub(answer.reply.begun_ns);
-            self.shared.soon().took(Duration::from_nanos(took));
             self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
             self.deliver(answer, now);
         }
