@@ -71,9 +71,12 @@ impl Script {
 
     /// Starts it, and goes on.
     pub(crate) fn start(&self) -> Program {
-        let mut child = self.command().stdout(Stdio::piped()).spawn().expect("the program starts");
+        let temporary = tempfile::tempdir().expect("a directory");
+        let mut command = self.command();
+        command.env("TMPDIR", temporary.path()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
         let said = BufReader::new(child.stdout.take().expect("a pipe"));
-        Program { child, said }
+        Program { child, said, _temporary: temporary }
     }
 }
 
@@ -86,6 +89,8 @@ pub(crate) fn asked_for() -> Option<String> {
 pub(crate) struct Program {
     child: Child,
     said: BufReader<ChildStdout>,
+    /// Its temporary files, which outlive it: it is seldom left to its end.
+    _temporary: tempfile::TempDir,
 }
 
 impl Program {
