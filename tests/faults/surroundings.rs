@@ -99,9 +99,9 @@ fn a_pool_works_in_a_session_of_its_own_and_without_a_terminal() {
 
 #[test]
 fn a_pool_works_under_a_read_only_root() {
-    // All of it: /tmp and /dev/shm, too, unless they are mounts of their own.
-    let all = "mount -o remount,ro,bind / && mount -t tmpfs -o ro none /tmp && mount -t tmpfs -o ro none /dev/shm \
-               && ! touch /nothing 2>/dev/null";
+    // All of it, /tmp and /dev/shm too, though this binary may lie in /tmp.
+    let all = "mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp && mount -o remount,ro,bind / \
+               && mount -t tmpfs -o ro none /dev/shm && ! touch /nothing 2>/dev/null && ! touch /tmp/nothing 2>/dev/null";
     in_namespace(all, script("works"));
 }
 
