@@ -13,7 +13,7 @@ use crate::process::{
         seat::ProcessJob,
         term::{Tenure, Term},
     },
-    sys::{Interest, monotonic_ns, wait},
+    sys::{Interest, Moment, wait},
 };
 
 /// How soon a job must be claimed by a worker that has nothing else to do.
@@ -39,8 +39,9 @@ impl Keeper {
     /// The running job, and when its time is over. Takes note of its beginning.
     fn running(&mut self) -> Option<(Arc<dyn ProcessJob>, Option<Instant>)> {
         let mut link = self.worker.link();
-        let (flight, begun_ns) = link.running(monotonic_ns())?;
-        let begun = began_at(flight, begun_ns, Instant::now());
+        let now = Moment::now();
+        let (flight, begun_ns) = link.running(now.ns)?;
+        let begun = began_at(flight, begun_ns, now);
         let job = flight.job.clone();
         drop(link);
         job.begun(begun);

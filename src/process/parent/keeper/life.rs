@@ -15,7 +15,7 @@ use crate::{
         message::{SIGNAL_LEN, Signal},
         parent::{link::Condemned, schedule::Start},
         ring::Fate,
-        sys::{Interest, wait},
+        sys::{Interest, Moment, wait},
     },
 };
 
@@ -144,7 +144,7 @@ impl Keeper {
             match fate {
                 Fate::NotBegun => returned.push(flight),
                 Fate::Begun { begun_ns } => {
-                    flight.job.begun(began_at(&flight, begun_ns, Instant::now()));
+                    flight.job.begun(began_at(&flight, begun_ns, Moment::now()));
                     lost.push((flight, None));
                 }
                 Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
@@ -157,7 +157,7 @@ impl Keeper {
         // All have their old places again before a successor looks for jobs.
         self.shared.put_back(returned);
         self.shared.dying(&self.worker);
-        finished.into_iter().for_each(|answer| self.deliver(answer, Instant::now()));
+        finished.into_iter().for_each(|answer| self.deliver(answer, Moment::now()));
         let out_of_reach = (!self.is_dead()).then(|| {
             // Once more: whoever condemned it may have been held up before the signal.
             self.worker.kill();

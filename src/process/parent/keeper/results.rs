@@ -20,7 +20,7 @@ use crate::{
         },
         reply as wire,
         ring::{Place, Reply},
-        sys::{Interest, monotonic_ns, wait},
+        sys::{Interest, Moment, wait},
     },
     shared_memory::{MOST_IN_PAYLOAD, SharedBytes},
     wire::Arrived,
@@ -124,6 +124,10 @@ impl Keeper {
                     Err(what) => break Some(what),
                 }
             };
+            let now = Moment::now();
+            if !answers.is_empty() {
+                link.last_sign = now.at;
+            }
             drop(link);
             let last = answers.is_empty() || violation.is_some();
             count += answers.len();
@@ -131,7 +135,7 @@ impl Keeper {
             if !answers.is_empty() {
                 self.mark_output(None);
             }
-            self.deliver_all(answers);
+            self.deliver_all(answers, now);
             if let Some(what) = violation {
                 self.convict(what);
             }
@@ -142,13 +146,12 @@ impl Keeper {
     }
 
     /// Finishes the tasks of jobs that the worker has answered, oldest first.
-    fn deliver_all(&mut self, answers: Vec<Answer>) {
-        let (now, now_ns) = (Instant::now(), monotonic_ns());
+    fn deliver_all(&mut self, answers: Vec<Answer>, now: Moment) {
         // A worker begins a job as soon as it has answered the one before.
-        let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now_ns]).collect();
+        let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now.ns]).collect();
         self.in_hand.extend(answers.iter().map(|answer| answer.flight.job.clone()));
         for (answer, end_ns) in answers.into_iter().zip(ends) {
-            let took = end_ns.min(now_ns).saturating_sub(answer.reply.begun_ns);
+            let took = end_ns.min(now.ns).saturating_sub(answer.reply.begun_ns);
             self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
             self.deliver(answer, now);
         }
@@ -156,12 +159,12 @@ impl Keeper {
     }
 
     /// Finishes the task of a job that the worker has answered.
-    pub(super) fn deliver(&mut self, answer: Answer, now: Instant) {
+    pub(super) fn deliver(&mut self, answer: Answer, now: Moment) {
         let Answer { flight, reply } = answer;
         let begun = began_at(&flight, reply.begun_ns, now);
         self.silent_since = None;
         self.look = FIRST_LOOK;
-        self.idle_since = now;
+        self.idle_since = now.at;
         flight.job.begun(begun);
         let given = flight.call.argument.pieces().to_vec();
         match self.outcome(&flight.job, reply, &given) {
@@ -242,7 +245,6 @@ fn take_answer(link: &mut Link) -> Result<Option<Answer>, &'static str> {
     }
     let Some(reply) = link.ring.take_reply().map_err(|violation| violation.what())? else { return Ok(None) };
     let flight = link.remove(reply.position).ok_or("it answered a job that it was not sent")?;
-    link.last_sign = Instant::now();
     if link
         .condemned
         .is_some_and(|condemned| condemned.position == Some(reply.position) && condemned.kill_at.is_some())
@@ -253,11 +255,10 @@ fn take_answer(link: &mut Link) -> Result<Option<Answer>, &'static str> {
 }
 
 /// When a job began: the worker's word, if it can be true.
-pub(super) fn began_at(flight: &Flight, begun_ns: u64, now: Instant) -> Instant {
-    let now_ns = monotonic_ns();
-    let latest = flight.seen_ns.unwrap_or(now_ns).min(now_ns);
+pub(super) fn began_at(flight: &Flight, begun_ns: u64, now: Moment) -> Instant {
+    let latest = flight.seen_ns.unwrap_or(now.ns).min(now.ns);
     let begun_ns = begun_ns.clamp(flight.sent_ns.min(latest), latest);
-    now.checked_sub(Duration::from_nanos(now_ns - begun_ns)).unwrap_or(now)
+    now.at.checked_sub(Duration::from_nanos(now.ns - begun_ns)).unwrap_or(now.at)
 }
 
 /// Fails the job that a worker died under, and that is not run again.
