@@ -271,6 +271,25 @@ mod cancelling {
     use super::*;
 
     #[test]
+    fn a_job_that_obeys_at_once_is_no_quicker_than_who_stopped_it() {
+        let pool = pool(1);
+        for _ in 0..2000 {
+            let (begun, has_begun) = mpsc::channel();
+            let task = pool.run(move || {
+                begun.send(()).unwrap();
+                while !is_cancelled() {
+                    std::hint::spin_loop();
+                }
+            });
+            has_begun.recv_timeout(LONG).unwrap();
+            assert!(task.cancel());
+            assert!(task.blocking_wait().unwrap_err().is_cancelled());
+        }
+        let metrics = pool.metrics();
+        assert_eq!((metrics.cancelled, metrics.succeeded), (2000, 0));
+    }
+
+    #[test]
     fn a_queued_job_that_is_cancelled_never_starts_and_is_dropped_at_once() {
         let pool = pool(1);
         let (gate, first) = Gate::on(&pool);

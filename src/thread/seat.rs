@@ -13,7 +13,7 @@ use crate::{
     Priority, TaskError, TaskId,
     panic::{catch, drop_shielded},
     pool::Place,
-    task::{self, Cell, Left, Seat},
+    task::{self, Cell, Left, Seat, StopSignal},
 };
 
 /// How long an outcome that is likely to come soon is waited for awake.
@@ -135,7 +135,9 @@ where
         counters.ran(took);
         self.seat().shared.soon.took(took);
         drop_shielded(place);
-        if let Err(abandoned) = self.complete(outcome) {
+        // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
+        let outcome = if StopSignal::is_stopped(&*self) { Err(outcome) } else { self.complete(outcome) };
+        if let Err(abandoned) = outcome {
             drop_shielded(abandoned);
             counters.abandoned_ended();
         }
