@@ -59,6 +59,8 @@ struct Zygote {
     owner: OwnedFd,
     deaths: ChildSignal,
     settings: Settings,
+    /// Whether workers are forked. If not, each is the program started afresh.
+    forks: bool,
     program: String,
     title: Option<Title>,
     /// The living workers, by pid.
@@ -112,6 +114,7 @@ impl Zygote {
             owner,
             deaths,
             settings,
+            forks: true,
             program,
             title,
             workers: HashMap::new(),
@@ -127,7 +130,11 @@ impl Zygote {
             exit_with(&reason);
         }
         self.own = children().into_iter().collect();
-        if has_threads() {
+        if !has_threads() {
+            // It has done its work, and may be large.
+            self.settings.preload = None;
+        } else {
+            self.forks = false;
             let _ = writeln!(
                 io::stderr(),
                 "heavylift: the preload of pool {:?} has left a thread behind, so its workers cannot be forked: each is \
@@ -166,7 +173,13 @@ impl Zygote {
         let Some((order, fds)) = self.next_order() else { self.end() };
         let Order::Fork { ticket, .. } = order;
         let zygote = std::process::id();
-        let forked = if has_threads() { self.start_afresh(&order, &fds) } else { fork() };
+        let forked = if !self.forks {
+            self.start_afresh(&order, &fds)
+        } else if has_threads() {
+            Err(io::Error::other("the zygote has a second thread, which it had not after preload"))
+        } else {
+            fork()
+        };
         match forked {
             Ok(Forked::Child) => self.be_worker(zygote, order, fds),
             Ok(Forked::Parent { pid, pidfd }) => {
@@ -203,10 +216,11 @@ impl Zygote {
     }
 
     /// Becomes the one worker that this process was started for, by a zygote that cannot fork.
-    fn be_the_worker(self, zygote: u32) -> ! {
+    fn be_the_worker(mut self, zygote: u32) -> ! {
         let order = self.next_order().ok_or("no worker was ordered");
         let (order, fds) = or_exit(order, "refused to start as a child");
         or_exit(self.run_preload(), "a worker cannot start");
+        self.settings.preload = None;
         self.be_worker(zygote, order, fds)
     }
 
