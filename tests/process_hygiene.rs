@@ -247,18 +247,6 @@ fn the_children_of_a_killed_worker_go_with_it() {
     plays("grandchildren");
 }
 
-/// Starts a child, one in a session of its own, and one whose parent is gone, then runs for ever.
-fn with_children(mark: String) {
-    let child = Command::new("sleep").arg("1000").spawn().expect("a child").id();
-    let session = Command::new("setsid").args(["sleep", "1001"]).spawn().expect("a child").id();
-    let orphan = Command::new("sh").args(["-c", "setsid sleep 1002 >/dev/null 2>&1 & echo $!"]).output();
-    let orphan = String::from_utf8(orphan.expect("a shell").stdout).expect("a pid");
-    set_mark(&mark, &format!("{child} {session} {}", orphan.trim()));
-    loop {
-        thread::park();
-    }
-}
-
 fn grandchildren() {
     let pool = pool(1);
     for _ in 0..5 {

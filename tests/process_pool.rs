@@ -12,22 +12,6 @@ use processes::*;
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-/// The outcome, bounded in time.
-#[track_caller]
-fn outcome<T>(mut task: Task<T>) -> Result<T, TaskError> {
-    task.blocking_wait_timeout(LONG).expect("the task finishes")
-}
-
-#[track_caller]
-fn value<T>(task: Task<T>) -> T {
-    outcome(task).expect("a value")
-}
-
-#[track_caller]
-fn error<T: std::fmt::Debug>(task: Task<T>) -> TaskError {
-    outcome(task).expect_err("an error")
-}
-
 #[track_caller]
 fn still_works(pool: &ProcessPool) {
     for n in 0..20 {

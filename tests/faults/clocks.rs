@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -302,18 +301,6 @@ mod grace {
 /// What else a kill takes with it, and what it must not.
 mod aim {
     use super::*;
-
-    /// Starts a child, one in a session of its own, and one that has made itself a daemon, then runs for ever.
-    fn with_children(mark: String) {
-        let child = Command::new("sleep").arg("1000").spawn().expect("a child").id();
-        let session = Command::new("setsid").args(["sleep", "1001"]).spawn().expect("a child").id();
-        let daemon = Command::new("sh").args(["-c", "setsid sleep 1002 >/dev/null 2>&1 & echo $!"]).output();
-        let daemon = String::from_utf8(daemon.expect("a shell").stdout).expect("a pid");
-        set_mark(&mark, &format!("{child} {session} {}", daemon.trim()));
-        loop {
-            std::thread::park();
-        }
-    }
 
     #[test]
     fn the_children_of_a_job_go_with_it() {

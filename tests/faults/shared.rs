@@ -20,21 +20,6 @@ use crate::processes::*;
 const MIB: usize = 1 << 20;
 
 #[track_caller]
-fn outcome<T>(mut task: Task<T>) -> Result<T, TaskError> {
-    task.blocking_wait_timeout(LONG).expect("the task finishes")
-}
-
-#[track_caller]
-fn value<T>(task: Task<T>) -> T {
-    outcome(task).expect("a value")
-}
-
-#[track_caller]
-fn error<T: std::fmt::Debug>(task: Task<T>) -> TaskError {
-    outcome(task).expect_err("an error")
-}
-
-#[track_caller]
 fn ends(pool: &ProcessPool) {
     assert!(pool.shutdown(Shutdown::Kill).timeout(LONG).blocking_wait().is_complete());
 }

@@ -13,7 +13,7 @@ use std::{
     thread::available_parallelism,
 };
 
-use heavylift::{ProcessPool, Shutdown, Task, TaskError};
+use heavylift::{ProcessPool, Shutdown, Task};
 use rustix::process::Signal;
 
 use crate::{
@@ -63,11 +63,6 @@ fn in_namespace(commands: &str, script: Script) {
 fn skipped(why: &str) {
     // Not by `eprintln!`, which is heard only when a test fails.
     let _ = writeln!(io::stderr(), "SKIPPED: this machine does not permit it: {}", why.trim());
-}
-
-#[track_caller]
-fn outcome<T>(mut task: Task<T>) -> Result<T, TaskError> {
-    task.blocking_wait_timeout(LONG).expect("the task finishes")
 }
 
 /// Everything that a pool does, and that nothing is left of it.

@@ -162,18 +162,6 @@ fn scenario() {
     }
 }
 
-/// Starts a child, one in a session of its own, and one whose parent is gone, then sleeps for ever.
-fn with_children(mark: String) {
-    let child = Command::new("sleep").arg("1000").spawn().expect("a child").id();
-    let session = Command::new("setsid").args(["sleep", "1001"]).spawn().expect("a child").id();
-    let orphan = Command::new("sh").args(["-c", "setsid sleep 1002 >/dev/null 2>&1 & echo $!"]).output();
-    let orphan = String::from_utf8(orphan.expect("a shell").stdout).expect("a pid");
-    set_mark(&mark, &format!("{child} {session} {}", orphan.trim()));
-    loop {
-        thread::park();
-    }
-}
-
 /// A pool whose workers spin, sleep, and have children; says who they all are.
 fn at_work() -> ProcessPool {
     let pool = pool(3);

@@ -4,10 +4,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use heavylift::{ProcessPool, ProcessPoolBuilder};
+use heavylift::{ProcessPool, ProcessPoolBuilder, Task, TaskError};
 
 /// Far more than anything here takes, so that a hang fails a test and a slow machine does not.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -102,6 +103,22 @@ pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
     let _ = rustix::process::kill_process(pid, signal);
 }
 
+/// The outcome, bounded in time.
+#[track_caller]
+pub(crate) fn outcome<T>(mut task: Task<T>) -> Result<T, TaskError> {
+    task.blocking_wait_timeout(LONG).expect("the task finishes")
+}
+
+#[track_caller]
+pub(crate) fn value<T>(task: Task<T>) -> T {
+    outcome(task).expect("a value")
+}
+
+#[track_caller]
+pub(crate) fn error<T: std::fmt::Debug>(task: Task<T>) -> TaskError {
+    outcome(task).expect_err("an error")
+}
+
 /// Jobs.
 pub(crate) fn pid(_: ()) -> u32 {
     std::process::id()
@@ -124,6 +141,18 @@ pub(crate) fn hang(mark: String) {
     set_mark(&mark, &std::process::id().to_string());
     loop {
         std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Starts a child, one in a session of its own, and one whose parent is gone, says their pids, then sleeps for ever.
+pub(crate) fn with_children(mark: String) {
+    let child = Command::new("sleep").arg("1000").spawn().expect("a child").id();
+    let session = Command::new("setsid").args(["sleep", "1001"]).spawn().expect("a child").id();
+    let orphan = Command::new("sh").args(["-c", "setsid sleep 1002 >/dev/null 2>&1 & echo $!"]).output();
+    let orphan = String::from_utf8(orphan.expect("a shell").stdout).expect("a pid");
+    set_mark(&mark, &format!("{child} {session} {}", orphan.trim()));
+    loop {
+        std::thread::park();
     }
 }
 
