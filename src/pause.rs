@@ -90,8 +90,13 @@ impl Soon {
 
 /// Whether somebody else can run while this thread spins.
 fn is_parallel() -> bool {
-    static PARALLEL: OnceLock<bool> = OnceLock::new();
-    *PARALLEL.get_or_init(|| thread::available_parallelism().is_ok_and(|processors| processors.get() > 1))
+    processors() > 1
+}
+
+/// How many processors this program may use, as far as that was known when it was first asked for.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Spins until `found`, or until `limit` is over.
