@@ -1,0 +1,116 @@
+//! One no-op job at a time, started and awaited by a task: median and 99th percentile.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark reports on standard output and fails loudly"
+)]
+
+mod support;
+
+use heavylift::{ProcessPool, ThreadPool};
+use support::{
+    Flavour, Goal, Program, Race, SpawnBlocking, Unit, cache_line, handoff::median_and_p99,
+    line_peer::LinePeer, python, round_trips, tokio_std,
+};
+use tokio_rayon::{AsyncThreadPool, rayon};
+
+const PARKING_LOT: &str = "spawn_blocking";
+const STD: &str = "spawn_blocking, tokio without parking_lot";
+const PROCSPAWN: &str = "procspawn pool";
+const PYTHON: &str = "Python ProcessPoolExecutor";
+
+struct Peers<'a> {
+    tokio: &'a SpawnBlocking,
+    tokio_std: &'a Result<LinePeer, String>,
+    python: &'a Result<LinePeer, String>,
+}
+
+fn main() {
+    procspawn::init();
+    let mut program = Program::new("round_trip");
+    let (tokio, tokio_std, python) = (SpawnBlocking::new(), tokio_std(), python());
+    let peers = Peers { tokio: &tokio, tokio_std: &tokio_std, python: &python };
+    for flavour in Flavour::ALL {
+        threads(&mut program, &peers, flavour);
+    }
+    processes(&mut program, &peers);
+    program.finish();
+}
+
+fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
+    let runtime = peers.tokio.runtime(flavour);
+    let times = program.size(5_000, 500);
+    let heavylift = ThreadPool::builder().max_workers(2).build().unwrap();
+    let rayon = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let rayon: &'static rayon::ThreadPool = Box::leak(Box::new(rayon));
+    let ask = format!("round_trip {} {times}", flavour.name());
+
+    let mut race = Race::<2>::new();
+    race.enter("heavylift threads", move || {
+        let pool = heavylift.clone();
+        round_trips(runtime, times as usize, move || pool.run(|| ()))
+    });
+    race.ask(PARKING_LOT, peers.tokio, ask.clone());
+    race.ask(STD, peers.tokio_std, ask);
+    race.enter("tokio-rayon spawn_fifo", move || {
+        round_trips(runtime, times as usize, move || rayon.spawn_fifo_async(|| ()))
+    });
+    race.enter("blocking::unblock, its own number of threads", move || {
+        round_trips(runtime, times as usize, || blocking::unblock(|| ()))
+    });
+    race.ask("Python ThreadPoolExecutor", peers.python, format!("round_trip threads {}", times / 10));
+    let finish = race.run(program.effort_of(15));
+    for (nth, figure) in ["median", "99th percentile"].into_iter().enumerate() {
+        let claim = format!("thread round trip, {figure}, {}", flavour.text());
+        let id = format!("round_trip.threads.{}.{nth}", flavour.name());
+        let row = finish.row(nth, &id, &claim, Unit::Seconds);
+        program.add(row.goal(Goal::AtMost(0.7), &[PARKING_LOT, STD]));
+    }
+}
+
+fn processes(program: &mut Program, peers: &Peers<'_>) {
+    let runtime = peers.tokio.runtime(Flavour::Multi);
+    let times = program.size(3_000, 300) as usize;
+    let heavylift = ProcessPool::builder().max_workers(2).build().unwrap();
+    let procspawn = procspawn::Pool::new(2).unwrap();
+    let ask = format!("round_trip multi {times}");
+
+    let mut race = Race::<2>::new();
+    race.enter("heavylift processes", move || {
+        let pool = heavylift.clone();
+        round_trips(runtime, times, move || pool.run(|()| (), ()))
+    });
+    race.ask(PARKING_LOT, peers.tokio, ask.clone());
+    race.ask(STD, peers.tokio_std, ask);
+    race.enter(PROCSPAWN, move || {
+        blocking_round_trips(times / 5, || procspawn.spawn((), |()| ()).join().unwrap())
+    });
+    race.ask(PYTHON, peers.python, format!("round_trip processes {}", times / 5));
+    for pool in ["multiprocessing", "loky", "pebble", "mpire"] {
+        race.ask(&format!("Python {pool}"), peers.python, format!("round_trip {pool} {}", times / 5));
+    }
+    race.attempt("floor: two processes on one cache line, spinning", move || cache_line::round_trips(times));
+    let finish = race.run(program.effort_of(15));
+    let row = finish.row(0, "round_trip.processes.0", "process round trip, median", Unit::Seconds);
+    program.add(
+        row.goal(Goal::AtMost(1.0), &[PARKING_LOT, STD])
+            .goal(Goal::AtMost(0.2), &[PROCSPAWN])
+            .goal(Goal::AtMost(0.1), &[PYTHON]),
+    );
+    program.add(finish.row(
+        1,
+        "round_trip.processes.1",
+        "process round trip, 99th percentile",
+        Unit::Seconds,
+    ));
+}
+
+/// For pools that are waited for by a thread.
+fn blocking_round_trips(times: usize, trip: impl Fn()) -> [f64; 2] {
+    let time = |_| {
+        let begun = std::time::Instant::now();
+        trip();
+        begun.elapsed().as_secs_f64()
+    };
+    median_and_p99((0..times).map(time).collect())
+}

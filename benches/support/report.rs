@@ -1,0 +1,161 @@
+//! The report: `latest.json` holds all figures; the table and the charts are drawn from it.
+
+use std::{fmt::Write, fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    chart,
+    machine::Machine,
+    row::{Comparison, Row},
+};
+
+/// The programs in the order of the report.
+const PROGRAMS: [&str; 14] = [
+    "fan_out",
+    "thread_map",
+    "round_trip",
+    "process_fan_out",
+    "process_map",
+    "payload",
+    "shared_bytes",
+    "start",
+    "gather",
+    "cpu_batch",
+    "digest",
+    "idle",
+    "growth",
+    "timer",
+];
+
+/// All rows, and the machine of the last run.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    machine: Machine,
+    rows: Vec<Row>,
+}
+
+impl Report {
+    /// What was written before, or nothing.
+    pub(crate) fn read(directory: &Path) -> Self {
+        let text = fs::read_to_string(directory.join("latest.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Puts a program's rows in place of its old ones.
+    pub(crate) fn replace(&mut self, program: &str, rows: Vec<Row>, machine: Machine) {
+        self.rows.retain(|row| row.program != program);
+        let taken = format!("{}, {}", machine.date, machine.commit);
+        self.rows.extend(rows.into_iter().map(|row| Row { taken: taken.clone(), ..row }));
+        self.rows.sort_by_key(|row| PROGRAMS.iter().position(|program| *program == row.program));
+        self.machine = machine;
+    }
+
+    /// Writes the figures, the table and the charts.
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        fs::write(directory.join("latest.json"), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(directory.join("latest.md"), self.table())?;
+        fs::write(directory.join("claims.svg"), chart::claims(&self.rows))?;
+        for program in PROGRAMS {
+            let rows: Vec<&Row> = self.rows.iter().filter(|row| row.program == program).collect();
+            if !rows.is_empty() {
+                fs::write(directory.join(format!("{program}.svg")), chart::figures(&rows))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&self) -> String {
+        let Machine { cpu, cores, kernel, rustc, tokio, python, commit, date } = &self.machine;
+        let mut text = format!(
+            "# Measured\n\nLast run: {date}, commit {commit}. {cpu}, {cores} cores, Linux {kernel}; {rustc}, tokio {tokio}, \
+             {python}.\nMedians of interleaved rounds. A ratio is heavylift / peer, of \
+             the medians; in brackets the least and the most of the rounds' own ratios.\n\n## Claims\n\n{CLAIM_HEAD}"
+        );
+        for row in &self.rows {
+            row.comparisons.iter().for_each(|comparison| text.push_str(&claim_line(row, comparison)));
+        }
+        text.push_str("\n## All figures\n");
+        for row in &self.rows {
+            text.push_str(&format!(
+                "\n**{}** (`cargo bench --bench {}`; {})\n\n",
+                row.claim, row.program, row.taken
+            ));
+            text.push_str(&figures(row));
+        }
+        text
+    }
+}
+
+const CLAIM_HEAD: &str = "| claim | heavylift | peer | ratio | goal | met |\n|---|---|---|---|---|---|\n";
+
+fn claim_line(row: &Row, comparison: &Comparison) -> String {
+    let figure = |name: &str| match row.figure(name) {
+        Some(figure) => format!("{name}: {}", row.unit.show(figure.spread.median)),
+        None if name == "–" => name.to_owned(),
+        None => format!("{name}: not found"),
+    };
+    let ratio = comparison.ratio.map_or("–".to_owned(), |ratio| {
+        let show = |figure| comparison.goal.show_ratio(figure, row.unit);
+        format!("**{}** ({} – {})", show(ratio.median), show(ratio.least), show(ratio.most))
+    });
+    format!(
+        "| {} | {} | {} | {ratio} | {} | {} |\n",
+        row.claim,
+        figure(&comparison.ours),
+        figure(&comparison.peer),
+        comparison.goal.show(row.unit),
+        verdict(comparison)
+    )
+}
+
+fn verdict(comparison: &Comparison) -> &'static str {
+    match comparison.met {
+        Some(true) => "yes",
+        Some(false) => "**no**",
+        None => "not measured",
+    }
+}
+
+fn figures(row: &Row) -> String {
+    let mut text = "| | median | least – most |\n|---|---|---|\n".to_owned();
+    let show = |figure| row.unit.show(figure);
+    for figure in &row.figures {
+        let (name, spread) = (&figure.name, figure.spread);
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {} – {} |",
+            show(spread.median),
+            show(spread.least),
+            show(spread.most)
+        );
+    }
+    for missing in &row.missing {
+        let _ = writeln!(text, "| {} | not found | {} |", missing.name, missing.why.replace('|', "/"));
+    }
+    if !row.note.is_empty() {
+        let _ = writeln!(text, "\n{}", row.note);
+    }
+    text
+}
+
+/// A row as a program prints it.
+pub(crate) fn in_words(row: &Row) -> String {
+    let mut text = format!("{}\n\n{}", row.claim, figures(row));
+    for comparison in &row.comparisons {
+        let ratio = comparison.ratio.map_or("–".to_owned(), |ratio| {
+            let show = |figure| comparison.goal.show_ratio(figure, row.unit);
+            format!("{} ({} – {})", show(ratio.median), show(ratio.least), show(ratio.most))
+        });
+        let _ = writeln!(
+            text,
+            "  {} against {}: {ratio}, goal {}: {}",
+            comparison.ours,
+            comparison.peer,
+            comparison.goal.show(row.unit),
+            verdict(comparison)
+        );
+    }
+    text
+}
