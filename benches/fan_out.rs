@@ -9,7 +9,10 @@ mod support;
 
 use futures::{executor::ThreadPool as FuturesPool, task::SpawnExt};
 use heavylift::ThreadPool;
-use support::{Flavour, Goal, Program, Race, SpawnBlocking, Unit, fan_out, python, tokio_std};
+use support::{
+    Flavour, Goal, Program, Race, SPAWN_BLOCKING, SPAWN_BLOCKING_STD, SpawnBlocking, TOKIO, Unit, fan_out,
+    python, tokio_std,
+};
 use tokio::{runtime::Runtime, sync::oneshot};
 use tokio_rayon::{AsyncThreadPool, rayon};
 
@@ -21,9 +24,6 @@ struct Pools {
     futures: FuturesPool,
     threadpool: threadpool::ThreadPool,
 }
-
-const PARKING_LOT: &str = "spawn_blocking";
-const STD: &str = "spawn_blocking, tokio without parking_lot";
 
 fn main() {
     let mut program = Program::new("fan_out");
@@ -39,15 +39,13 @@ fn main() {
         for flavour in Flavour::ALL {
             let jobs = program.size(200_000, 20_000);
             let mut race = candidates(&pools, flavour, jobs, tasks);
-            race.ask(STD, &tokio_std, format!("fan_out {} {jobs} {tasks}", flavour.name()));
+            race.ask(SPAWN_BLOCKING_STD, &tokio_std, format!("fan_out {} {jobs} {tasks}", flavour.name()));
             race.ask("Python ThreadPoolExecutor", &python, format!("fan_out threads {}", jobs / 10));
             let who = if tasks == 1 { "one task" } else { "8 tasks" };
             let claim = format!("fan-out of 200 k no-op jobs from {who}, {}", flavour.text());
             let id = format!("fan_out.{}.{tasks}", flavour.name());
             let finish = race.run(program.effort());
-            program.add(
-                finish.row(0, &id, &claim, Unit::JobsPerSecond).goal(Goal::AtLeast(4.0), &[PARKING_LOT, STD]),
-            );
+            program.add(finish.row(0, &id, &claim, Unit::JobsPerSecond).goal(Goal::AtLeast(4.0), TOKIO));
         }
     }
     program.finish();
@@ -60,7 +58,7 @@ fn candidates(pools: &Pools, flavour: Flavour, jobs: u64, tasks: u64) -> Race<'_
         let pool = pools.heavylift.clone();
         [fan_out(runtime, jobs, tasks, move |n| pool.run(move || n), |value| value.unwrap())]
     });
-    race.ask(PARKING_LOT, &pools.tokio, format!("fan_out {} {jobs} {tasks}", flavour.name()));
+    race.ask(SPAWN_BLOCKING, &pools.tokio, format!("fan_out {} {jobs} {tasks}", flavour.name()));
     race.enter("tokio-rayon spawn_fifo", move || {
         let pool = pools.rayon;
         [fan_out(runtime, jobs, tasks, move |n| pool.spawn_fifo_async(move || n), |value| value)]

@@ -9,15 +9,11 @@ mod support;
 
 use heavylift::{ProcessPool, ThreadPool};
 use support::{
-    Flavour, Goal, Program, Race, SpawnBlocking, Unit, cache_line, handoff::median_and_p99,
-    line_peer::LinePeer, python, round_trips, tokio_std,
+    Flavour, Goal, PROCSPAWN, PYTHON, PYTHONS, Program, Race, SPAWN_BLOCKING, SPAWN_BLOCKING_STD,
+    SpawnBlocking, TOKIO, Unit, handoff::median_and_p99, line_peer::LinePeer, os, python, round_trips,
+    tokio_std,
 };
 use tokio_rayon::{AsyncThreadPool, rayon};
-
-const PARKING_LOT: &str = "spawn_blocking";
-const STD: &str = "spawn_blocking, tokio without parking_lot";
-const PROCSPAWN: &str = "procspawn pool";
-const PYTHON: &str = "Python ProcessPoolExecutor";
 
 struct Peers<'a> {
     tokio: &'a SpawnBlocking,
@@ -50,8 +46,8 @@ fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
         let pool = heavylift.clone();
         round_trips(runtime, times as usize, move || pool.run(|| ()))
     });
-    race.ask(PARKING_LOT, peers.tokio, ask.clone());
-    race.ask(STD, peers.tokio_std, ask);
+    race.ask(SPAWN_BLOCKING, peers.tokio, ask.clone());
+    race.ask(SPAWN_BLOCKING_STD, peers.tokio_std, ask);
     race.enter("tokio-rayon spawn_fifo", move || {
         round_trips(runtime, times as usize, move || rayon.spawn_fifo_async(|| ()))
     });
@@ -64,7 +60,7 @@ fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
         let claim = format!("thread round trip, {figure}, {}", flavour.text());
         let id = format!("round_trip.threads.{}.{nth}", flavour.name());
         let row = finish.row(nth, &id, &claim, Unit::Seconds);
-        program.add(row.goal(Goal::AtMost(0.7), &[PARKING_LOT, STD]));
+        program.add(row.goal(Goal::AtMost(0.7), TOKIO));
     }
 }
 
@@ -80,20 +76,22 @@ fn processes(program: &mut Program, peers: &Peers<'_>) {
         let pool = heavylift.clone();
         round_trips(runtime, times, move || pool.run(|()| (), ()))
     });
-    race.ask(PARKING_LOT, peers.tokio, ask.clone());
-    race.ask(STD, peers.tokio_std, ask);
+    race.ask(SPAWN_BLOCKING, peers.tokio, ask.clone());
+    race.ask(SPAWN_BLOCKING_STD, peers.tokio_std, ask);
     race.enter(PROCSPAWN, move || {
         blocking_round_trips(times / 5, || procspawn.spawn((), |()| ()).join().unwrap())
     });
     race.ask(PYTHON, peers.python, format!("round_trip processes {}", times / 5));
-    for pool in ["multiprocessing", "loky", "pebble", "mpire"] {
+    for pool in PYTHONS {
         race.ask(&format!("Python {pool}"), peers.python, format!("round_trip {pool} {}", times / 5));
     }
-    race.attempt("floor: two processes on one cache line, spinning", move || cache_line::round_trips(times));
+    race.attempt("floor: two processes on one cache line, spinning", move || {
+        os::cache_line_round_trips(times)
+    });
     let finish = race.run(program.effort_of(15));
     let row = finish.row(0, "round_trip.processes.0", "process round trip, median", Unit::Seconds);
     program.add(
-        row.goal(Goal::AtMost(1.0), &[PARKING_LOT, STD])
+        row.goal(Goal::AtMost(1.0), TOKIO)
             .goal(Goal::AtMost(0.2), &[PROCSPAWN])
             .goal(Goal::AtMost(0.1), &[PYTHON]),
     );

@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use super::row::{Comparison, Row, Spread};
 
-const WIDTH: f64 = 960.0;
-const LABELS: f64 = 430.0;
-const FIGURES: f64 = 170.0;
+const WIDTH: f64 = 1040.0;
+const LABELS: f64 = 500.0;
+const FIGURES: f64 = 180.0;
 const BAR: f64 = 24.0;
+/// Characters that fit into a label.
+const LABEL: usize = 66;
 const STYLE: &str = "<style>
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .card { fill: #ffffff; stroke: #d0d7de } .title { font-weight: 600; font-size: 15px } .faint { fill: #57606a }
@@ -129,7 +131,7 @@ pub(crate) fn claims(rows: &[Row]) -> String {
 
 fn claim(sheet: &mut Sheet, scale: Scale, row: &Row, comparison: &Comparison) {
     let against = if comparison.peer == "–" { String::new() } else { format!(" / {}", comparison.peer) };
-    sheet.text(LABELS - 10.0, "", "end", &shortened(&row.claim, 62));
+    sheet.text(LABELS - 10.0, "", "end", &shortened(&row.claim, LABEL));
     let goal = comparison.goal.show(row.unit);
     let figure = match comparison.ratio {
         Some(Spread { median, .. }) => {
@@ -141,7 +143,7 @@ fn claim(sheet: &mut Sheet, scale: Scale, row: &Row, comparison: &Comparison) {
     };
     sheet.text(WIDTH - 16.0, "", "end", &format!("{figure} ({goal})"));
     sheet.y += 17.0;
-    let who = shortened(&format!("{}{against}", comparison.ours), 64);
+    let who = shortened(&format!("{}{against}", comparison.ours), LABEL);
     sheet.text(LABELS - 10.0, "faint", "end", &who);
     sheet.y += BAR - 2.0;
 }
@@ -156,14 +158,14 @@ pub(crate) fn figures(rows: &[&Row]) -> String {
         for figure in &row.figures {
             let ours = row.comparisons.iter().any(|comparison| comparison.ours == figure.name)
                 || figure.name.starts_with("heavylift");
-            sheet.text(LABELS - 10.0, "", "end", &shortened(&figure.name, 62));
+            sheet.text(LABELS - 10.0, "", "end", &shortened(&figure.name, LABEL));
             sheet.bar(if ours { "ours" } else { "peer" }, LABELS, scale.x(figure.spread.median));
             range(&mut sheet, scale, figure.spread);
             sheet.text(WIDTH - 16.0, "", "end", &row.unit.show(figure.spread.median));
             sheet.y += BAR;
         }
         for missing in &row.missing {
-            sheet.text(LABELS - 10.0, "faint", "end", &shortened(&missing.name, 62));
+            sheet.text(LABELS - 10.0, "faint", "end", &shortened(&missing.name, LABEL));
             sheet.text(LABELS, "faint", "start", "not found");
             sheet.y += BAR;
         }

@@ -33,6 +33,16 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// A sentence for the report.
+    pub(crate) fn in_words(&self) -> String {
+        let Self { cpu, cores, kernel, rustc, tokio, python, commit, date } = self;
+        format!(
+            "Last run: {date}, commit {commit}. {cpu}, {cores} cores, Linux {kernel}; {rustc}, tokio {tokio}, {python}.\n"
+        )
+    }
+}
+
 fn value_of(text: &str, key: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(key));
     line.and_then(|line| line.split_once(':')).map_or(String::new(), |(_, value)| value.trim().to_owned())

@@ -53,6 +53,11 @@ impl Program {
         }
     }
 
+    /// For what needs no warming up, and takes long.
+    pub(crate) fn effort_without_warm_up(&self) -> Effort {
+        Effort { warm_up: 0, ..self.effort_of(5) }
+    }
+
     /// Adds a row, and prints it.
     pub(crate) fn add(&mut self, claim: Claim) {
         self.add_row(claim.row);
@@ -79,6 +84,16 @@ impl Program {
         report.replace(self.name, self.rows, Machine::look());
         report.write(&directory).expect("the directory of results can be written");
         println!("{} took {:.1} s; written to {}\n", self.name, took.as_secs_f64(), directory.display());
+    }
+
+    /// Draws the report anew, and puts its claims into README if asked to.
+    pub(crate) fn draw(self, into_readme: bool) {
+        let directory = self.directory();
+        let report = Report::read(&directory);
+        report.write(&directory).expect("the directory of results can be written");
+        if into_readme {
+            report.write_readme().expect("README has a place for the claims");
+        }
     }
 
     /// Quick figures never take the place of real ones.

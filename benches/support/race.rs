@@ -128,9 +128,11 @@ impl Claim {
             if self.row.unit.is_better(n, b) { next } else { best }
         });
         let ratio = self.figures(ours).zip(best.clone()).map(|((_, ours), (_, peer))| ratio(&ours, &peer));
+        let ratio = ratio
+            .filter(|ratio| [ratio.median, ratio.least, ratio.most].iter().all(|figure| figure.is_finite()));
         self.row.comparisons.push(Comparison {
             ours: ours.to_owned(),
-            peer: best.map_or_else(|| peers.join(" / "), |(name, _)| name),
+            peer: best.map_or_else(|| peers.first().map_or("–", |name| name).to_owned(), |(name, _)| name),
             met: ratio.map(|ratio| goal.is_met(ratio.median)),
             ratio,
             goal,

@@ -38,8 +38,10 @@ pub(crate) struct Report {
 impl Report {
     /// What was written before, or nothing.
     pub(crate) fn read(directory: &Path) -> Self {
-        let text = fs::read_to_string(directory.join("latest.json")).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        match fs::read_to_string(directory.join("latest.json")) {
+            Ok(text) => serde_json::from_str(&text).expect("latest.json is a report of this version"),
+            Err(_) => Self::default(),
+        }
     }
 
     /// Puts a program's rows in place of its old ones.
@@ -66,16 +68,33 @@ impl Report {
         Ok(())
     }
 
+    /// Puts the claims between README's marks.
+    pub(crate) fn write_readme(&self) -> io::Result<()> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let text = fs::read_to_string(path)?;
+        let parts = text.split_once(BEGIN).zip(text.split_once(END));
+        let Some(((before, _), (_, after))) = parts else { return Err(io::ErrorKind::NotFound.into()) };
+        fs::write(
+            path,
+            format!("{before}{BEGIN}\n{}\n{}{END}{after}", self.machine.in_words(), self.claims()),
+        )
+    }
+
+    fn claims(&self) -> String {
+        let lines = self
+            .rows
+            .iter()
+            .flat_map(|row| row.comparisons.iter().map(|comparison| claim_line(row, comparison)));
+        [CLAIM_HEAD.to_owned()].into_iter().chain(lines).collect()
+    }
+
     fn table(&self) -> String {
-        let Machine { cpu, cores, kernel, rustc, tokio, python, commit, date } = &self.machine;
         let mut text = format!(
-            "# Measured\n\nLast run: {date}, commit {commit}. {cpu}, {cores} cores, Linux {kernel}; {rustc}, tokio {tokio}, \
-             {python}.\nMedians of interleaved rounds. A ratio is heavylift / peer, of \
-             the medians; in brackets the least and the most of the rounds' own ratios.\n\n## Claims\n\n{CLAIM_HEAD}"
+            "# Measured\n\n{}\nMedians of interleaved rounds. A ratio is heavylift / peer, of the medians; in brackets the \
+             least and the most of the rounds' own ratios.\n\n## Claims\n\n{}",
+            self.machine.in_words(),
+            self.claims()
         );
-        for row in &self.rows {
-            row.comparisons.iter().for_each(|comparison| text.push_str(&claim_line(row, comparison)));
-        }
         text.push_str("\n## All figures\n");
         for row in &self.rows {
             text.push_str(&format!(
@@ -88,6 +107,9 @@ impl Report {
     }
 }
 
+/// README's marks around what `--readme` writes.
+const BEGIN: &str = "<!-- claims: written by `cargo bench --bench report -- --readme` -->";
+const END: &str = "<!-- end of claims -->";
 const CLAIM_HEAD: &str = "| claim | heavylift | peer | ratio | goal | met |\n|---|---|---|---|---|---|\n";
 
 fn claim_line(row: &Row, comparison: &Comparison) -> String {

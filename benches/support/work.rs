@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Steps that a core of this machine does in a time: a chain of multiplications, which no compiler shortens.
+/// Steps that a core of this machine does in a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spin {
-    pub(crate) steps_per_second: f64,
+    steps_per_second: f64,
 }
 
 impl Spin {
@@ -34,12 +34,15 @@ impl Spin {
     }
 }
 
-/// Does `steps` steps.
+/// Does `steps` steps of xorshift: each needs the one before, and no compiler knows a shorter way. (A chain of multiplications
+/// and additions would not do: several of them are one.)
 #[inline(never)]
 pub(crate) fn spin(steps: u64) -> u64 {
     let mut x = black_box(0x9e37_79b9_7f4a_7c15_u64);
     for _ in 0..steps {
-        x = x.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
     }
     black_box(x)
 }
