@@ -27,12 +27,12 @@ const FEW: &str = "10³ queued jobs";
 fn queued(program: &mut Program, runtime: &Runtime) {
     let threads = ThreadPool::builder().max_workers(2).build().unwrap();
     let hold = |gate: PathBuf| threads.run(move || os::wait_at_gate(&gate).unwrap()).detach();
-    let cost = |jobs| cost(runtime, jobs, hold, |n| threads.run(move || n));
+    let cost = |jobs| cost_of(runtime, jobs, hold, |n| threads.run(move || n));
     report_queued(program, "threads", cost);
 
     let processes = ProcessPool::builder().max_workers(2).build().unwrap();
     let hold = |gate| processes.run(|gate: PathBuf| os::wait_at_gate(&gate).unwrap(), gate).detach();
-    let cost = |jobs| self::cost(runtime, jobs, hold, |n| processes.run(|n: u64| n, n));
+    let cost = |jobs| cost_of(runtime, jobs, hold, |n| processes.run(|n: u64| n, n));
     report_queued(program, "processes", cost);
 }
 
@@ -53,7 +53,7 @@ fn report_queued(program: &mut Program, kind: &str, cost: impl Fn(u64) -> Result
 }
 
 /// Seconds per job, for so many that are all queued before the first one runs.
-fn cost(
+fn cost_of(
     runtime: &Runtime,
     jobs: u64,
     hold: impl Fn(PathBuf),

@@ -35,7 +35,7 @@ fn main() {
 
 fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
     let runtime = peers.tokio.runtime(flavour);
-    let times = program.size(5_000, 500);
+    let times = program.size(2_000, 500);
     let heavylift = ThreadPool::builder().max_workers(2).build().unwrap();
     let rayon = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let rayon: &'static rayon::ThreadPool = Box::leak(Box::new(rayon));
@@ -55,7 +55,7 @@ fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
         round_trips(runtime, times as usize, || blocking::unblock(|| ()))
     });
     race.ask("Python ThreadPoolExecutor", peers.python, format!("round_trip threads {}", times / 10));
-    let finish = race.run(program.effort_of(15));
+    let finish = race.run(program.effort_of_many());
     for (nth, figure) in ["median", "99th percentile"].into_iter().enumerate() {
         let claim = format!("thread round trip, {figure}, {}", flavour.text());
         let id = format!("round_trip.threads.{}.{nth}", flavour.name());
@@ -66,7 +66,7 @@ fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
 
 fn processes(program: &mut Program, peers: &Peers<'_>) {
     let runtime = peers.tokio.runtime(Flavour::Multi);
-    let times = program.size(3_000, 300) as usize;
+    let times = program.size(1_000, 300) as usize;
     let heavylift = ProcessPool::builder().max_workers(2).build().unwrap();
     let procspawn = procspawn::Pool::new(2).unwrap();
     let ask = format!("round_trip multi {times}");
@@ -88,7 +88,7 @@ fn processes(program: &mut Program, peers: &Peers<'_>) {
     race.attempt("floor: two processes on one cache line, spinning", move || {
         os::cache_line_round_trips(times)
     });
-    let finish = race.run(program.effort_of(15));
+    let finish = race.run(program.effort_of_many());
     let row = finish.row(0, "round_trip.processes.0", "process round trip, median", Unit::Seconds);
     program.add(
         row.goal(Goal::AtMost(1.0), TOKIO)

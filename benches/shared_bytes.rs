@@ -14,7 +14,7 @@ const NOTHING: &str = "round trip with a number";
 
 fn main() {
     let mut program = Program::new("shared_bytes");
-    let times = program.size(2_000, 200) as usize;
+    let times = program.size(500, 200) as usize;
     let runtime = Flavour::Multi.runtime();
     let pool = ProcessPool::builder().max_workers(1).build().unwrap();
     let bytes = SharedBytes::copy_from_slice(&vec![7; 64 << 20]).unwrap();
@@ -31,7 +31,7 @@ fn main() {
         let pool = pool.clone();
         round_trips(&runtime, times, move || pool.run(|n: u64| n, 7))
     });
-    let finish = race.run(program.effort_of(15));
+    let finish = race.run(program.effort_of_many());
     let claim = "SharedBytes of 64 MiB, second use on: a job reads one byte";
     let row = finish.row(0, "shared_bytes", claim, Unit::Seconds);
     program.add(row.goal(Goal::AtMost(1.5), &[NOTHING]));

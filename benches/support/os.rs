@@ -129,9 +129,9 @@ pub(crate) fn shut_gate(path: &Path) -> Result<File, String> {
     Ok(gate)
 }
 
-/// Waits, in whatever process, until the gate is open.
+/// Waits, in whatever process, until the gate is open. One that is gone has been opened before.
 pub(crate) fn wait_at_gate(path: &Path) -> Result<(), String> {
-    let gate = File::open(path).map_err(|error| error.to_string())?;
+    let Ok(gate) = File::open(path) else { return Ok(()) };
     flock(&gate, FlockOperation::LockShared).map_err(|error| error.to_string())
 }
 

@@ -1,6 +1,7 @@
 //! A bench program: how much it is to do, and the rows that it adds to the report.
 
 use std::{
+    env,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -23,10 +24,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Reads the settings: `--quick`, or `HEAVYLIFT_BENCH_QUICK=1`, only checks that everything works.
+    /// Reads the settings: `--quick`, or `HEAVYLIFT_BENCH_QUICK=1`, only checks that everything works. So does `cargo test
+    /// --all-targets`, which does not say `--bench`.
     pub(crate) fn new(name: &'static str) -> Self {
-        let asked = std::env::var_os("HEAVYLIFT_BENCH_QUICK").is_some_and(|value| value != "0");
-        let quick = asked || std::env::args().any(|argument| argument == "--quick");
+        let given = |option: &str| env::args().any(|argument| argument == option);
+        let asked = env::var_os("HEAVYLIFT_BENCH_QUICK").is_some_and(|value| value != "0");
+        let is_test = env::var_os("CARGO").is_some() && !given("--bench");
+        let quick = asked || given("--quick") || is_test;
         Self { name, quick, begun: Instant::now(), rows: Vec::new() }
     }
 
@@ -42,6 +46,11 @@ impl Program {
     /// One round that does not count and seven that do.
     pub(crate) fn effort(&self) -> Effort {
         self.effort_of(7)
+    }
+
+    /// For what is short and depends on where the scheduler has put two threads: many rounds.
+    pub(crate) fn effort_of_many(&self) -> Effort {
+        self.effort_of(41)
     }
 
     /// For long races: fewer rounds, at least five.

@@ -56,7 +56,7 @@ impl Report {
     /// Writes the figures, the table and the charts.
     pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
-        fs::write(directory.join("latest.json"), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(directory.join("latest.json"), self.json()?)?;
         fs::write(directory.join("latest.md"), self.table())?;
         fs::write(directory.join("claims.svg"), chart::claims(&self.rows))?;
         for program in PROGRAMS {
@@ -66,6 +66,13 @@ impl Report {
             }
         }
         Ok(())
+    }
+
+    /// A line per row, so that two reports can be compared.
+    fn json(&self) -> io::Result<String> {
+        let machine = serde_json::to_string(&self.machine)?;
+        let rows = self.rows.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        Ok(format!("{{\"machine\": {machine},\n\"rows\": [\n{}\n]}}\n", rows.join(",\n")))
     }
 
     /// Puts the claims between README's marks.

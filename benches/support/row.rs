@@ -80,8 +80,14 @@ pub(crate) struct Figure {
 
 impl Figure {
     pub(crate) fn new(name: &str, rounds: &[f64]) -> Self {
-        Self { name: name.to_owned(), spread: Spread::of(rounds), rounds: rounds.to_vec() }
+        let rounds: Vec<f64> = rounds.iter().copied().map(five_digits).collect();
+        Self { name: name.to_owned(), spread: Spread::of(&rounds), rounds }
     }
+}
+
+/// More digits than that are noise.
+fn five_digits(figure: f64) -> f64 {
+    format!("{figure:.4e}").parse().unwrap_or(figure)
 }
 
 /// A peer that could not be had, and why.
