@@ -104,10 +104,8 @@ impl Report {
         );
         text.push_str("\n## All figures\n");
         for row in &self.rows {
-            text.push_str(&format!(
-                "\n**{}** (`cargo bench --bench {}`; {})\n\n",
-                row.claim, row.program, row.taken
-            ));
+            let Row { program, taken, .. } = row;
+            let _ = writeln!(text, "\n**{}** (`cargo bench --bench {program}`; {taken})\n", cell(&row.claim));
             text.push_str(&figures(row));
         }
         text
@@ -131,12 +129,17 @@ fn claim_line(row: &Row, comparison: &Comparison) -> String {
     });
     format!(
         "| {} | {} | {} | {ratio} | {} | {} |\n",
-        row.claim,
-        figure(&comparison.ours),
-        figure(&comparison.peer),
+        cell(&row.claim),
+        cell(&figure(&comparison.ours)),
+        cell(&figure(&comparison.peer)),
         comparison.goal.show(row.unit),
         verdict(comparison)
     )
+}
+
+/// Text that is no mark-up.
+fn cell(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
 }
 
 fn verdict(comparison: &Comparison) -> &'static str {
@@ -151,7 +154,7 @@ fn figures(row: &Row) -> String {
     let mut text = "| | median | least – most |\n|---|---|---|\n".to_owned();
     let show = |figure| row.unit.show(figure);
     for figure in &row.figures {
-        let (name, spread) = (&figure.name, figure.spread);
+        let (name, spread) = (cell(&figure.name), figure.spread);
         let _ = writeln!(
             text,
             "| {name} | {} | {} – {} |",
@@ -161,7 +164,7 @@ fn figures(row: &Row) -> String {
         );
     }
     for missing in &row.missing {
-        let _ = writeln!(text, "| {} | not found | {} |", missing.name, missing.why.replace('|', "/"));
+        let _ = writeln!(text, "| {} | not found | {} |", cell(&missing.name), cell(&missing.why));
     }
     if !row.note.is_empty() {
         let _ = writeln!(text, "\n{}", row.note);
