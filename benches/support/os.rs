@@ -143,15 +143,20 @@ pub(crate) fn private_memory(pid: u32) -> Result<f64, String> {
     Ok(kib * 1024.0)
 }
 
-/// Ticks of CPU, in user and system, that this program and its descendants have used so far.
-pub(crate) fn ticks() -> f64 {
-    family().iter().map(|member| member.ticks).sum()
+/// This program and its descendants.
+pub(crate) fn family() -> Vec<u32> {
+    members().iter().map(|member| member.pid).collect()
+}
+
+/// Ticks of CPU, in user and system, that these processes have used so far. Looks at nothing else, for looking costs CPU, too.
+pub(crate) fn ticks(pids: &[u32]) -> f64 {
+    pids.iter().filter_map(|pid| member(*pid)).map(|member| member.ticks).sum()
 }
 
 /// This program's descendants that are not its children: the workers that its zygotes forked.
 pub(crate) fn grandchildren() -> Vec<u32> {
     let this = process::id();
-    family()
+    members()
         .iter()
         .filter(|member| member.pid != this && member.parent != this)
         .map(|member| member.pid)
@@ -165,7 +170,7 @@ struct Member {
 }
 
 /// This program and its descendants.
-fn family() -> Vec<Member> {
+fn members() -> Vec<Member> {
     let all: Vec<Member> = fs::read_dir("/proc")
         .into_iter()
         .flatten()

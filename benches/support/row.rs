@@ -31,7 +31,7 @@ impl Unit {
             Self::Seconds => {
                 three_digits(figure, &[(1.0, " s"), (1e-3, " ms"), (1e-6, " µs"), (1e-9, " ns")])
             }
-            Self::Ticks => format!("{figure:.0} ticks"),
+            Self::Ticks => format!("{figure} ticks"),
             Self::Bytes => three_digits(figure, &[(1048576.0, " MiB"), (1024.0, " KiB"), (1.0, " B")]),
         }
     }
@@ -41,12 +41,10 @@ fn three_digits(figure: f64, units: &[(f64, &str)]) -> String {
     let fits = units.iter().find(|(size, _)| figure.abs() >= *size);
     let Some((size, name)) = fits.or(units.last()) else { return figure.to_string() };
     let figure = figure / size;
-    let digits = if figure >= 99.95 {
-        0
-    } else if figure >= 9.995 {
-        1
-    } else {
-        2
+    let digits = match figure.abs() {
+        99.95.. => 0,
+        9.995.. => 1,
+        _ => 2,
     };
     format!("{figure:.digits$}{name}")
 }
