@@ -29,7 +29,9 @@ fn main() {
     for flavour in Flavour::ALL {
         threads(&mut program, &peers, flavour);
     }
-    processes(&mut program, &peers);
+    for flavour in [Flavour::Main, Flavour::Multi] {
+        processes(&mut program, &peers, flavour);
+    }
     program.finish();
 }
 
@@ -44,15 +46,15 @@ fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
     let mut race = Race::<2>::new();
     race.enter("heavylift threads", move || {
         let pool = heavylift.clone();
-        round_trips(runtime, times as usize, move || pool.run(|| ()))
+        round_trips(runtime, flavour, times as usize, move || pool.run(|| ()))
     });
     race.ask(SPAWN_BLOCKING, peers.tokio, ask.clone());
     race.ask(SPAWN_BLOCKING_STD, peers.tokio_std, ask);
     race.enter("tokio-rayon spawn_fifo", move || {
-        round_trips(runtime, times as usize, move || rayon.spawn_fifo_async(|| ()))
+        round_trips(runtime, flavour, times as usize, move || rayon.spawn_fifo_async(|| ()))
     });
     race.enter("blocking::unblock, its own number of threads", move || {
-        round_trips(runtime, times as usize, || blocking::unblock(|| ()))
+        round_trips(runtime, flavour, times as usize, || blocking::unblock(|| ()))
     });
     race.ask("Python ThreadPoolExecutor", peers.python, format!("round_trip threads {}", times / 10));
     let finish = race.run(program.effort_of_many());
@@ -64,43 +66,42 @@ fn threads(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
     }
 }
 
-fn processes(program: &mut Program, peers: &Peers<'_>) {
-    let runtime = peers.tokio.runtime(Flavour::Multi);
+fn processes(program: &mut Program, peers: &Peers<'_>, flavour: Flavour) {
+    let runtime = peers.tokio.runtime(flavour);
     let times = program.size(1_000, 300) as usize;
     let heavylift = ProcessPool::builder().max_workers(2).build().unwrap();
     let procspawn = procspawn::Pool::new(2).unwrap();
-    let ask = format!("round_trip multi {times}");
+    let ask = format!("round_trip {} {times}", flavour.name());
 
     let mut race = Race::<2>::new();
     race.enter("heavylift processes", move || {
         let pool = heavylift.clone();
-        round_trips(runtime, times, move || pool.run(|()| (), ()))
+        round_trips(runtime, flavour, times, move || pool.run(|()| (), ()))
     });
     race.ask(SPAWN_BLOCKING, peers.tokio, ask.clone());
     race.ask(SPAWN_BLOCKING_STD, peers.tokio_std, ask);
     race.enter(PROCSPAWN, move || {
         blocking_round_trips(times / 5, || procspawn.spawn((), |()| ()).join().unwrap())
     });
-    race.ask(PYTHON, peers.python, format!("round_trip processes {}", times / 5));
+    race.ask(PYTHON, peers.python, format!("round_trip processes {}", times / 10));
     for pool in PYTHONS {
-        race.ask(&format!("Python {pool}"), peers.python, format!("round_trip {pool} {}", times / 5));
+        race.ask(&format!("Python {pool}"), peers.python, format!("round_trip {pool} {}", times / 10));
     }
     race.attempt("floor: two processes on one cache line, spinning", move || {
         os::cache_line_round_trips(times)
     });
     let finish = race.run(program.effort_of_many());
-    let row = finish.row(0, "round_trip.processes.0", "process round trip, median", Unit::Seconds);
+    let row = |nth, figure| {
+        let claim = format!("process round trip, {figure}, {}", flavour.text());
+        finish.row(nth, &format!("round_trip.processes.{}.{nth}", flavour.name()), &claim, Unit::Seconds)
+    };
     program.add(
-        row.goal(Goal::AtMost(1.0), TOKIO)
+        row(0, "median")
+            .goal(Goal::AtMost(1.0), TOKIO)
             .goal(Goal::AtMost(0.2), &[PROCSPAWN])
             .goal(Goal::AtMost(0.1), &[PYTHON]),
     );
-    program.add(finish.row(
-        1,
-        "round_trip.processes.1",
-        "process round trip, 99th percentile",
-        Unit::Seconds,
-    ));
+    program.add(row(1, "99th percentile"));
 }
 
 /// For pools that are waited for by a thread.

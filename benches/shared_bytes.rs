@@ -25,11 +25,11 @@ fn main() {
     let mut race = Race::<2>::new();
     race.enter("heavylift processes, SharedBytes", || {
         let (pool, bytes) = (pool.clone(), bytes.clone());
-        round_trips(&runtime, times, move || pool.run(first, bytes.clone()))
+        round_trips(&runtime, Flavour::Main, times, move || pool.run(first, bytes.clone()))
     });
     race.enter(NOTHING, || {
         let pool = pool.clone();
-        round_trips(&runtime, times, move || pool.run(|n: u64| n, 7))
+        round_trips(&runtime, Flavour::Main, times, move || pool.run(|n: u64| n, 7))
     });
     let finish = race.run(program.effort_of_many());
     let claim = "SharedBytes of 64 MiB, second use on: a job reads one byte";

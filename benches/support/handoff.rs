@@ -6,20 +6,27 @@ use std::{future::Future, time::Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Kind of runtime that the awaiting tasks run on.
+/// Kind of runtime, and who awaits on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
+    /// A spawned task of a multi-thread runtime.
     Multi,
+    /// A spawned task of a current-thread runtime.
     Current,
+    /// The future that a multi-thread runtime blocks on, as an `async fn main` is.
+    Main,
 }
 
 impl Flavour {
-    pub(crate) const ALL: [Self; 2] = [Self::Multi, Self::Current];
+    /// Those that differ when many jobs are awaited.
+    pub(crate) const MANY: [Self; 2] = [Self::Multi, Self::Current];
+    pub(crate) const ALL: [Self; 3] = [Self::Main, Self::Multi, Self::Current];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Multi => "multi",
             Self::Current => "current",
+            Self::Main => "main",
         }
     }
 
@@ -27,13 +34,14 @@ impl Flavour {
         match self {
             Self::Multi => "multi-thread runtime",
             Self::Current => "current-thread runtime",
+            Self::Main => "multi-thread runtime, from main",
         }
     }
 
     /// Two workers where there are workers, and two blocking threads.
     pub(crate) fn runtime(self) -> Runtime {
         let mut builder = match self {
-            Self::Multi => Builder::new_multi_thread(),
+            Self::Multi | Self::Main => Builder::new_multi_thread(),
             Self::Current => Builder::new_current_thread(),
         };
         builder.worker_threads(2).max_blocking_threads(2).build().expect("the machine has threads")
@@ -72,13 +80,13 @@ where
     jobs as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// Median and 99th percentile, in seconds, of `times` jobs that one spawned task starts and awaits one after the other.
-pub(crate) fn round_trips<T, S>(runtime: &Runtime, times: usize, start: S) -> [f64; 2]
+/// Median and 99th percentile, in seconds, of `times` jobs that are started and awaited one after the other.
+pub(crate) fn round_trips<T, S>(runtime: &Runtime, flavour: Flavour, times: usize, start: S) -> [f64; 2]
 where
     T: Future + Send + 'static,
     S: Fn() -> T + Send + 'static,
 {
-    let times = async move {
+    let trips = async move {
         let mut all = Vec::with_capacity(times);
         for _ in 0..times {
             let begun = Instant::now();
@@ -87,7 +95,10 @@ where
         }
         all
     };
-    median_and_p99(runtime.block_on(async { tokio::spawn(times).await.expect("a no-op job ends") }))
+    median_and_p99(match flavour {
+        Flavour::Main => runtime.block_on(trips),
+        _ => runtime.block_on(async { tokio::spawn(trips).await.expect("a no-op job ends") }),
+    })
 }
 
 /// Median and 99th percentile.

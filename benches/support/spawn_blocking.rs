@@ -27,7 +27,7 @@ impl SpawnBlocking {
 
     pub(crate) fn runtime(&self, flavour: Flavour) -> &Runtime {
         match flavour {
-            Flavour::Multi => &self.multi,
+            Flavour::Multi | Flavour::Main => &self.multi,
             Flavour::Current => &self.current,
         }
     }
@@ -37,15 +37,15 @@ impl SpawnBlocking {
         let words: Vec<&str> = request.split_whitespace().collect();
         match words[..] {
             ["fan_out", flavour, jobs, tasks] => Ok(vec![fan_out(
-                self.named(flavour)?,
+                self.runtime(named(flavour)?),
                 number(jobs)?,
                 number(tasks)?,
                 |n| spawn_blocking(move || n),
                 |value| value.expect("a no-op job ends"),
             )]),
             ["round_trip", flavour, times] => {
-                Ok(round_trips(self.named(flavour)?, number(times)? as usize, || spawn_blocking(|| ()))
-                    .to_vec())
+                let (flavour, times) = (named(flavour)?, number(times)? as usize);
+                Ok(round_trips(self.runtime(flavour), flavour, times, || spawn_blocking(|| ())).to_vec())
             }
             ["map", jobs, steps] => Ok(vec![self.map(number(jobs)?, number(steps)?)]),
             _ => Err(format!("not a request: {request}")),
@@ -70,11 +70,11 @@ impl SpawnBlocking {
         assert_eq!(done, jobs);
         jobs as f64 / begun.elapsed().as_secs_f64()
     }
+}
 
-    fn named(&self, flavour: &str) -> Result<&Runtime, String> {
-        let found = Flavour::ALL.into_iter().find(|known| known.name() == flavour);
-        found.map(|found| self.runtime(found)).ok_or_else(|| format!("no runtime {flavour}"))
-    }
+fn named(flavour: &str) -> Result<Flavour, String> {
+    let found = Flavour::ALL.into_iter().find(|known| known.name() == flavour);
+    found.ok_or_else(|| format!("no runtime {flavour}"))
 }
 
 fn number(word: &str) -> Result<u64, String> {
