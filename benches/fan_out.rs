@@ -45,7 +45,8 @@ fn main() {
             let claim = format!("fan-out of 200 k no-op jobs from {who}, {}", flavour.text());
             let id = format!("fan_out.{}.{tasks}", flavour.name());
             let finish = race.run(program.effort());
-            program.add(finish.row(0, &id, &claim, Unit::JobsPerSecond).goal(Goal::AtLeast(4.0), TOKIO));
+            let row = finish.row(0, &id, &claim, Unit::JobsPerSecond).goal(Goal::AtLeast(4.0), TOKIO);
+            program.add_with_note(row, "blocking and Python: a tenth of the jobs, as a rate.");
         }
     }
     program.finish();
@@ -64,7 +65,7 @@ fn candidates(pools: &Pools, flavour: Flavour, jobs: u64, tasks: u64) -> Race<'_
         [fan_out(runtime, jobs, tasks, move |n| pool.spawn_fifo_async(move || n), |value| value)]
     });
     race.enter("blocking::unblock, its own number of threads", move || {
-        [fan_out(runtime, jobs, tasks, |n| blocking::unblock(move || n), |value| value)]
+        [fan_out(runtime, jobs / 10, tasks, |n| blocking::unblock(move || n), |value| value)]
     });
     race.enter("futures ThreadPool", move || {
         let pool = pools.futures.clone();
