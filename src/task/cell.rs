@@ -58,6 +58,9 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Takes note that the outcome was waited for that long, and did not come.
+    fn has_not_answered(&self) {}
+
     /// Whether the job has begun before, so that `queue_timeout` no longer applies although it waits.
     fn is_past_queue(&self) -> bool {
         false
@@ -352,8 +355,10 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
             return Poll::Ready(outcome);
         }
         self.end_if_lost();
-        if let Some(limit) = self.seat.answers_within() {
-            spin(limit, || self.core.phase() == Phase::Finished);
+        if let Some(limit) = self.seat.answers_within()
+            && !spin(limit, || self.core.phase() == Phase::Finished)
+        {
+            self.seat.has_not_answered();
         }
         self.core.poll(cx)
     }

@@ -92,8 +92,12 @@ where
     }
 
     fn answers_within(&self) -> Option<Duration> {
-        let soon = self.shared().soon.is_likely() && self.shared().dispatch().has_few_entries();
+        let soon = self.shared().dispatch().has_few_entries() && self.shared().soon.is_worth_waiting();
         soon.then_some(MOMENT)
+    }
+
+    fn has_not_answered(&self) {
+        self.shared().soon.waited_in_vain();
     }
 
     /// A thread cannot be stopped: the job sees the flag that the cell has set.
