@@ -66,6 +66,7 @@
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 
+mod clock;
 #[cfg(unix)]
 mod ctrl_c;
 mod error;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     TaskError, TaskId,
+    clock::now_roughly,
     error::{TaskLabel, TaskName},
     pause::spin,
     timer,
@@ -113,7 +114,7 @@ impl<S: Seat> Cell<S> {
         Arc::new(Self {
             core: Core::new(job),
             label,
-            submitted: Instant::now(),
+            submitted: now_roughly(),
             limits: Limits::of(options),
             seat,
         })

@@ -45,6 +45,14 @@ impl<J> Desk<J> {
         self.lock().waiting.extend(jobs);
     }
 
+    /// Has all of `jobs` wait here, in no more time than one: this desk, on which nothing waits, gives its buffer for theirs. Under
+    /// the dispatch's lock.
+    pub(crate) fn stock_all(&self, jobs: &mut VecDeque<J>) {
+        let mut desk = self.lock();
+        debug_assert!(desk.waiting.is_empty());
+        std::mem::swap(&mut desk.waiting, jobs);
+    }
+
     /// Takes the older half of what waits. Under the dispatch's lock.
     pub(crate) fn take_half(&self) -> VecDeque<J> {
         let mut jobs = self.lock();

@@ -32,8 +32,8 @@
 //! 6. Without a worker nothing waits: if the system refuses the only thread there would be, the queue is given back.
 //! 7. Once closed, nothing is added, and every worker leaves when it finds nothing that waits. By 1 nothing waits
 //!    when the last one leaves.
-//! 8. A worker whose jobs are short takes its share of the queue at once, and has it wait on its [`Desk`]: one lock for many
-//!    jobs. `stocked` lists the desks that may have waiting jobs, the one that was stocked first in front. A worker that finds the
+//! 8. A worker whose jobs are short takes its share of the queue at once, or all of it, and has it wait on its [`Desk`]: one lock for
+//!    many jobs. `stocked` lists the desks that may have waiting jobs, the one that was stocked first in front. A worker that finds the
 //!    queue empty takes the older half of such a desk. A desk that has been stocked for [`PATIENCE`], which is far longer than what
 //!    lies on it was to take, is held up by a long job: whoever looks next puts what waits there back into the queue, in front. So
 //!    no job waits for the one before it longer than until the next worker looks.
@@ -138,6 +138,9 @@ pub(crate) struct Wish {
     pub(crate) now: Instant,
     /// How many jobs it wants at most.
     pub(crate) most: usize,
+    /// Up to how many it takes all that wait, and not its share: where jobs are so short that to hand over half of them costs who
+    /// submits more, by holding the lock, than it is worth. The others take them from its desk.
+    pub(crate) all: usize,
     /// Whether it may linger before it sleeps.
     pub(crate) eager: bool,
 }
@@ -411,11 +414,17 @@ impl<J: Queued> State<J> {
     /// Takes the first job of the queue, and stocks the worker's desk with its share of the others.
     fn take(&mut self, worker: &Member<J>, wish: Wish) -> Option<J> {
         let job = self.queue.pop()?;
-        let behind = behind(self.queue.len(), self.live, wish.most);
-        if behind > 0 && !self.queue.is_mixed() {
-            worker.desk.stock(self.queue.pop_usual(behind));
-            self.note_stocked(worker, wish.now);
+        let waiting = self.queue.len();
+        let behind = behind(waiting, self.live, wish.most);
+        if behind == 0 || self.queue.is_mixed() {
+            return Some(job);
         }
+        if waiting <= wish.all {
+            self.queue.swap_usual(|waiting| worker.desk.stock_all(waiting));
+        } else {
+            worker.desk.stock(self.queue.pop_usual(behind));
+        }
+        self.note_stocked(worker, wish.now);
         Some(job)
     }
 
@@ -552,8 +561,7 @@ impl<J: Queued> State<J> {
     }
 }
 
-/// How many jobs a worker takes behind the first, when so many wait: half of what would be its share, so that what comes next is
-/// found by others, too.
+/// How many jobs a worker takes behind the first, when so many wait: its share.
 fn behind(waiting: usize, workers: usize, most: usize) -> usize {
     (waiting / workers.max(1)).min(most.saturating_sub(1))
 }

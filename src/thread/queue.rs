@@ -123,6 +123,14 @@ impl<J: Queued> Queue<J> {
         usual.drain(..count)
     }
 
+    /// Has `take` swap all jobs of the usual lane for nothing.
+    pub(crate) fn swap_usual(&mut self, take: impl FnOnce(&mut VecDeque<J>)) {
+        let usual = &mut self.lanes[USUAL];
+        self.len -= usual.len();
+        take(usual);
+        self.len += usual.len();
+    }
+
     /// Whether jobs wait in unusual lanes.
     pub(crate) fn is_mixed(&self) -> bool {
         self.lanes[USUAL].len() < self.len

@@ -130,7 +130,7 @@ fn member(number: usize) -> Member<u32> {
 
 #[test]
 fn a_burst_wakes_one_sleeper_and_that_one_the_next() {
-    let (dispatch, one) = (Dispatch::new(2, 2), Wish { now: Instant::now(), most: 1, eager: false });
+    let (dispatch, one) = (Dispatch::new(2, 2), Wish { now: Instant::now(), most: 1, all: 0, eager: false });
     let workers = [dispatch.hire(), dispatch.hire()].map(member);
     for worker in &workers {
         assert!(matches!(dispatch.look(worker, Slept::Woken, one), Turn::Sleep(_)));
@@ -209,7 +209,12 @@ impl Two {
 
     /// Has a worker that has nothing on its desk ask for jobs, so long after the start.
     fn ask(&mut self, worker: usize, after: Duration) {
-        let wish = Wish { now: self.start + after, most: 8, eager: false };
+        self.ask_for_all(worker, 0, after);
+    }
+
+    /// Has it ask for all jobs if they are no more than that.
+    fn ask_for_all(&mut self, worker: usize, all: usize, after: Duration) {
+        let wish = Wish { now: self.start + after, most: 8, all, eager: false };
         let turn = self.dispatch.look(&self.workers[worker], Slept::Woken, wish);
         let Turn::Run(job, _) = turn else { panic!("{turn:?}") };
         self.workers[worker].desk.begin(&job);
@@ -232,6 +237,20 @@ fn a_worker_takes_its_share_and_runs_it_in_order() {
     assert_eq!(two.begun, [1, 2, 3, 4, 5]);
     two.ask(1, Duration::ZERO);
     assert_eq!(two.begun[5..], [6]);
+}
+
+#[test]
+fn a_worker_whose_jobs_are_very_short_takes_all_and_the_other_half_of_that() {
+    let mut two = Two::with_jobs(7);
+    two.ask_for_all(0, 5, Duration::ZERO); // there are more: 2 to 4 wait on its desk
+    while two.go_on(0) {}
+    two.ask_for_all(0, 5, Duration::ZERO); // 6 and 7 wait on its desk
+    two.ask(1, Duration::ZERO);
+    assert!(two.go_on(0) && !two.go_on(0));
+    assert_eq!(two.begun, [1, 2, 3, 4, 5, 6, 7]);
+    two.submit(1, 8);
+    two.ask(1, Duration::ZERO);
+    assert_eq!(two.begun[7..], [8]);
 }
 
 #[test]

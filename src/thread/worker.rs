@@ -227,7 +227,8 @@ impl Shift {
         if jobs > 0 {
             self.most = most_of(now.duration_since(asked) / jobs);
         }
-        Wish { now, most: self.most, eager: self.pause.was_short() }
+        let all = if self.most == MOST { MOST } else { 0 };
+        Wish { now, most: self.most, all, eager: self.pause.was_short() }
     }
 }
 

@@ -157,7 +157,7 @@ fn member(number: usize) -> Member<u32> {
 
 /// What every worker asks for: it takes several jobs if there are, and lingers.
 fn many() -> Wish {
-    Wish { now: now(), most: 8, eager: true }
+    Wish { now: now(), most: 8, all: 0, eager: true }
 }
 
 const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
