@@ -85,10 +85,12 @@ impl Reply {
         label: &TaskLabel,
         max_payload: u64,
     ) -> Result<Vec<u8>, Result<TaskError, &'static str>> {
+        if matches!(kind, VALUE | VALUE_WITH_NAMES) {
+            return Ok(bytes);
+        }
         let label = label.clone();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let error = match kind {
-            VALUE | VALUE_WITH_NAMES => return Ok(bytes),
             PANICKED => {
                 TaskError::panicked(label, PanicText::from_wire(&bytes).ok_or(Err("an unreadable panic"))?)
             }

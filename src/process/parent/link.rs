@@ -19,7 +19,7 @@ use crate::{
     TaskId,
     process::{
         ring::{Arena, JobHeader, Look, ParentRing, Place},
-        sys::Mapped,
+        sys::{Mapped, Moment},
     },
 };
 
@@ -96,7 +96,7 @@ impl Link {
         call: Call,
         segment: Option<u32>,
         flags: u32,
-        now_ns: u64,
+        now: Moment,
     ) -> u64 {
         let bytes = call.argument.as_bytes();
         let place = match segment {
@@ -111,9 +111,9 @@ impl Link {
         };
         let position = self.ring.send(&header, place).expect("the keeper sends only while the ring has room");
         if self.flights.is_empty() {
-            self.last_sign = Instant::now();
+            self.last_sign = now.at;
         }
-        self.flights.push_back(Flight { position, job, call, sent_ns: now_ns, seen_ns: None });
+        self.flights.push_back(Flight { position, job, call, sent_ns: now.ns, seen_ns: None });
         position
     }
 

@@ -7,6 +7,7 @@
 //! code runs, while something is awaited, or while a payload of any size is copied.
 
 mod arrivals;
+mod assigned;
 mod backoff;
 mod copier;
 mod forgotten;

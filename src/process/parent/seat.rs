@@ -3,13 +3,14 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use super::{
+    assigned::Assigned,
     queue::Rank,
     retry::Death,
     shared::{INHERITED, Shared},
@@ -24,6 +25,7 @@ use crate::{
     process::{
         call::Function,
         names::{self, Name},
+        ring::INLINE,
         sys::generation,
     },
     task::{AnyTask, Cell, Left, Options, Seat, StopSignal},
@@ -61,6 +63,11 @@ impl Call {
         }
         Ok(Self { function, argument, place, generation: generation() })
     }
+
+    /// Whether it takes nothing but a slot to send it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.argument.pieces().is_empty() && self.argument.len() <= INLINE
+    }
 }
 
 impl Drop for Call {
@@ -85,14 +92,15 @@ pub(in crate::process) struct ProcessSeat<R> {
     /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
     deaths: Mutex<Vec<u32>>,
     submitted: Instant,
-    /// The worker that the job was last sent to. Guarded on its own; taken under that worker's link or alone.
-    worker: Mutex<Weak<Worker>>,
+    worker: Assigned,
     /// How far the job has come, for the counts: `WAITS`, `RUNS`, `AGAIN` (waits to be run once more) or `OVER`.
     ///
-    /// ORDERING: Relaxed here and for `begun_nanos`. Only counts depend on them, and each transition happens once.
+    /// ORDERING: Relaxed here and for the nanoseconds. Only counts depend on them, and each transition happens once.
     progress: AtomicU8,
     /// When the job began, in nanoseconds after the submission.
     begun_nanos: AtomicU64,
+    /// How long it ran, where that is known before it is counted; else 0.
+    ran_nanos: AtomicU64,
     result: PhantomData<fn() -> R>,
 }
 
@@ -114,9 +122,10 @@ impl<R> ProcessSeat<R> {
             deaths: Mutex::default(),
             submitted,
             shared,
-            worker: Mutex::new(Weak::new()),
+            worker: Assigned::default(),
             progress: AtomicU8::new(WAITS),
             begun_nanos: AtomicU64::new(0),
+            ran_nanos: AtomicU64::new(0),
             result: PhantomData,
         }
     }
@@ -126,7 +135,7 @@ impl<R> ProcessSeat<R> {
     }
 
     fn worker(&self) -> Option<Arc<Worker>> {
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+        self.shared.worker(self.worker.ticket()?)
     }
 
     fn deaths(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -151,14 +160,23 @@ impl<R> ProcessSeat<R> {
 
     /// Settles the counts of a task that ends now.
     fn count_end(&self) {
-        let begun = Duration::from_nanos(self.begun_nanos.load(Relaxed));
         match self.progress.swap(OVER, Relaxed) {
             WAITS | AGAIN => {
                 self.shared.waiting().remove(self.priority);
                 self.counters().left_queue();
             }
-            RUNS => self.counters().ran(self.submitted.elapsed().saturating_sub(begun)),
+            RUNS => self.counters().ran(self.ran()),
             _ => {}
+        }
+    }
+
+    fn ran(&self) -> Duration {
+        match self.ran_nanos.load(Relaxed) {
+            0 => {
+                let begun = Duration::from_nanos(self.begun_nanos.load(Relaxed));
+                self.submitted.elapsed().saturating_sub(begun)
+            }
+            known => Duration::from_nanos(known),
         }
     }
 }
@@ -224,9 +242,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Lets the job wait again; drops it if the task has been finished meanwhile. Says whether it waits.
     fn put_back(self: Arc<Self>, call: Call) -> bool;
 
-    /// Names the worker that the job is sent to, under that worker's link. After this, who stops the task finds the worker;
-    /// who stopped it before is seen by `is_stopped`.
-    fn assign(&self, worker: &Arc<Worker>);
+    /// Names the worker that the job is sent to, under that worker's link. After this and [`Assigned::settle`], who stops the task
+    /// finds the worker; who stopped it before is seen by `is_stopped`.
+    fn assign(&self, worker: &Worker);
 
     /// Whether the job must not begin any more.
     fn is_stopped(&self) -> bool;
@@ -251,6 +269,10 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
 
     /// Cancels the task.
     fn cancel(&self);
+
+    /// The worker that began the job at `begun` has answered it by `now`: finishes the task with its value as it arrived, or with an
+    /// error.
+    fn answered(&self, begun: Instant, now: Instant, outcome: Result<Arrived, TaskError>);
 
     /// Finishes the task with its value as it arrived, or with an error.
     fn finish(&self, outcome: Result<Arrived, TaskError>);
@@ -299,8 +321,8 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         }
     }
 
-    fn assign(&self, worker: &Arc<Worker>) {
-        *self.seat().worker.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(worker);
+    fn assign(&self, worker: &Worker) {
+        self.seat().worker.set(worker.ticket);
     }
 
     fn is_stopped(&self) -> bool {
@@ -354,6 +376,13 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         self.end(TaskError::cancelled(Cell::label(self).clone()));
     }
 
+    fn answered(&self, begun: Instant, now: Instant, outcome: Result<Arrived, TaskError>) {
+        self.begun(begun);
+        let ran = now.saturating_duration_since(begun).as_nanos() as u64;
+        self.seat().ran_nanos.store(ran, Relaxed);
+        self.finish(outcome);
+    }
+
     fn finish(&self, outcome: Result<Arrived, TaskError>) {
         if StopSignal::is_stopped(self) {
             // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
@@ -368,11 +397,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
 impl<R: Payload> Cell<ProcessSeat<R>> {
     fn decode(&self, value: Arrived) -> Result<R, TaskError> {
-        let label = Cell::label(self).clone();
+        let label = || Cell::label(self).clone();
         match catch(|| decode::<R>(value)) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(why)) => Err(TaskError::decode(label, Operand::Result, why)),
-            Err(report) => Err(TaskError::decode(label, Operand::Result, report.into_summary())),
+            Ok(Err(why)) => Err(TaskError::decode(label(), Operand::Result, why)),
+            Err(report) => Err(TaskError::decode(label(), Operand::Result, report.into_summary())),
         }
     }
 }

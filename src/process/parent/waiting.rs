@@ -11,25 +11,30 @@ use crate::Priority;
 /// ORDERING: Relaxed. That a job is counted before its keeper can see it is ensured by the schedule's lock, through which it
 /// goes; that one is counted a moment too long only makes a keeper careful.
 #[derive(Debug, Default)]
-pub(super) struct Waiting([AtomicUsize; Priority::COUNT]);
+pub(super) struct Waiting([Count; Priority::COUNT]);
+
+/// On a cache line of its own: who asks for one count is not held up by who changes another.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Count(AtomicUsize);
 
 impl Waiting {
     pub(super) fn add(&self, priority: Priority) {
-        self.0[priority.lane()].fetch_add(1, Relaxed);
+        self.0[priority.lane()].0.fetch_add(1, Relaxed);
     }
 
     pub(super) fn remove(&self, priority: Priority) {
-        self.0[priority.lane()].fetch_sub(1, Relaxed);
+        self.0[priority.lane()].0.fetch_sub(1, Relaxed);
     }
 
     /// Whether jobs wait that are more urgent.
     pub(super) fn has_more_urgent(&self, than: Priority) -> bool {
-        self.0[..than.lane()].iter().any(|count| count.load(Relaxed) > 0)
+        self.0[..than.lane()].iter().any(|count| count.0.load(Relaxed) > 0)
     }
 
     /// Whether jobs wait that are less urgent.
     pub(super) fn has_less_urgent(&self, than: Priority) -> bool {
-        self.0[than.lane() + 1..].iter().any(|count| count.load(Relaxed) > 0)
+        self.0[than.lane() + 1..].iter().any(|count| count.0.load(Relaxed) > 0)
     }
 }
 

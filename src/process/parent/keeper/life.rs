@@ -13,7 +13,7 @@ use crate::{
     TaskError,
     process::{
         message::{SIGNAL_LEN, Signal},
-        parent::{link::Condemned, schedule::Start},
+        parent::{link::Condemned, schedule::Start, seat::ProcessJob},
         ring::Fate,
         sys::{Interest, Moment, wait},
     },
@@ -192,11 +192,10 @@ impl Keeper {
         let flights = std::mem::take(&mut self.worker.link().flights);
         let known = self.shared.schedule().employs(&self.worker);
         let in_hand = std::mem::take(&mut self.in_hand);
-        for job in flights.into_iter().map(|flight| flight.job).chain(in_hand) {
-            job.finish(Err(TaskError::unavailable(
-                job.label().clone(),
-                format!("the keeper of its worker failed: {why}"),
-            )));
+        let answers = std::mem::take(&mut self.answers);
+        let jobs = answers.into_iter().map(|answer| answer.flight.job).chain(in_hand);
+        for job in flights.into_iter().map(|flight| flight.job).chain(jobs) {
+            fail(&*job, why);
         }
         if known {
             self.shared.leaving(&self.worker);
@@ -204,4 +203,10 @@ impl Keeper {
         self.report(Start::Failed(why.to_owned()));
         self.shared.gone(&self.worker);
     }
+}
+
+/// Our own bug has cost a job its keeper.
+pub(super) fn fail(job: &dyn ProcessJob, why: &str) {
+    let why = format!("the keeper of its worker failed: {why}");
+    job.finish(Err(TaskError::unavailable(job.label().clone(), why)));
 }

@@ -19,6 +19,7 @@ mod pieces;
 mod results;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -82,7 +83,9 @@ pub(super) struct Keeper {
     /// The parent's end of the connection has ended or broken.
     hung_up: bool,
     /// The jobs that this thread deals with at this moment: should it unwind, by a bug of ours, they are failed, not forgotten.
-    in_hand: Vec<Arc<dyn ProcessJob>>,
+    in_hand: VecDeque<Arc<dyn ProcessJob>>,
+    /// Replies that have been taken, oldest first.
+    answers: VecDeque<Answer>,
     /// Messages heard over the socket so far, and replies taken.
     heard: u64,
     answered: u64,
@@ -157,7 +160,8 @@ impl Keeper {
             silent_since: None,
             look: FIRST_LOOK,
             hung_up: false,
-            in_hand: Vec::new(),
+            in_hand: VecDeque::new(),
+            answers: VecDeque::new(),
             heard: 0,
             answered: 0,
             pause: Pause::default(),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper};
+use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper, life::fail};
 use crate::{
     TaskError, WorkerExit,
     error::Operand,
@@ -115,72 +115,74 @@ impl Keeper {
     pub(super) fn collect(&mut self) -> usize {
         let mut count = 0;
         loop {
-            let mut answers = Vec::new();
             let mut link = self.worker.link();
             let violation = loop {
                 match take_answer(&mut link) {
-                    Ok(Some(answer)) => answers.push(answer),
+                    Ok(Some(answer)) => self.answers.push_back(answer),
                     Ok(None) => break None,
                     Err(what) => break Some(what),
                 }
             };
+            let answered = self.answers.len();
+            if answered == 0 && violation.is_none() {
+                return count;
+            }
             let now = Moment::now();
-            if !answers.is_empty() {
+            if answered > 0 {
                 link.last_sign = now.at;
             }
             drop(link);
-            let last = answers.is_empty() || violation.is_some();
-            count += answers.len();
-            self.answered += answers.len() as u64;
-            if !answers.is_empty() {
+            count += answered;
+            self.answered += answered as u64;
+            if answered > 0 {
                 self.mark_output(None);
             }
-            self.deliver_all(answers, now);
+            self.deliver_all(now);
             if let Some(what) = violation {
                 self.convict(what);
-            }
-            if last {
                 return count;
             }
         }
     }
 
     /// Finishes the tasks of jobs that the worker has answered, oldest first.
-    fn deliver_all(&mut self, answers: Vec<Answer>, now: Moment) {
-        // A worker begins a job as soon as it has answered the one before.
-        let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now.ns]).collect();
-        self.in_hand.extend(answers.iter().map(|answer| answer.flight.job.clone()));
-        for (answer, end_ns) in answers.into_iter().zip(ends) {
-            let took = end_ns.min(now.ns).saturating_sub(answer.reply.begun_ns);
+    fn deliver_all(&mut self, now: Moment) {
+        if self.answers.is_empty() {
+            return;
+        }
+        self.silent_since = None;
+        self.look = FIRST_LOOK;
+        self.idle_since = now.at;
+        while let Some(answer) = self.answers.pop_front() {
+            // A worker begins a job as soon as it has answered the one before.
+            let end_ns = self.answers.front().map_or(now.ns, |next| next.reply.begun_ns.min(now.ns));
+            let took = end_ns.saturating_sub(answer.reply.begun_ns);
             self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
             self.deliver(answer, now);
         }
-        self.in_hand.clear();
     }
 
     /// Finishes the task of a job that the worker has answered.
     pub(super) fn deliver(&mut self, answer: Answer, now: Moment) {
         let Answer { flight, reply } = answer;
         let begun = began_at(&flight, reply.begun_ns, now);
-        self.silent_since = None;
-        self.look = FIRST_LOOK;
-        self.idle_since = now.at;
-        flight.job.begun(begun);
-        let given = flight.call.argument.pieces().to_vec();
-        match self.outcome(&flight.job, reply, &given) {
+        let job = InHand(flight.job);
+        let outcome = self.outcome(&job.0, reply, flight.call.argument.pieces());
+        match outcome {
             Ok(outcome) => {
-                let Flight { job, call, .. } = flight;
                 // The place comes free before anybody can see the result and come back for it.
-                crate::panic::drop_shielded(call);
-                job.finish(outcome);
+                crate::panic::drop_shielded(flight.call);
+                job.0.answered(begun, now.at, outcome);
             }
             Err(what) => {
+                job.0.begun(begun);
                 self.convict(what);
                 self.await_exit(Duration::ZERO);
-                if flight.job.survives(self.worker.pid) {
-                    return self.shared.put_back(vec![flight]);
+                if job.0.survives(self.worker.pid) {
+                    return self.shared.put_back_calls(vec![(job.0.clone(), flight.call)]);
                 }
-                lose(flight, self.worker.exit(Some(what)));
+                crate::panic::drop_shielded(flight.call);
+                job.0.lose(self.worker.exit(Some(what)));
             }
         }
     }
@@ -222,6 +224,17 @@ impl Keeper {
         // A worker that cannot be told is dying.
         let _ = self.worker.socket.ring(&Signal::Release { id }.to_wire());
         Ok(bytes)
+    }
+}
+
+/// A job that this thread answers for: should it unwind, by a bug of ours, the job is failed, not forgotten.
+struct InHand(Arc<dyn ProcessJob>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            fail(&*self.0, "it panicked");
+        }
     }
 }
 
