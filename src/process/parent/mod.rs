@@ -10,6 +10,7 @@ mod arrivals;
 mod assigned;
 mod backoff;
 mod copier;
+mod direct;
 mod forgotten;
 mod homes;
 mod keeper;

@@ -3,8 +3,8 @@
 //! Decides only: no process, no clock, no wake; the order of the jobs is that of [`Queue`]. Its answers say whom the caller must wake after it has let go of the lock.
 //!
 //! 1. A worker that asks for jobs gets the first ones in the queue, except those that are promised to others.
-//! 2. A worker in `idle` has no job, and its keeper looks at the queue again before it waits; it leaves `idle` by being
-//!    woken, by retiring or by dying.
+//! 2. A worker in `idle` has no job, and its keeper waits, or looks at the queue again before it does; it leaves `idle` by being
+//!    woken, by being sent a job directly, by retiring or by dying.
 //! 3. Whenever a job is in the queue then a worker has been woken for it, a worker is being started, or all are busy and look
 //!    at the queue when they are done. Where a job is promised to a worker that is not in `idle`, another idle one is woken too,
 //!    which waits for the end of the promise.

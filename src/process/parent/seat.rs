@@ -4,13 +4,14 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use super::{
     assigned::Assigned,
+    direct::Needs,
     queue::Rank,
     retry::Death,
     shared::{INHERITED, Shared},
@@ -66,7 +67,16 @@ impl Call {
 
     /// Whether it takes nothing but a slot to send it.
     pub(super) fn is_plain(&self) -> bool {
-        self.argument.pieces().is_empty() && self.argument.len() <= INLINE
+        matches!(self.needs(), Needs::Slot)
+    }
+
+    fn needs(&self) -> Needs {
+        match self.argument.pieces() {
+            _ if self.argument.len() > INLINE => Needs::Keeper,
+            [] => Needs::Slot,
+            [piece] => Needs::Piece(piece.id()),
+            _ => Needs::Keeper,
+        }
     }
 }
 
@@ -93,6 +103,10 @@ pub(in crate::process) struct ProcessSeat<R> {
     deaths: Mutex<Vec<u32>>,
     submitted: Instant,
     worker: Assigned,
+    needs: Needs,
+    /// Whether the job was sent without the keeper, and its reply not been watched for. ORDERING: Relaxed. Written before the task is seen
+    /// by anybody else.
+    is_direct: AtomicBool,
     /// How far the job has come, for the counts: `WAITS`, `RUNS`, `AGAIN` (waits to be run once more) or `OVER`.
     ///
     /// ORDERING: Relaxed here and for the nanoseconds. Only counts depend on them, and each transition happens once.
@@ -110,9 +124,11 @@ const OVER: u8 = 2;
 const AGAIN: u8 = 3;
 
 impl<R> ProcessSeat<R> {
-    pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+    pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options, call: &Call) -> Self {
         let (submitted, priority) = (Instant::now(), options.priority);
         shared.waiting().add(priority);
+        let is_timed = options.run_timeout.or(shared.config().run_timeout).is_some();
+        let needs = if options.affinity.is_some() || is_timed { Needs::Keeper } else { call.needs() };
         Self {
             rank: Rank::new(priority, submitted, shared.next_sequence()),
             priority,
@@ -123,6 +139,8 @@ impl<R> ProcessSeat<R> {
             submitted,
             shared,
             worker: Assigned::default(),
+            needs,
+            is_direct: AtomicBool::new(false),
             progress: AtomicU8::new(WAITS),
             begun_nanos: AtomicU64::new(0),
             ran_nanos: AtomicU64::new(0),
@@ -215,6 +233,17 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         self.shared.is_inherited().then_some(INHERITED)
     }
 
+    fn collect(cell: &Cell<Self>) {
+        let seat = cell.seat();
+        if !seat.is_direct.load(Relaxed) || !seat.is_direct.swap(false, Relaxed) {
+            return;
+        }
+        let Some(worker) = seat.worker() else { return };
+        let Some(watched) = seat.shared.watch(&worker, cell.label().id) else { return };
+        drop_shielded(watched.flight.call);
+        cell.answered(watched.begun, watched.now, Ok(watched.value.into()));
+    }
+
     fn is_past_queue(&self) -> bool {
         self.retry > 0 && !self.deaths().is_empty()
     }
@@ -235,6 +264,10 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// The hash of the key by which it should go to the worker of earlier jobs.
     fn affinity(&self) -> Option<u64>;
     fn run_timeout(&self) -> Option<Duration>;
+    /// What it takes to send it without a look at anything else.
+    fn needs(&self) -> Needs;
+    /// The job is being sent without the keeper.
+    fn note_direct(&self);
 
     /// Takes the call for sending; `None` if the task has been finished meanwhile.
     fn claim(&self) -> Option<Call>;
@@ -301,6 +334,14 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn run_timeout(&self) -> Option<Duration> {
         Cell::run_timeout(self).or(self.seat().shared.config().run_timeout)
+    }
+
+    fn needs(&self) -> Needs {
+        self.seat().needs
+    }
+
+    fn note_direct(&self) {
+        self.seat().is_direct.store(true, Relaxed);
     }
 
     fn claim(&self) -> Option<Call> {

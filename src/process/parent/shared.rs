@@ -160,6 +160,10 @@ impl Shared {
             return;
         }
         let (rank, overtakes) = (job.rank(), schedule.overtakes(&*job, &self.waiting));
+        if !overtakes && let Some(sent) = self.send_directly(&mut schedule, &job) {
+            drop(schedule);
+            return sent.ring();
+        }
         if overtakes {
             // ORDERING: Relaxed. A keeper reads it under its worker's link: see `overtake`.
             self.overtakings.fetch_add(1, Relaxed);
@@ -412,8 +416,10 @@ impl Shared {
             return self.counters.snapshot();
         }
         let schedule = self.schedule();
-        let (workers, idle_workers) = (schedule.workers.len(), schedule.idle.len());
+        let (serving, idle_workers) = (schedule.workers.clone(), schedule.idle.len());
         drop(schedule);
+        let workers = serving.len();
+        serving.iter().for_each(|worker| worker.note_beginning());
         Metrics { workers, idle_workers, ..self.counters.snapshot() }
     }
 

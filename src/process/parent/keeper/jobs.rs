@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{AHEAD, DEEPEST, Keeper};
+use super::{DEEPEST, Keeper};
 use crate::{
     error::TaskLabel,
     process::{
         message::{HAS_NAMES, LISTEN, Signal},
         parent::{
             assigned::Assigned,
-            link::{Flight, Returned},
+            link::{AHEAD, Flight, Returned},
             seat::{Call, ProcessJob},
             term::Term,
         },
@@ -56,7 +56,7 @@ impl Keeper {
         let mut most = if self.worker.link().ring.worker_is_asleep() { 1 } else { usize::MAX };
         while !self.in_hand.is_empty() {
             if let Some((job, call)) = self.send_plain(most) {
-                self.send(job, call);
+                self.send_in_hand(job, call);
             }
             if most == 1 {
                 self.ring_worker();
@@ -151,14 +151,14 @@ impl Keeper {
         if self.congested || link.condemned.is_some() || !link.ring.has_room() || link.is_slow(now) {
             return 0;
         }
-        let given = self.answered + link.flights.len() as u64;
+        let given = link.answered + link.flights.len() as u64;
         let left = self.most_tasks.map_or(u64::MAX, |most| most.saturating_sub(given));
-        let depth = if self.sends_ahead() { depth(self.mean_ns) } else { 1 };
+        let depth = if self.sends_ahead() { depth(link.mean_ns) } else { 1 };
         depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// Whether a worker may be sent another job while it runs one.
-    fn sends_ahead(&self) -> bool {
+    pub(super) fn sends_ahead(&self) -> bool {
         let config = self.shared.config();
         // Where output is told with its task: see the copier. Where memory is limited, what the worker holds after a job must be
         // what that has left.
@@ -167,8 +167,16 @@ impl Keeper {
             && self.outgoing.in_use() < MOST_SEGMENTS
     }
 
+    fn send_in_hand(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+        self.in_hand.push_front(job.clone());
+        self.send(job, call);
+        self.in_hand.pop_front();
+    }
+
     /// Sends a claimed job, unless it must not begin any more.
     fn send(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+        // Nobody is to wait for a result while an argument is copied.
+        self.deliver_all();
         if self.congested {
             // Jobs are sent in the order of submission: none overtakes the one that found no room.
             return self.shared.put_back_calls(vec![(job, call)]);
@@ -269,7 +277,7 @@ impl Keeper {
         let Some(Flight { job, call, .. }) = other.link().steal(rank) else { return false };
         self.shared.schedule().note_taken(&*job, &self.worker);
         self.memory.job_begins(Instant::now());
-        self.send(job, call);
+        self.send_in_hand(job, call);
         true
     }
 

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Answer, BEYOND_REACH, DYING, Keeper, Unready,
-    results::{began_at, lose},
-};
+use super::{Answer, BEYOND_REACH, DYING, Keeper, Unready, results::lose};
 use crate::{
     TaskError,
     process::{
@@ -144,7 +141,7 @@ impl Keeper {
             match fate {
                 Fate::NotBegun => returned.push(flight),
                 Fate::Begun { begun_ns } => {
-                    flight.job.begun(began_at(&flight, begun_ns, Moment::now()));
+                    flight.job.begun(flight.began_at(begun_ns, Moment::now()));
                     lost.push((flight, None));
                 }
                 Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
@@ -189,7 +186,10 @@ impl Keeper {
     /// Our own bug: nothing that this keeper was responsible for may be left waiting.
     pub(super) fn fail_all(&mut self, why: &str) {
         self.worker.kill();
-        let flights = std::mem::take(&mut self.worker.link().flights);
+        let mut link = self.worker.link();
+        link.direct.close();
+        let flights = std::mem::take(&mut link.flights);
+        drop(link);
         let known = self.shared.schedule().employs(&self.worker);
         let in_hand = std::mem::take(&mut self.in_hand);
         let answers = std::mem::take(&mut self.answers);

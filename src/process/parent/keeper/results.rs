@@ -81,7 +81,7 @@ impl Keeper {
                 Ok(())
             }
             (Some(Signal::NotMapped { id }), None, _) => {
-                self.known.remove(id);
+                self.worker.link().known.remove(id);
                 Ok(())
             }
             _ => strange,
@@ -111,61 +111,48 @@ impl Keeper {
         self.shared.put_back(taken);
     }
 
-    /// Takes every reply there is. Says how many there were.
-    pub(super) fn collect(&mut self) -> usize {
-        let mut count = 0;
-        loop {
-            let mut link = self.worker.link();
-            let violation = loop {
-                match take_answer(&mut link) {
-                    Ok(Some(answer)) => self.answers.push_back(answer),
-                    Ok(None) => break None,
-                    Err(what) => break Some(what),
-                }
-            };
-            let answered = self.answers.len();
-            if answered == 0 && violation.is_none() {
-                return count;
+    /// Takes every reply there is, to be delivered later.
+    ///
+    /// # Errors
+    ///
+    /// What no worker of ours would have written, behind them.
+    pub(super) fn take_replies(&mut self) -> Result<(), &'static str> {
+        let mut link = self.worker.link();
+        let violation = loop {
+            match take_answer(&mut link) {
+                Ok(Some(answer)) => self.answers.push_back(answer),
+                Ok(None) => break Ok(()),
+                Err(what) => break Err(what),
             }
-            let now = Moment::now();
-            if answered > 0 {
-                link.last_sign = now.at;
-            }
-            drop(link);
-            count += answered;
-            self.answered += answered as u64;
-            if answered > 0 {
-                self.mark_output(None);
-            }
-            self.deliver_all(now);
-            if let Some(what) = violation {
-                self.convict(what);
-                return count;
-            }
-        }
-    }
-
-    /// Finishes the tasks of jobs that the worker has answered, oldest first.
-    fn deliver_all(&mut self, now: Moment) {
+        };
         if self.answers.is_empty() {
-            return;
+            return violation;
         }
+        let now = Moment::now();
+        for Answer { flight, reply } in &self.answers {
+            link.note_answer(flight.took_ns(reply.begun_ns, reply.took_ns, now));
+        }
+        link.last_sign = now.at;
+        drop(link);
+        self.taken_at = now;
         self.silent_since = None;
         self.look = FIRST_LOOK;
         self.idle_since = now.at;
+        self.mark_output(None);
+        violation
+    }
+
+    /// Finishes the tasks of jobs that the worker has answered, oldest first.
+    pub(super) fn deliver_all(&mut self) {
         while let Some(answer) = self.answers.pop_front() {
-            // A worker begins a job as soon as it has answered the one before.
-            let end_ns = self.answers.front().map_or(now.ns, |next| next.reply.begun_ns.min(now.ns));
-            let took = end_ns.saturating_sub(answer.reply.begun_ns);
-            self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
-            self.deliver(answer, now);
+            self.deliver(answer, self.taken_at);
         }
     }
 
     /// Finishes the task of a job that the worker has answered.
     pub(super) fn deliver(&mut self, answer: Answer, now: Moment) {
         let Answer { flight, reply } = answer;
-        let begun = began_at(&flight, reply.begun_ns, now);
+        let begun = flight.began_at(reply.begun_ns, now);
         let job = InHand(flight.job);
         let outcome = self.outcome(&job.0, reply, flight.call.argument.pieces());
         match outcome {
@@ -265,13 +252,6 @@ fn take_answer(link: &mut Link) -> Result<Option<Answer>, &'static str> {
         link.condemned = None;
     }
     Ok(Some(Answer { flight, reply }))
-}
-
-/// When a job began: the worker's word, if it can be true.
-pub(super) fn began_at(flight: &Flight, begun_ns: u64, now: Moment) -> Instant {
-    let latest = flight.seen_ns.unwrap_or(now.ns).min(now.ns);
-    let begun_ns = begun_ns.clamp(flight.sent_ns.min(latest), latest);
-    now.at.checked_sub(Duration::from_nanos(now.ns - begun_ns)).unwrap_or(now.at)
 }
 
 /// Fails the job that a worker died under, and that is not run again.
