@@ -58,7 +58,7 @@ const SOON: Duration = Duration::from_micros(300);
 
 /// What it takes to send a job, besides a worker.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Needs {
+pub(in crate::process) enum Needs {
     Slot,
     /// A slot, and a worker that knows this piece of shared memory.
     Piece(u64),
