@@ -108,7 +108,7 @@ impl Soon {
 }
 
 /// Whether somebody else can run while this thread spins.
-fn is_parallel() -> bool {
+pub(crate) fn is_parallel() -> bool {
     processors() > 1
 }
 

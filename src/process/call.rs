@@ -65,10 +65,26 @@ fn name(trampoline: Trampoline, type_hash: u64) -> Function {
 }
 
 fn type_hash<T: 'static>() -> u64 {
-    // `DefaultHasher::new` has fixed keys, so the hash is the same in every process of the same file.
-    let mut hasher = DefaultHasher::new();
-    TypeId::of::<T>().hash(&mut hasher);
-    hasher.finish()
+    let mut bits = Bits(0);
+    TypeId::of::<T>().hash(&mut bits);
+    bits.finish()
+}
+
+/// The bits of what is a hash already, such as a `TypeId`. It is asked for twice a job.
+struct Bits(u64);
+
+impl Hasher for Bits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = self.0.rotate_left(32) ^ bits;
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -125,7 +125,7 @@ pub(super) struct ProcessSeat<R> {
 }
 
 impl<R> ProcessSeat<R> {
-    pub(super) fn new(shared: Arc<Shared>, _options: &Options) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, _options: &Options, _call: &Call) -> Self {
         Self { shared, result: PhantomData }
     }
 }

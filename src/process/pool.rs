@@ -312,7 +312,8 @@ where
         let queue_timeout = options.queue_timeout.or(self.shared.config().queue_timeout);
         let options = Options { queue_timeout, ..options };
         self.shared.counters().submitted();
-        let cell = Cell::new(label, &options, ProcessSeat::<R>::new(self.shared.clone(), &options), call);
+        let seat = ProcessSeat::<R>::new(self.shared.clone(), &options, &call);
+        let cell = Cell::new(label, &options, seat, call);
         let task = Task::new(cell.clone());
         self.shared.push(cell.clone());
         cell.watch_queue();

@@ -30,7 +30,7 @@ pub(super) struct PanicText {
 const LONGEST_TEXT: usize = 64 * 1024;
 
 /// Tells the replies apart in the ring.
-const VALUE: u8 = 1;
+pub(super) const VALUE: u8 = 1;
 const PANICKED: u8 = 2;
 pub(super) const ARGUMENT: u8 = 3;
 const RESULT: u8 = 4;
@@ -85,10 +85,12 @@ impl Reply {
         label: &TaskLabel,
         max_payload: u64,
     ) -> Result<Vec<u8>, Result<TaskError, &'static str>> {
+        if matches!(kind, VALUE | VALUE_WITH_NAMES) {
+            return Ok(bytes);
+        }
         let label = label.clone();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let error = match kind {
-            VALUE | VALUE_WITH_NAMES => return Ok(bytes),
             PANICKED => {
                 TaskError::panicked(label, PanicText::from_wire(&bytes).ok_or(Err("an unreadable panic"))?)
             }

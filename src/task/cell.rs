@@ -67,6 +67,9 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         false
     }
 
+    /// Takes the outcome of a held job from its worker, should it be there at once, and finishes the task.
+    fn collect(_cell: &Cell<Self>) {}
+
     /// Runs a queued job on this thread where waiting for it here could wait for ever.
     fn help(_cell: &Arc<Cell<Self>>) {}
 }
@@ -356,6 +359,9 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
             return Poll::Ready(outcome);
         }
         self.end_if_lost();
+        if self.core.phase() == Phase::Held {
+            S::collect(self);
+        }
         if let Some(limit) = self.seat.answers_within()
             && !spin(limit, || self.core.phase() == Phase::Finished)
         {

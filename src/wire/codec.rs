@@ -2,6 +2,8 @@
 //!
 //! They call the `Serialize` and `Deserialize` of the payload, which may panic: catching that is the caller's.
 
+use std::cell::Cell;
+
 use super::{Arrived, CodecError, Encoded, Payload, decoder::Decoder, encoder::Encoder, whole};
 use crate::{
     panic::drop_shielded,
@@ -36,6 +38,19 @@ pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, Codec
 }
 
 fn serialize<T: Payload>(value: &T) -> Result<Encoded, CodecError> {
-    let (bytes, pieces) = collecting(|| Encoder::run(value));
-    Ok(Encoded::naming(bytes.map_err(CodecError::in_payload::<T>)?, pieces))
+    let (bytes, pieces) = collecting(|| Encoder::run(value, SCRATCH.take()));
+    let mut bytes = bytes.map_err(CodecError::in_payload::<T>)?;
+    match Encoded::short(&bytes) {
+        Some(short) if pieces.is_empty() => {
+            bytes.clear();
+            SCRATCH.set(bytes);
+            Ok(short)
+        }
+        _ => Ok(Encoded::naming(bytes, pieces)),
+    }
+}
+
+thread_local! {
+    /// A buffer for the next payload of this thread. Serialising may encode another payload: that one finds none here.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }

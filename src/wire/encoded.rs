@@ -15,9 +15,32 @@ pub(crate) struct Encoded {
 }
 
 enum Repr {
+    /// In place: a small payload crosses threads without an allocation that one makes and another frees.
+    Short(Short),
     Plain(Vec<u8>),
     Shared(Bytes),
     Numbers(Box<dyn AsBytes + Send>),
+}
+
+/// A few bytes. As many as fit without making [`Encoded`] larger.
+#[derive(Clone, Copy)]
+struct Short {
+    len: u8,
+    bytes: [u8; SHORT],
+}
+
+const SHORT: usize = 38;
+
+impl Short {
+    fn new(bytes: &[u8]) -> Option<Self> {
+        let mut short = Self { len: bytes.len().try_into().ok()?, bytes: [0; SHORT] };
+        short.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(short)
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
 }
 
 /// A buffer of numbers, seen as bytes.
@@ -34,6 +57,11 @@ impl<N: Number> AsBytes for Vec<N> {
 impl Encoded {
     pub(super) fn plain(bytes: Vec<u8>) -> Self {
         Self::of(Repr::Plain(bytes), Vec::new())
+    }
+
+    /// A copy of the bytes in place, if they are few.
+    pub(super) fn short(bytes: &[u8]) -> Option<Self> {
+        Some(Self::of(Repr::Short(Short::new(bytes)?), Vec::new()))
     }
 
     pub(super) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
@@ -57,7 +85,7 @@ impl Encoded {
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         match &mut self.repr {
             Repr::Plain(bytes) => bytes,
-            Repr::Shared(_) | Repr::Numbers(_) => panic!("a bulk buffer names no shared memory"),
+            Repr::Short(_) | Repr::Shared(_) | Repr::Numbers(_) => panic!("it names no shared memory"),
         }
     }
 
@@ -76,6 +104,7 @@ impl Encoded {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.repr {
+            Repr::Short(short) => short.as_bytes(),
             Repr::Plain(bytes) => bytes,
             Repr::Shared(bytes) => bytes,
             Repr::Numbers(numbers) => (**numbers).as_bytes(),
@@ -86,5 +115,21 @@ impl Encoded {
 impl fmt::Debug for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encoded").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_bytes_lie_in_place_and_cost_no_room() {
+        assert_eq!(size_of::<Repr>(), size_of::<(usize, Bytes)>());
+        for len in 0..=SHORT {
+            let bytes: Vec<u8> = (0..len as u8).collect();
+            assert_eq!(Encoded::short(&bytes).unwrap().as_bytes(), bytes);
+        }
+        assert!(Encoded::short(&[0; SHORT + 1]).is_none());
+        assert!(Encoded::short(&[0; 1000]).is_none());
     }
 }

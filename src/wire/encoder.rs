@@ -41,11 +41,11 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Returns `value` as bytes.
-    pub(super) fn run<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    /// Returns `value` as bytes, in `buffer`, which is empty.
+    pub(super) fn run<T: Serialize>(value: &T, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
         // One allocation does for most small payloads, and none for `()`.
-        let capacity = if size_of::<T>() == 0 { 0 } else { 64 };
-        let out = postcard::Serializer { output: Output(Vec::with_capacity(capacity)) };
+        buffer.reserve(if size_of::<T>() == 0 { 0 } else { 64 });
+        let out = postcard::Serializer { output: Output(buffer) };
         let mut encoder = Self { out, limits: Limits::new(), failed: None };
         value.serialize(&mut encoder)?;
         match encoder.failed {

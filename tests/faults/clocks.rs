@@ -395,3 +395,21 @@ mod aim {
         assert!(looked_at > 10, "{looked_at} files");
     }
 }
+
+/// Nobody watches for the reply, and no keeper has sent the job: see `process/parent/direct.rs`.
+#[test]
+fn a_job_for_an_idle_worker_that_is_stopped_runs_elsewhere_though_nobody_awaits_it() {
+    let pool = builder(2).build().expect("a pool");
+    for _ in 0..200 {
+        pool.run(pid, ()).blocking_wait().expect("a pid");
+    }
+    let idle = pool.run(pid, ()).blocking_wait().expect("a pid");
+    signal(idle, Signal::STOP);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let task = pool.run(pid, ());
+    task.on_done(move |outcome| sender.send(outcome.as_ref().ok().copied()).expect("the test waits"));
+    task.detach();
+    let ran_in = receiver.recv_timeout(LONG).expect("it is run in time").expect("a pid");
+    assert_ne!(ran_in, idle);
+    signal(idle, Signal::CONT);
+}

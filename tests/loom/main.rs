@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "the models use a part of what the included files offer")]
 #![allow(clippy::unwrap_used, reason = "a model that cannot go on fails")]
 
+mod assigned;
 mod panic;
 mod pool;
 mod ring;

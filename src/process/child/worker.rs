@@ -11,6 +11,7 @@
 //!    it, the worker exits.
 
 use std::{
+    cell::Cell,
     io::{self, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -158,9 +159,14 @@ impl Worker {
     fn serve(&mut self) -> ! {
         let mut pause = Pause::default();
         loop {
-            while let Some(claim) = or_exit(self.ring.claim(monotonic_ns), "the ring is corrupt") {
+            let begun = Cell::new(0);
+            let clock = || {
+                begun.set(monotonic_ns());
+                begun.get()
+            };
+            while let Some(claim) = or_exit(self.ring.claim(clock), "the ring is corrupt") {
                 pause.end();
-                self.work(claim);
+                self.work(claim, begun.get());
             }
             if pause.linger(|| !self.ring.may_sleep()) {
                 continue;
@@ -173,7 +179,7 @@ impl Worker {
         }
     }
 
-    fn work(&mut self, claim: Claim) {
+    fn work(&mut self, claim: Claim, begun_ns: u64) {
         let Claim { position, header, argument } = claim;
         let argument = self.fetch(argument);
         if header.flags & LISTEN != 0 {
@@ -181,7 +187,10 @@ impl Worker {
         }
         let (argument, given) = match self.unpack(header.flags, argument) {
             Ok(pieces) => pieces,
-            Err(why) => return self.publish(Reply::ArgumentNotDecodable(why), &[]),
+            Err(why) => {
+                self.ring.note_took(0);
+                return self.publish(Reply::ArgumentNotDecodable(why), &[]);
+            }
         };
         self.stop.position.store(position, Relaxed);
         let function = function_of(&header);
@@ -189,6 +198,7 @@ impl Worker {
         // SAFETY: the name comes from the parent, which runs the same file: the zygote's greeting has shown it.
         let reply = enter(&*self.stop, || unsafe { call::call(function, argument) });
         flush_stdout();
+        self.ring.note_took(monotonic_ns().saturating_sub(begun_ns));
         self.publish(reply.within(self.max_payload), &given);
     }
 

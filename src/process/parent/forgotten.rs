@@ -44,6 +44,11 @@ impl Forgotten {
         true
     }
 
+    /// Whether the next job should have the worker look at its socket.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
     /// Whether the worker has been sent something to forget since this was last asked.
     pub(super) fn take_unread(&self) -> bool {
         // The load keeps the line shared while there is nothing, as there mostly is.

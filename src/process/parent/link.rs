@@ -12,6 +12,8 @@ use std::{
 };
 
 use super::{
+    direct::Direct,
+    known::Known,
     queue::Rank,
     seat::{Call, ProcessJob},
 };
@@ -19,7 +21,7 @@ use crate::{
     TaskId,
     process::{
         ring::{Arena, JobHeader, Look, ParentRing, Place},
-        sys::Mapped,
+        sys::{Mapped, Moment},
     },
 };
 
@@ -28,6 +30,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(10);
 /// As good as without end, and a time that an `Instant` can hold.
 const FOREVER: Duration = Duration::from_secs(1 << 30);
+/// How much work is sent ahead; and how long a job is thought to take of which nothing is known.
+pub(super) const AHEAD: Duration = Duration::from_micros(200);
 
 /// One worker's ring, and the jobs in it. Guarded by the worker's lock.
 pub(super) struct Link {
@@ -36,6 +40,13 @@ pub(super) struct Link {
     pub(super) condemned: Option<Condemned>,
     /// When something last showed that the worker is at work: a job sent to an idle worker, a reply.
     pub(super) last_sign: Instant,
+    /// Replies taken so far.
+    pub(super) answered: u64,
+    /// A running mean of how long a job takes, in nanoseconds.
+    pub(super) mean_ns: u64,
+    /// The shared memory that the worker has been told of.
+    pub(super) known: Known,
+    pub(super) direct: Direct,
 }
 
 /// A job that was sent.
@@ -47,6 +58,22 @@ pub(super) struct Flight {
     pub(super) sent_ns: u64,
     /// When it was first seen to run: what the worker says later of its beginning cannot put that off.
     pub(super) seen_ns: Option<u64>,
+}
+
+impl Flight {
+    /// How long the job took, in nanoseconds: the worker's word, if it can be true.
+    pub(super) fn took_ns(&self, begun_ns: u64, took_ns: u32, now: Moment) -> u64 {
+        let since = now.ns.saturating_sub(begun_ns);
+        let took_ns = if took_ns == u32::MAX { since } else { took_ns.into() };
+        took_ns.min(now.ns.saturating_sub(self.sent_ns))
+    }
+
+    /// When the job began: the worker's word, if it can be true.
+    pub(super) fn began_at(&self, begun_ns: u64, now: Moment) -> Instant {
+        let latest = self.seen_ns.unwrap_or(now.ns).min(now.ns);
+        let begun_ns = begun_ns.clamp(self.sent_ns.min(latest), latest);
+        now.at.checked_sub(Duration::from_nanos(now.ns - begun_ns)).unwrap_or(now.at)
+    }
 }
 
 /// Why a worker is to end.
@@ -84,6 +111,10 @@ impl Link {
             flights: VecDeque::new(),
             condemned: None,
             last_sign: Instant::now(),
+            answered: 0,
+            mean_ns: AHEAD.as_nanos() as u64,
+            known: Known::default(),
+            direct: Direct::default(),
         }
     }
 
@@ -96,7 +127,7 @@ impl Link {
         call: Call,
         segment: Option<u32>,
         flags: u32,
-        now_ns: u64,
+        now: Moment,
     ) -> u64 {
         let bytes = call.argument.as_bytes();
         let place = match segment {
@@ -111,10 +142,16 @@ impl Link {
         };
         let position = self.ring.send(&header, place).expect("the keeper sends only while the ring has room");
         if self.flights.is_empty() {
-            self.last_sign = Instant::now();
+            self.last_sign = now.at;
         }
-        self.flights.push_back(Flight { position, job, call, sent_ns: now_ns, seen_ns: None });
+        self.flights.push_back(Flight { position, job, call, sent_ns: now.ns, seen_ns: None });
         position
+    }
+
+    /// Takes note of a reply to a job that took so long.
+    pub(super) fn note_answer(&mut self, took_ns: u64) {
+        self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took_ns)) / 8;
+        self.answered += 1;
     }
 
     /// Takes a job back if it has not begun.

@@ -7,8 +7,10 @@
 //! code runs, while something is awaited, or while a payload of any size is copied.
 
 mod arrivals;
+mod assigned;
 mod backoff;
 mod copier;
+mod direct;
 mod forgotten;
 mod homes;
 mod keeper;

@@ -3,8 +3,8 @@
 //! Decides only: no process, no clock, no wake; the order of the jobs is that of [`Queue`]. Its answers say whom the caller must wake after it has let go of the lock.
 //!
 //! 1. A worker that asks for jobs gets the first ones in the queue, except those that are promised to others.
-//! 2. A worker in `idle` has no job, and its keeper looks at the queue again before it waits; it leaves `idle` by being
-//!    woken, by retiring or by dying.
+//! 2. A worker in `idle` has no job, and its keeper waits, or looks at the queue again before it does; it leaves `idle` by being
+//!    woken, by being sent a job directly, by retiring or by dying.
 //! 3. Whenever a job is in the queue then a worker has been woken for it, a worker is being started, or all are busy and look
 //!    at the queue when they are done. Where a job is promised to a worker that is not in `idle`, another idle one is woken too,
 //!    which waits for the end of the promise.
@@ -25,11 +25,11 @@ use super::{
     waiting::Waiting,
     worker::Worker,
 };
-use crate::{Shutdown, metrics::Outcomes};
+use crate::{Priority, Shutdown, metrics::Outcomes};
 
 #[derive(Default)]
 pub(super) struct Schedule {
-    pub(super) queue: Queue<Arc<dyn ProcessJob>>,
+    pub(super) queue: Queue<Queued>,
     pub(super) homes: Homes,
     /// The last rank of all that was taken since a job came before it.
     pub(super) last_taken: Option<Rank>,
@@ -54,6 +54,19 @@ pub(super) struct Schedule {
     pub(super) has_manager: bool,
 }
 
+/// A job in the queue, with what decides about it: so that the task's own memory is not touched under the lock.
+pub(super) struct Queued {
+    pub(super) job: Arc<dyn ProcessJob>,
+    priority: Priority,
+    has_affinity: bool,
+}
+
+impl Queued {
+    fn new(job: Arc<dyn ProcessJob>) -> Self {
+        Self { priority: job.priority(), has_affinity: job.affinity().is_some(), job }
+    }
+}
+
 /// A shutdown under way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Closing {
@@ -73,7 +86,7 @@ pub(super) enum Start {
 impl Schedule {
     /// Adds a job. Returns the worker to be woken.
     pub(super) fn push(&mut self, job: Arc<dyn ProcessJob>) -> Option<Arc<Worker>> {
-        self.queue.push(job.rank(), job);
+        self.queue.push(job.rank(), Queued::new(job));
         self.idle.pop()
     }
 
@@ -84,7 +97,7 @@ impl Schedule {
         let now = Instant::now();
         let Some(home) = self.home(key, now) else { return [self.push(job), None] };
         let rank = job.rank();
-        self.queue.push(rank, job);
+        self.queue.push(rank, Queued::new(job));
         self.queue.promise(rank, home.ticket, now);
         // One that waits comes at once. One that is about to look at the queue may be held up, by somebody's callback.
         let guard = if self.not_idle(&home) { None } else { self.idle.pop() };
@@ -110,8 +123,8 @@ impl Schedule {
         overtakes
     }
 
-    /// Takes up to `most` jobs for a worker, first ones first, that has `load` others. Returns also the worker to be woken for
-    /// what is left.
+    /// Takes up to `most` jobs for a worker, first ones first, that has `load` others, and puts them into `jobs`, which is empty.
+    /// Returns the worker to be woken for what is left.
     ///
     /// Nothing is taken to be sent ahead while something more urgent waits, wherever that is: its worker would begin it first.
     pub(super) fn take(
@@ -120,36 +133,41 @@ impl Schedule {
         most: usize,
         load: usize,
         waiting: &Waiting,
-        now: Instant,
-    ) -> (Vec<Arc<dyn ProcessJob>>, Option<Arc<Worker>>) {
-        if self.has_surplus() {
-            // Whoever asks is the one to go, as soon as its worker has nothing to do.
-            return (Vec::new(), None);
+        jobs: &mut VecDeque<Arc<dyn ProcessJob>>,
+    ) -> Option<Arc<Worker>> {
+        if self.queue.is_empty() || self.has_surplus() {
+            // Of a surplus whoever asks is the one to go, as soon as its worker has nothing to do.
+            return None;
         }
+        let now = Instant::now();
         // What could begin at once elsewhere must not wait behind a running job.
         let elsewhere = self.max_workers - self.workers.len() + self.starting + self.idle.len();
         let open = self.queue.open_to(worker.ticket, now);
         let ahead = open.saturating_sub(elsewhere);
         let share = share(open, self.workers.len(), most).min(ahead.max(usize::from(load == 0)));
-        let mut jobs: Vec<Arc<dyn ProcessJob>> = Vec::new();
         while jobs.len() < share {
-            let may_go = |job: &Arc<dyn ProcessJob>| {
-                load + jobs.len() == 0 || !waiting.has_more_urgent(job.priority())
-            };
-            let Some(job) = self.queue.pop_for(worker.ticket, now, may_go) else { break };
-            self.note_taken(&*job, worker);
-            jobs.push(job);
+            let may_go =
+                |queued: &Queued| load + jobs.len() == 0 || !waiting.has_more_urgent(queued.priority);
+            let Some((rank, queued)) = self.queue.pop_for(worker.ticket, now, may_go) else { break };
+            self.last_taken = self.last_taken.max(Some(rank));
+            if queued.has_affinity {
+                self.note_home(&*queued.job, worker);
+            }
+            jobs.push_back(queued.job);
         }
         if !jobs.is_empty() {
             self.queue.release(worker.ticket);
         }
-        let next = if self.queue.is_open(now) { self.idle.pop() } else { None };
-        (jobs, next)
+        if self.queue.is_open(now) { self.idle.pop() } else { None }
     }
 
     /// A job goes to this worker.
     pub(super) fn note_taken(&mut self, job: &dyn ProcessJob, worker: &Worker) {
         self.last_taken = self.last_taken.max(Some(job.rank()));
+        self.note_home(job, worker);
+    }
+
+    fn note_home(&mut self, job: &dyn ProcessJob, worker: &Worker) {
         if let Some(key) = job.affinity() {
             self.homes.note(key, worker.ticket);
         }

@@ -3,13 +3,15 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use super::{
+    assigned::Assigned,
+    direct::Needs,
     queue::Rank,
     retry::Death,
     shared::{INHERITED, Shared},
@@ -24,6 +26,7 @@ use crate::{
     process::{
         call::Function,
         names::{self, Name},
+        ring::INLINE,
         sys::generation,
     },
     task::{AnyTask, Cell, Left, Options, Seat, StopSignal},
@@ -61,6 +64,20 @@ impl Call {
         }
         Ok(Self { function, argument, place, generation: generation() })
     }
+
+    /// Whether it takes nothing but a slot to send it.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.needs(), Needs::Slot)
+    }
+
+    fn needs(&self) -> Needs {
+        match self.argument.pieces() {
+            _ if self.argument.len() > INLINE => Needs::Keeper,
+            [] => Needs::Slot,
+            [piece] => Needs::Piece(piece.id()),
+            _ => Needs::Keeper,
+        }
+    }
 }
 
 impl Drop for Call {
@@ -85,14 +102,19 @@ pub(in crate::process) struct ProcessSeat<R> {
     /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
     deaths: Mutex<Vec<u32>>,
     submitted: Instant,
-    /// The worker that the job was last sent to. Guarded on its own; taken under that worker's link or alone.
-    worker: Mutex<Weak<Worker>>,
+    worker: Assigned,
+    needs: Needs,
+    /// Whether the job was sent without the keeper, and its reply not been watched for. ORDERING: Relaxed. Written before the task is seen
+    /// by anybody else.
+    is_direct: AtomicBool,
     /// How far the job has come, for the counts: `WAITS`, `RUNS`, `AGAIN` (waits to be run once more) or `OVER`.
     ///
-    /// ORDERING: Relaxed here and for `begun_nanos`. Only counts depend on them, and each transition happens once.
+    /// ORDERING: Relaxed here and for the nanoseconds. Only counts depend on them, and each transition happens once.
     progress: AtomicU8,
     /// When the job began, in nanoseconds after the submission.
     begun_nanos: AtomicU64,
+    /// How long it ran, where that is known before it is counted; else 0.
+    ran_nanos: AtomicU64,
     result: PhantomData<fn() -> R>,
 }
 
@@ -102,9 +124,11 @@ const OVER: u8 = 2;
 const AGAIN: u8 = 3;
 
 impl<R> ProcessSeat<R> {
-    pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+    pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options, call: &Call) -> Self {
         let (submitted, priority) = (Instant::now(), options.priority);
         shared.waiting().add(priority);
+        let is_timed = options.run_timeout.or(shared.config().run_timeout).is_some();
+        let needs = if options.affinity.is_some() || is_timed { Needs::Keeper } else { call.needs() };
         Self {
             rank: Rank::new(priority, submitted, shared.next_sequence()),
             priority,
@@ -114,9 +138,12 @@ impl<R> ProcessSeat<R> {
             deaths: Mutex::default(),
             submitted,
             shared,
-            worker: Mutex::new(Weak::new()),
+            worker: Assigned::default(),
+            needs,
+            is_direct: AtomicBool::new(false),
             progress: AtomicU8::new(WAITS),
             begun_nanos: AtomicU64::new(0),
+            ran_nanos: AtomicU64::new(0),
             result: PhantomData,
         }
     }
@@ -126,7 +153,7 @@ impl<R> ProcessSeat<R> {
     }
 
     fn worker(&self) -> Option<Arc<Worker>> {
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+        self.shared.worker(self.worker.ticket()?)
     }
 
     fn deaths(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -151,14 +178,23 @@ impl<R> ProcessSeat<R> {
 
     /// Settles the counts of a task that ends now.
     fn count_end(&self) {
-        let begun = Duration::from_nanos(self.begun_nanos.load(Relaxed));
         match self.progress.swap(OVER, Relaxed) {
             WAITS | AGAIN => {
                 self.shared.waiting().remove(self.priority);
                 self.counters().left_queue();
             }
-            RUNS => self.counters().ran(self.submitted.elapsed().saturating_sub(begun)),
+            RUNS => self.counters().ran(self.ran()),
             _ => {}
+        }
+    }
+
+    fn ran(&self) -> Duration {
+        match self.ran_nanos.load(Relaxed) {
+            0 => {
+                let begun = Duration::from_nanos(self.begun_nanos.load(Relaxed));
+                self.submitted.elapsed().saturating_sub(begun)
+            }
+            known => Duration::from_nanos(known),
         }
     }
 }
@@ -197,6 +233,17 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         self.shared.is_inherited().then_some(INHERITED)
     }
 
+    fn collect(cell: &Cell<Self>) {
+        let seat = cell.seat();
+        if !seat.is_direct.load(Relaxed) || !seat.is_direct.swap(false, Relaxed) {
+            return;
+        }
+        let Some(worker) = seat.worker() else { return };
+        let Some(watched) = seat.shared.watch(&worker, cell.label().id) else { return };
+        drop_shielded(watched.flight.call);
+        cell.answered(watched.begun, watched.now, Ok(watched.value.into()));
+    }
+
     fn is_past_queue(&self) -> bool {
         self.retry > 0 && !self.deaths().is_empty()
     }
@@ -217,6 +264,10 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// The hash of the key by which it should go to the worker of earlier jobs.
     fn affinity(&self) -> Option<u64>;
     fn run_timeout(&self) -> Option<Duration>;
+    /// What it takes to send it without a look at anything else.
+    fn needs(&self) -> Needs;
+    /// The job is being sent without the keeper.
+    fn note_direct(&self);
 
     /// Takes the call for sending; `None` if the task has been finished meanwhile.
     fn claim(&self) -> Option<Call>;
@@ -224,9 +275,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Lets the job wait again; drops it if the task has been finished meanwhile. Says whether it waits.
     fn put_back(self: Arc<Self>, call: Call) -> bool;
 
-    /// Names the worker that the job is sent to, under that worker's link. After this, who stops the task finds the worker;
-    /// who stopped it before is seen by `is_stopped`.
-    fn assign(&self, worker: &Arc<Worker>);
+    /// Names the worker that the job is sent to, under that worker's link. After this and [`Assigned::settle`], who stops the task
+    /// finds the worker; who stopped it before is seen by `is_stopped`.
+    fn assign(&self, worker: &Worker);
 
     /// Whether the job must not begin any more.
     fn is_stopped(&self) -> bool;
@@ -251,6 +302,10 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
 
     /// Cancels the task.
     fn cancel(&self);
+
+    /// The worker that began the job at `begun` has answered it by `now`: finishes the task with its value as it arrived, or with an
+    /// error.
+    fn answered(&self, begun: Instant, now: Instant, outcome: Result<Arrived, TaskError>);
 
     /// Finishes the task with its value as it arrived, or with an error.
     fn finish(&self, outcome: Result<Arrived, TaskError>);
@@ -281,6 +336,14 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         Cell::run_timeout(self).or(self.seat().shared.config().run_timeout)
     }
 
+    fn needs(&self) -> Needs {
+        self.seat().needs
+    }
+
+    fn note_direct(&self) {
+        self.seat().is_direct.store(true, Relaxed);
+    }
+
     fn claim(&self) -> Option<Call> {
         Cell::claim(self)
     }
@@ -299,8 +362,8 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         }
     }
 
-    fn assign(&self, worker: &Arc<Worker>) {
-        *self.seat().worker.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(worker);
+    fn assign(&self, worker: &Worker) {
+        self.seat().worker.set(worker.ticket);
     }
 
     fn is_stopped(&self) -> bool {
@@ -354,6 +417,13 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         self.end(TaskError::cancelled(Cell::label(self).clone()));
     }
 
+    fn answered(&self, begun: Instant, now: Instant, outcome: Result<Arrived, TaskError>) {
+        self.begun(begun);
+        let ran = now.saturating_duration_since(begun).as_nanos() as u64;
+        self.seat().ran_nanos.store(ran, Relaxed);
+        self.finish(outcome);
+    }
+
     fn finish(&self, outcome: Result<Arrived, TaskError>) {
         if StopSignal::is_stopped(self) {
             // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
@@ -368,11 +438,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
 impl<R: Payload> Cell<ProcessSeat<R>> {
     fn decode(&self, value: Arrived) -> Result<R, TaskError> {
-        let label = Cell::label(self).clone();
+        let label = || Cell::label(self).clone();
         match catch(|| decode::<R>(value)) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(why)) => Err(TaskError::decode(label, Operand::Result, why)),
-            Err(report) => Err(TaskError::decode(label, Operand::Result, report.into_summary())),
+            Ok(Err(why)) => Err(TaskError::decode(label(), Operand::Result, why)),
+            Err(report) => Err(TaskError::decode(label(), Operand::Result, report.into_summary())),
         }
     }
 }

@@ -160,6 +160,10 @@ impl Shared {
             return;
         }
         let (rank, overtakes) = (job.rank(), schedule.overtakes(&*job, &self.waiting));
+        if !overtakes && let Some(sent) = self.send_directly(&mut schedule, &job) {
+            drop(schedule);
+            return sent.ring();
+        }
         if overtakes {
             // ORDERING: Relaxed. A keeper reads it under its worker's link: see `overtake`.
             self.overtakings.fetch_add(1, Relaxed);
@@ -197,9 +201,11 @@ impl Shared {
         self.overtakings.load(Relaxed)
     }
 
-    /// A job is sent behind another one. Called under the worker's link.
-    pub(super) fn count_ahead(&self) {
-        self.sent_ahead.fetch_add(1, Relaxed);
+    /// So many jobs are sent behind others. Called under the worker's link.
+    pub(super) fn count_ahead(&self, jobs: usize) {
+        if jobs > 0 {
+            self.sent_ahead.fetch_add(jobs as u64, Relaxed);
+        }
     }
 
     /// The count of jobs sent behind others; `None` if it is known that they all have begun.
@@ -293,7 +299,7 @@ impl Shared {
     /// Finishes every queued task as unavailable.
     pub(super) fn fail_queued(&self, reason: &str) {
         let queue = self.schedule().queue.take_all();
-        for job in queue {
+        for job in queue.into_iter().map(|queued| queued.job) {
             job.finish(Err(TaskError::unavailable(job.label().clone(), reason)));
         }
     }
@@ -339,12 +345,14 @@ impl Shared {
             .unwrap_or(u32::MAX)
     }
 
+    /// A worker whose process may live.
+    pub(super) fn worker(&self, ticket: u64) -> Option<Arc<Worker>> {
+        self.schedule().alive().find(|worker| worker.ticket == ticket).cloned()
+    }
+
     /// The zygote has reaped a worker.
     pub(super) fn tell_exit(&self, ticket: u64, cause: ExitCause) {
-        let schedule = self.schedule();
-        let worker = schedule.alive().find(|worker| worker.ticket == ticket).cloned();
-        drop(schedule);
-        if let Some(worker) = worker {
+        if let Some(worker) = self.worker(ticket) {
             worker.set_exit(cause);
         }
     }
@@ -408,8 +416,10 @@ impl Shared {
             return self.counters.snapshot();
         }
         let schedule = self.schedule();
-        let (workers, idle_workers) = (schedule.workers.len(), schedule.idle.len());
+        let (serving, idle_workers) = (schedule.workers.clone(), schedule.idle.len());
         drop(schedule);
+        let workers = serving.len();
+        serving.iter().for_each(|worker| worker.note_beginning());
         Metrics { workers, idle_workers, ..self.counters.snapshot() }
     }
 
@@ -494,7 +504,8 @@ impl Shared {
     /// Cancels jobs, and says how many.
     fn cancel(&self, which: Which) -> u64 {
         let schedule = self.schedule();
-        let queued: Vec<Arc<dyn ProcessJob>> = schedule.queue.iter().cloned().collect();
+        let queued: Vec<Arc<dyn ProcessJob>> =
+            schedule.queue.iter().map(|queued| queued.job.clone()).collect();
         let workers = schedule.workers.clone();
         drop(schedule);
         let sent = workers.iter().flat_map(|worker| sent_jobs(worker, which));

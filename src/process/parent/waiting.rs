@@ -2,35 +2,48 @@
 //!
 //! What decides whether a job may be sent ahead: while a more urgent one waits it might begin before that, where it was sent.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 
-use crate::Priority;
+use crate::{Priority, shards::Shards};
 
 /// Counts of jobs that have not begun, as far as is known: in the queue, in a keeper's hand, sent ahead.
 ///
+/// Each is the sum of what several threads have counted: who submits adds, a keeper removes, and neither is to wait for the
+/// other's cache.
+///
 /// ORDERING: Relaxed. That a job is counted before its keeper can see it is ensured by the schedule's lock, through which it
 /// goes; that one is counted a moment too long only makes a keeper careful.
-#[derive(Debug, Default)]
-pub(super) struct Waiting([AtomicUsize; Priority::COUNT]);
+#[derive(Debug)]
+pub(super) struct Waiting([Shards<AtomicIsize>; Priority::COUNT]);
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Shards::new(AtomicIsize::default)))
+    }
+}
 
 impl Waiting {
     pub(super) fn add(&self, priority: Priority) {
-        self.0[priority.lane()].fetch_add(1, Relaxed);
+        self.0[priority.lane()].here().fetch_add(1, Relaxed);
     }
 
     pub(super) fn remove(&self, priority: Priority) {
-        self.0[priority.lane()].fetch_sub(1, Relaxed);
+        self.0[priority.lane()].here().fetch_sub(1, Relaxed);
     }
 
     /// Whether jobs wait that are more urgent.
     pub(super) fn has_more_urgent(&self, than: Priority) -> bool {
-        self.0[..than.lane()].iter().any(|count| count.load(Relaxed) > 0)
+        self.0[..than.lane()].iter().any(has_some)
     }
 
     /// Whether jobs wait that are less urgent.
     pub(super) fn has_less_urgent(&self, than: Priority) -> bool {
-        self.0[than.lane() + 1..].iter().any(|count| count.load(Relaxed) > 0)
+        self.0[than.lane() + 1..].iter().any(has_some)
     }
+}
+
+fn has_some(count: &Shards<AtomicIsize>) -> bool {
+    count.iter().map(|part| part.load(Relaxed)).sum::<isize>() > 0
 }
 
 #[cfg(test)]

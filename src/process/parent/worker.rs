@@ -122,6 +122,8 @@ impl Worker {
             }
             Stop::TakenBack(flight) => {
                 drop(link);
+                // It may have nothing to do now, and be on no list.
+                self.bell.ring();
                 crate::panic::drop_shielded(flight);
                 (Vec::new(), None)
             }
@@ -163,6 +165,7 @@ impl Worker {
         }
         let flight = link.remove(position);
         drop(link);
+        self.bell.ring();
         crate::panic::drop_shielded(flight);
         true
     }

@@ -114,13 +114,29 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     /// A [`Violation`] if the slot holds what cannot be. The position stays in flight: kill the worker, then
     /// [`drain`](Self::drain).
     pub(crate) fn take_reply(&mut self) -> Result<Option<Reply>, Violation> {
+        self.take_reply_if(|_| true)
+    }
+
+    /// As [`take_reply`](Self::take_reply), but leaves a reply that is not `wanted` where it is.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn take_reply_if(
+        &mut self,
+        wanted: impl FnOnce(&Reply) -> bool,
+    ) -> Result<Option<Reply>, Violation> {
         let position = self.oldest;
         match self.look(position) {
             Look::Done => {}
             Look::Violation(violation) => return Err(violation),
             Look::Gone | Look::Sent | Look::Claimed { .. } => return Ok(None),
         }
+        // Decided by the copy: what the worker may write afterwards is not looked at.
         let reply = self.read_reply(position)?;
+        if !wanted(&reply) {
+            return Ok(None);
+        }
         self.release(position);
         Ok(Some(reply))
     }
@@ -200,7 +216,7 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     fn read_reply(&self, position: u64) -> Result<Reply, Violation> {
         let slot = self.arena.slot(position);
         let (begun_ns, kind, result) = (slot.begun(), slot.read_kind()?, slot.read_place()?);
-        Ok(Reply { position, begun_ns, kind, result })
+        Ok(Reply { position, begun_ns, took_ns: slot.read_took(), kind, result })
     }
 
     fn is_in_flight(&self, position: u64) -> bool {

@@ -9,6 +9,8 @@ pub(crate) struct Reply {
     /// When the worker began the job, by its own clock (CLOCK_MONOTONIC, nanoseconds). To be clamped before
     /// use.
     pub(crate) begun_ns: u64,
+    /// How long the job took, as the worker says, in nanoseconds; `u32::MAX` is as long or longer. A hint.
+    pub(crate) took_ns: u32,
     /// Opaque to the ring: value, panic, encode error and the like.
     pub(crate) kind: u8,
     pub(crate) result: Place<Vec<u8>>,

@@ -13,7 +13,8 @@ use crate::sync::{
 
 /// One slot: a cache line of head, then the inline bytes.
 ///
-/// `segment`, `len` and `inline` belong to the argument until the claim, and to the result after it.
+/// `segment`, `len` and `inline` belong to the argument until the claim, and to the result after it; so does `flags`, which is then how
+/// long the job took.
 ///
 /// ORDERING: all fields but `word` are loaded and stored Relaxed. What makes them visible is the word: stored
 /// with Release after them, loaded with Acquire before them.
@@ -118,6 +119,15 @@ impl Slot {
             task: self.task.load(Relaxed),
             flags: self.flags.load(Relaxed),
         }
+    }
+
+    /// Says how long the job took, in nanoseconds; `u32::MAX` is as long or longer.
+    pub(super) fn write_took(&self, took_ns: u32) {
+        self.flags.store(took_ns, Relaxed);
+    }
+
+    pub(super) fn read_took(&self) -> u32 {
+        self.flags.load(Relaxed)
     }
 
     pub(super) fn write_result(&self, kind: u8, result: Place<&[u8]>) {

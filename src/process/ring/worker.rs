@@ -67,6 +67,16 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
         }
     }
 
+    /// Notes how long the running job took, in nanoseconds: for its reply.
+    ///
+    /// # Panics
+    ///
+    /// If no job is running.
+    pub(crate) fn note_took(&self, took_ns: u64) {
+        let position = self.running.expect("a claim comes before its end");
+        self.arena.slot(position).write_took(took_ns.try_into().unwrap_or(u32::MAX));
+    }
+
     /// Publishes the result of the running job. The parent may need to be rung: see [`should_ring_parent`].
     ///
     /// # Panics

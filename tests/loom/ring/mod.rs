@@ -476,3 +476,88 @@ fn a_worker_that_dies_before_it_rings_leaves_its_result_behind() {
         });
     }
 }
+
+/// The parent's side where others than the keeper may take a reply (`src/process/parent/direct.rs`).
+struct Link {
+    ring: Parent,
+    asleep: bool,
+    watched: bool,
+}
+
+/// What the keeper does until it has taken a reply.
+fn keep(link: &Mutex<Link>, bell: &Bell) -> Reply {
+    loop {
+        let mut guard = link.lock().unwrap();
+        if let Some(reply) = guard.ring.take_reply().unwrap() {
+            return reply;
+        }
+        guard.asleep = true;
+        if !guard.watched {
+            guard.ring.fall_asleep();
+        }
+        let may_sleep = guard.watched || guard.ring.may_sleep();
+        drop(guard);
+        if may_sleep {
+            bell.wait();
+        }
+        let mut guard = link.lock().unwrap();
+        guard.asleep = false;
+        guard.ring.wake_up();
+    }
+}
+
+/// What somebody does who awaits the job, for two looks at the ring.
+fn watch(link: &Mutex<Link>, bell: &Bell) -> Option<Reply> {
+    let mut guard = link.lock().unwrap();
+    guard.watched = true;
+    guard.ring.wake_up();
+    let first = guard.ring.take_reply().unwrap();
+    drop(guard);
+    let mut guard = link.lock().unwrap();
+    let found = first.or_else(|| guard.ring.take_reply().unwrap());
+    guard.watched = false;
+    if found.is_some() && guard.asleep {
+        guard.ring.fall_asleep();
+    }
+    drop(guard);
+    if found.is_none() {
+        bell.ring();
+    }
+    found
+}
+
+#[test]
+fn a_reply_is_taken_by_who_watches_or_by_the_keeper_and_so_is_the_next() {
+    check(|| {
+        let (mut parent, mut worker) = ring();
+        let bell = Arc::new(Bell::default());
+        send(&mut parent, 10);
+        let link = Arc::new(Mutex::new(Link { ring: parent, asleep: false, watched: false }));
+        let at_worker = Arc::clone(&bell);
+        let runner = thread::spawn(move || {
+            begin(&mut worker);
+            finish(&mut worker, 10);
+            if worker.should_ring_parent() {
+                at_worker.ring();
+            }
+            worker
+        });
+        let (at_keeper, of_keeper) = (Arc::clone(&bell), Arc::clone(&link));
+        let keeper = thread::spawn(move || keep(&of_keeper, &at_keeper));
+        let watched = watch(&link, &bell);
+        let mut worker = runner.join().unwrap();
+        let mut kept = 10;
+        if let Some(reply) = watched {
+            check_reply(&reply, 10);
+            // Nobody watches for the next one.
+            kept = 11;
+            send(&mut link.lock().unwrap().ring, 11);
+            begin(&mut worker);
+            finish(&mut worker, 11);
+            if worker.should_ring_parent() {
+                bell.ring();
+            }
+        }
+        check_reply(&keeper.join().unwrap(), kept);
+    });
+}

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BEYOND_REACH, DYING, FIRST_LOOK, Keeper, Next, Woken, results::began_at};
+use super::{BEYOND_REACH, DYING, FIRST_LOOK, Keeper, Next, Woken};
 use crate::process::{
     message::Signal,
     parent::{
+        direct::LOOK,
         seat::ProcessJob,
         term::{Tenure, Term},
     },
@@ -41,7 +42,7 @@ impl Keeper {
         let mut link = self.worker.link();
         let now = Moment::now();
         let (flight, begun_ns) = link.running(now.ns)?;
-        let begun = began_at(flight, begun_ns, now);
+        let begun = flight.began_at(begun_ns, now);
         let job = flight.job.clone();
         drop(link);
         job.begun(begun);
@@ -143,7 +144,7 @@ impl Keeper {
             return Next::Wait(Some(now));
         }
         let idle_until = config.idle_timeout.filter(|_| schedule.workers.len() > config.min_workers);
-        let idle_until = idle_until.and_then(|limit| self.idle_since.checked_add(limit));
+        let idle_until = idle_until.and_then(|limit| self.idle_since().checked_add(limit));
         if spent || schedule.closing.is_some() || surplus || idle_until.is_some_and(|at| now >= at) {
             let woken = schedule.leave(&self.worker);
             drop(schedule);
@@ -153,9 +154,26 @@ impl Keeper {
         }
         if !schedule.idle.iter().any(|other| Arc::ptr_eq(other, &self.worker)) {
             schedule.idle.push(self.worker.clone());
-            self.listed = true;
         }
+        self.listed = true;
+        self.worker.link().direct.open = self.may_be_open(term);
         Next::Wait([idle_until, self.due_at(), opens].into_iter().flatten().min())
+    }
+
+    /// Since when the worker has had no job.
+    fn idle_since(&self) -> Instant {
+        self.idle_since.max(self.worker.link().last_sign)
+    }
+
+    /// Whether jobs may be sent to the worker, which has none, without a look at what this keeper would look at.
+    fn may_be_open(&self, term: Term) -> bool {
+        term == Term::Serves && !self.congested && self.has_no_limits() && self.sends_ahead()
+    }
+
+    /// Whether there is no limit that a single job could reach.
+    fn has_no_limits(&self) -> bool {
+        let config = self.shared.config();
+        self.most_tasks.is_none() && config.max_memory_per_worker.is_none() && !config.output.is_told()
     }
 
     /// The worker waits for the place of another, until nobody needs it any more.
@@ -177,9 +195,12 @@ impl Keeper {
     }
 
     pub(super) fn term(&self, now: Instant) -> Term {
+        let link = self.worker.link();
+        let tasks = link.answered + link.flights.len() as u64;
+        drop(link);
         let tenure = Tenure {
             // One that is taken back was never begun, and does not count.
-            tasks: self.answered + self.worker.link().flights.len() as u64,
+            tasks,
             most: self.most_tasks,
             age: now.saturating_duration_since(self.worker.born),
             oldest: self.oldest,
@@ -214,6 +235,7 @@ impl Keeper {
     pub(super) fn wait(&mut self, deadline: Option<Instant>) {
         if self.lingers() {
             self.worker.bell.silence();
+            self.worker.link().direct.close();
         } else {
             self.sleep(deadline);
         }
@@ -225,27 +247,44 @@ impl Keeper {
     /// Stays awake for a moment. Says whether there is something to look at.
     fn lingers(&mut self) -> bool {
         let worker = self.worker.clone();
-        let is_condemned = worker.link().condemned.is_some();
-        self.pause.linger(|| worker.bell.is_rung() || (!is_condemned && !worker.link().ring.may_sleep()))
+        let link = worker.link();
+        let (is_condemned, sent) = (link.condemned.is_some(), link.direct.sent);
+        drop(link);
+        // What is sent directly is not for this thread, which would only be in the way.
+        let is_needed = || worker.link().direct.sent == sent;
+        if sent != self.sent_directly {
+            return false;
+        }
+        let has_news = || worker.bell.is_rung() || (!is_condemned && !worker.link().ring.may_sleep());
+        self.pause.linger(|| !is_needed() || has_news()) && is_needed()
     }
 
     fn sleep(&mut self, deadline: Option<Instant>) {
-        let link = self.worker.link();
-        link.ring.fall_asleep();
-        let may_sleep = link.ring.may_sleep() || link.condemned.is_some();
+        let mut link = self.worker.link();
+        let sent = std::mem::replace(&mut self.sent_directly, link.direct.sent);
+        link.direct.asleep = true;
+        link.direct.looks = link.direct.open && sent != self.sent_directly;
+        let look_at = link.direct.looks.then(|| Instant::now() + LOOK);
+        // Who watches does so instead of us, and rings if it finds nothing.
+        if !link.direct.watched {
+            link.ring.fall_asleep();
+        }
+        let may_sleep = link.direct.watched || link.ring.may_sleep() || link.condemned.is_some();
         drop(link);
         if may_sleep {
             let socket =
                 if self.hung_up { Interest::Nothing } else { Interest::Read(self.worker.socket.as_fd()) };
             let [rung, heard, dead] = wait(
                 [Interest::Read(self.worker.bell.as_fd()), socket, Interest::Read(self.worker.pidfd.as_fd())],
-                deadline,
+                deadline.into_iter().chain(look_at).min(),
             );
             if rung {
                 self.worker.bell.silence();
             }
             self.woken = Woken { heard, dead };
         }
-        self.worker.link().ring.wake_up();
+        let mut link = self.worker.link();
+        link.direct.close();
+        link.ring.wake_up();
     }
 }

@@ -2,18 +2,19 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{AHEAD, DEEPEST, Keeper};
+use super::{DEEPEST, Keeper};
 use crate::{
     error::TaskLabel,
     process::{
         message::{HAS_NAMES, LISTEN, Signal},
         parent::{
-            link::Flight,
+            assigned::Assigned,
+            link::{AHEAD, Flight, Returned},
             seat::{Call, ProcessJob},
             term::Term,
         },
         ring::INLINE,
-        sys::monotonic_ns,
+        sys::Moment,
     },
 };
 
@@ -44,18 +45,62 @@ impl Keeper {
 
     /// Sends jobs from the queue. Says whether there was one.
     fn take(&mut self, room: usize, load: usize) -> bool {
-        let (jobs, next) =
-            self.shared.schedule().take(&self.worker, room, load, self.shared.waiting(), Instant::now());
+        let next =
+            self.shared.schedule().take(&self.worker, room, load, self.shared.waiting(), &mut self.in_hand);
         self.shared.wake(next);
-        let taken = !jobs.is_empty();
-        self.in_hand.extend(jobs.iter().cloned());
-        for job in jobs {
-            // Finished meanwhile: nothing is left of it but this.
-            let Some(call) = job.claim() else { continue };
-            self.send(job, call);
+        let taken = !self.in_hand.is_empty();
+        if taken {
+            self.memory.job_begins(Instant::now());
         }
-        self.in_hand.clear();
+        // Who sleeps is not to wait for more than its first job.
+        let mut most = if self.worker.link().ring.worker_is_asleep() { 1 } else { usize::MAX };
+        while !self.in_hand.is_empty() {
+            if let Some((job, call)) = self.send_plain(most) {
+                self.send_in_hand(job, call);
+            }
+            if most == 1 {
+                self.ring_worker();
+                most = usize::MAX;
+            }
+        }
         taken
+    }
+
+    /// Sends up to `most` jobs in hand, under one lock, for as long as they need nothing but a slot. Returns one that needs more, or
+    /// that must not be sent.
+    fn send_plain(&mut self, most: usize) -> Option<Returned> {
+        if self.congested || self.shared.config().output.is_told() {
+            let job = self.in_hand.pop_front()?;
+            return job.claim().map(|call| (job, call));
+        }
+        let mut flags = self.listen_flag();
+        // Foreign code, perhaps: to be dropped after the link is free.
+        let mut finished = Vec::new();
+        let mut link = self.worker.link();
+        let now = Moment::now();
+        let may_send = link.condemned.is_none() && self.overtakings == self.shared.overtakings();
+        self.in_hand.iter().take(most).for_each(|job| job.assign(&self.worker));
+        Assigned::settle();
+        let (mut sent, mut ahead, mut left) = (0, 0, None);
+        while sent < most
+            && let Some(job) = self.in_hand.front()
+        {
+            let Some(call) = job.claim() else {
+                finished.extend(self.in_hand.pop_front());
+                continue;
+            };
+            let is_wanted = !job.is_stopped() && !job.is_queue_expired(now.at);
+            let job = self.in_hand.pop_front().expect("it was there just now");
+            if !may_send || !is_wanted || !call.is_plain() || !link.ring.has_room() {
+                left = Some((job, call));
+                break;
+            }
+            ahead += usize::from(!link.flights.is_empty());
+            link.send(job, call, None, std::mem::take(&mut flags), now);
+            sent += 1;
+        }
+        self.shared.count_ahead(ahead);
+        left
     }
 
     /// Wakes an idle worker to steal what waits behind the running job. It may have looked before that was sent.
@@ -106,14 +151,14 @@ impl Keeper {
         if self.congested || link.condemned.is_some() || !link.ring.has_room() || link.is_slow(now) {
             return 0;
         }
-        let given = self.answered + link.flights.len() as u64;
+        let given = link.answered + link.flights.len() as u64;
         let left = self.most_tasks.map_or(u64::MAX, |most| most.saturating_sub(given));
-        let depth = if self.sends_ahead() { depth(self.mean_ns) } else { 1 };
+        let depth = if self.sends_ahead() { depth(link.mean_ns) } else { 1 };
         depth.saturating_sub(link.flights.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// Whether a worker may be sent another job while it runs one.
-    fn sends_ahead(&self) -> bool {
+    pub(super) fn sends_ahead(&self) -> bool {
         let config = self.shared.config();
         // Where output is told with its task: see the copier. Where memory is limited, what the worker holds after a job must be
         // what that has left.
@@ -122,8 +167,16 @@ impl Keeper {
             && self.outgoing.in_use() < MOST_SEGMENTS
     }
 
+    fn send_in_hand(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+        self.in_hand.push_front(job.clone());
+        self.send(job, call);
+        self.in_hand.pop_front();
+    }
+
     /// Sends a claimed job, unless it must not begin any more.
     fn send(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+        // Nobody is to wait for a result while an argument is copied.
+        self.deliver_all();
         if self.congested {
             // Jobs are sent in the order of submission: none overtakes the one that found no room.
             return self.shared.put_back_calls(vec![(job, call)]);
@@ -141,27 +194,27 @@ impl Keeper {
                 Err(error) => return self.not_sent(job, call, &error),
             }
         };
-        let flags = self.flags(&call);
-        let now = Instant::now();
+        let names = if call.argument.pieces().is_empty() { 0 } else { HAS_NAMES };
+        let flags = names | self.listen_flag();
+        let now = Moment::now();
         self.mark_output(Some(job.label()));
-        self.memory.job_begins(now);
         let mut seen = self.overtakings;
         let (mut link, overtaken) = loop {
-            let overtaken = self.is_overtaken(&*job, &mut seen, now);
+            let overtaken = self.is_overtaken(&*job, &mut seen, now.at);
             let link = self.worker.link();
             if overtaken || seen == self.shared.overtakings() {
                 break (link, overtaken);
             }
         };
         job.assign(&self.worker);
+        Assigned::settle();
         // Only looked at under the lock: ending the task runs foreign code.
-        let expired = job.is_queue_expired(now);
+        let expired = job.is_queue_expired(now.at);
         let refused = job.is_stopped() || expired;
         if !refused && !overtaken && link.condemned.is_none() && link.ring.has_room() {
-            let position = link.send(job, call, segment, flags, monotonic_ns());
-            if link.flights.len() > 1 {
-                self.shared.count_ahead();
-            }
+            let ahead = usize::from(!link.flights.is_empty());
+            let position = link.send(job, call, segment, flags, now);
+            self.shared.count_ahead(ahead);
             self.lent.extend(segment.map(|id| (id, position)));
             return;
         }
@@ -175,18 +228,17 @@ impl Keeper {
         }
         crate::panic::drop_shielded(call);
         if expired {
-            job.queue_expired(now);
+            job.queue_expired(now.at);
         }
     }
 
-    /// What the worker is to know of a job before it looks at the argument.
-    fn flags(&self, call: &Call) -> u32 {
-        let names = if call.argument.pieces().is_empty() { 0 } else { HAS_NAMES };
+    /// `LISTEN` if the worker is to look at its socket before it looks at the argument.
+    fn listen_flag(&self) -> u32 {
         if !self.worker.forgotten.take_unread() {
-            return names;
+            return 0;
         }
         self.worker.forgotten.pass_on(&self.worker.socket);
-        names | LISTEN
+        LISTEN
     }
 
     /// Ascribes what the worker prints from now on, where that is told.
@@ -224,7 +276,8 @@ impl Keeper {
         }
         let Some(Flight { job, call, .. }) = other.link().steal(rank) else { return false };
         self.shared.schedule().note_taken(&*job, &self.worker);
-        self.send(job, call);
+        self.memory.job_begins(Instant::now());
+        self.send_in_hand(job, call);
         true
     }
 

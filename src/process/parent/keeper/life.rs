@@ -5,15 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Answer, BEYOND_REACH, DYING, Keeper, Unready,
-    results::{began_at, lose},
-};
+use super::{Answer, BEYOND_REACH, DYING, Keeper, Unready, results::lose};
 use crate::{
     TaskError,
     process::{
         message::{SIGNAL_LEN, Signal},
-        parent::{link::Condemned, schedule::Start},
+        parent::{link::Condemned, schedule::Start, seat::ProcessJob},
         ring::Fate,
         sys::{Interest, Moment, wait},
     },
@@ -144,7 +141,7 @@ impl Keeper {
             match fate {
                 Fate::NotBegun => returned.push(flight),
                 Fate::Begun { begun_ns } => {
-                    flight.job.begun(began_at(&flight, begun_ns, Moment::now()));
+                    flight.job.begun(flight.began_at(begun_ns, Moment::now()));
                     lost.push((flight, None));
                 }
                 Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
@@ -189,14 +186,16 @@ impl Keeper {
     /// Our own bug: nothing that this keeper was responsible for may be left waiting.
     pub(super) fn fail_all(&mut self, why: &str) {
         self.worker.kill();
-        let flights = std::mem::take(&mut self.worker.link().flights);
+        let mut link = self.worker.link();
+        link.direct.close();
+        let flights = std::mem::take(&mut link.flights);
+        drop(link);
         let known = self.shared.schedule().employs(&self.worker);
         let in_hand = std::mem::take(&mut self.in_hand);
-        for job in flights.into_iter().map(|flight| flight.job).chain(in_hand) {
-            job.finish(Err(TaskError::unavailable(
-                job.label().clone(),
-                format!("the keeper of its worker failed: {why}"),
-            )));
+        let answers = std::mem::take(&mut self.answers);
+        let jobs = answers.into_iter().map(|answer| answer.flight.job).chain(in_hand);
+        for job in flights.into_iter().map(|flight| flight.job).chain(jobs) {
+            fail(&*job, why);
         }
         if known {
             self.shared.leaving(&self.worker);
@@ -204,4 +203,10 @@ impl Keeper {
         self.report(Start::Failed(why.to_owned()));
         self.shared.gone(&self.worker);
     }
+}
+
+/// Our own bug has cost a job its keeper.
+pub(super) fn fail(job: &dyn ProcessJob, why: &str) {
+    let why = format!("the keeper of its worker failed: {why}");
+    job.finish(Err(TaskError::unavailable(job.label().clone(), why)));
 }

@@ -59,6 +59,8 @@ impl Keeper {
     /// After an answer. Nothing has been sent ahead to a worker with a limit, so what it holds now is what its jobs have left.
     pub(super) fn look_at_memory_left(&mut self) {
         let Some(limit) = self.shared.config().max_memory_per_worker else { return };
+        // To look may take a while.
+        self.deliver_all();
         if !self.worker.link().flights.is_empty() {
             return;
         }

@@ -7,7 +7,8 @@
 //!     └──exit, too slow──┴──▶ Dead: drained, its begun job failed, its other jobs put back ──▶ (end)
 //! ```
 //!
-//! 1. Only the keeper sends to its worker, takes replies and reads its socket; others only take jobs back and signal.
+//! 1. Only the keeper sends to its worker, takes replies and reads its socket; others only take jobs back and signal. While the keeper
+//!    waits and has nothing to do, others may send a job and take its reply (`direct.rs`).
 //! 2. A worker is dead when its pidfd says so, and not before: the end of the socket is a hint.
 //! 3. Every job that was sent is answered for by exactly one of: a reply taken, a take-back, the burial.
 
@@ -19,6 +20,7 @@ mod pieces;
 mod results;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -26,7 +28,6 @@ use std::{
 use self::{memory::Memory, results::is_flood};
 use super::{
     arrivals::Arrivals,
-    known::Known,
     link::Flight,
     manager::jitter,
     schedule::Start,
@@ -40,13 +41,12 @@ use crate::{
     process::{
         ring::{Reply, SLOTS},
         segments::{Incoming, Outgoing},
+        sys::Moment,
     },
 };
 
 /// The most jobs that a worker may have been sent, the running one included.
 const DEEPEST: usize = SLOTS;
-/// How much work is sent ahead.
-const AHEAD: Duration = Duration::from_micros(200);
 /// How long a process may take to die once it has closed its socket: longer, and it did so alive.
 const DYING: Duration = Duration::from_millis(200);
 /// How long a killed process may take to die before it is written off: only the kernel can hold SIGKILL up.
@@ -62,8 +62,6 @@ pub(super) struct Keeper {
     /// The segments that arguments lie in, with the positions of their jobs. Free again once the position is no longer in
     /// flight: the worker copies an argument before it answers, and never looks at one that was taken back.
     lent: Vec<(u32, u64)>,
-    /// The shared memory that the worker has been told of.
-    known: Known,
     /// The shared memory that the worker has sent for results to come.
     arrivals: Arrivals,
     /// There was no room in the worker's socket: nothing more is sent ahead before it has read it, at the latest when it has
@@ -71,8 +69,6 @@ pub(super) struct Keeper {
     congested: bool,
     /// How many overtakings there had been before it took the jobs that it has in hand.
     overtakings: u64,
-    /// A running mean of how long a job takes, in nanoseconds.
-    mean_ns: u64,
     /// When it last had a job.
     idle_since: Instant,
     /// Since when it has not shown that it lives, although it had a job to claim.
@@ -82,10 +78,14 @@ pub(super) struct Keeper {
     /// The parent's end of the connection has ended or broken.
     hung_up: bool,
     /// The jobs that this thread deals with at this moment: should it unwind, by a bug of ours, they are failed, not forgotten.
-    in_hand: Vec<Arc<dyn ProcessJob>>,
-    /// Messages heard over the socket so far, and replies taken.
+    in_hand: VecDeque<Arc<dyn ProcessJob>>,
+    /// Replies that have been taken and not delivered, oldest first; and when.
+    answers: VecDeque<Answer>,
+    taken_at: Moment,
+    /// Messages heard over the socket so far.
     heard: u64,
-    answered: u64,
+    /// How many jobs had been sent directly when it last went to sleep.
+    sent_directly: u64,
     /// How long it has had nothing to do.
     pause: Pause,
     /// What ended the last wait.
@@ -148,18 +148,18 @@ impl Keeper {
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             lent: Vec::new(),
-            known: Known::default(),
             arrivals: Arrivals::default(),
             congested: false,
             overtakings: 0,
-            mean_ns: AHEAD.as_nanos() as u64,
             idle_since: Instant::now(),
             silent_since: None,
             look: FIRST_LOOK,
             hung_up: false,
-            in_hand: Vec::new(),
+            in_hand: VecDeque::new(),
+            answers: VecDeque::new(),
+            taken_at: Moment::now(),
             heard: 0,
-            answered: 0,
+            sent_directly: 0,
             pause: Pause::default(),
             woken: Woken { heard: true, dead: true },
             listed: false,
@@ -184,31 +184,50 @@ impl Keeper {
             if self.woken.heard {
                 self.hear();
             }
-            let answers = self.collect();
-            if is_flood(self.heard, self.answered) {
+            let replies = self.take_replies();
+            if is_flood(self.heard, self.worker.link().answered) {
                 self.convict("it sent messages that nothing called for");
             }
-            let answered = answers > 0;
+            let answered = !self.answers.is_empty();
+            if let Err(what) = replies {
+                self.deliver_all();
+                self.convict(what);
+            }
             if !answered && self.arrivals.is_full() {
                 self.convict("it sent shared memory that it does not name");
                 self.arrivals.clear();
             }
             if (self.woken.dead && self.is_dead()) || self.is_beyond_reach() {
+                self.deliver_all();
                 return self.bury();
             }
             if answered {
                 self.look_at_memory_left();
             }
+            self.deliver_all();
+            let is_idle = answered && self.has_nothing_to_do();
             // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
-            if self.fill() || answered {
+            if !is_idle && (self.fill() || answered) {
                 self.pause.end();
                 continue;
             }
-            self.look_at_clocks();
+            if answered {
+                self.pause.end();
+            } else {
+                self.look_at_clocks();
+            }
             match self.next() {
                 Next::Wait(deadline) => self.wait(deadline),
                 Next::Retire => return self.retire(),
             }
         }
+    }
+
+    /// Whether the worker has no job, and none waits: then whoever got the last result may be back with another in no time, and is
+    /// to find the worker on the list of idle ones.
+    fn has_nothing_to_do(&self) -> bool {
+        self.worker.link().flights.is_empty()
+            && self.shared.ahead().is_none()
+            && self.shared.schedule().queue.is_empty()
     }
 }

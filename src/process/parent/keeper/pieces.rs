@@ -42,12 +42,13 @@ impl Keeper {
             self.hear();
         }
         for piece in argument {
-            if !self.known.is_used(piece.id()) {
+            let is_known = self.worker.link().known.is_used(piece.id());
+            if !is_known {
                 self.announce(piece)?;
-                self.known.add(piece);
+                self.worker.link().known.add(piece);
             }
         }
-        if !argument.is_empty() && self.known.is_too_long() {
+        if !argument.is_empty() && self.worker.link().known.is_too_long() {
             self.have_some_forgotten(argument);
         }
         Ok(())
@@ -82,11 +83,12 @@ impl Keeper {
         let link = self.worker.link();
         let sent = link.flights.iter().flat_map(|flight| flight.call.argument.pieces());
         let in_use: HashSet<u64> = sent.chain(argument).map(SharedBytes::id).collect();
+        let surplus = link.known.surplus(|id| in_use.contains(&id));
         drop(link);
-        for id in self.known.surplus(|id| in_use.contains(&id)) {
+        for id in surplus {
             // What it could not be told it still knows.
             if self.worker.socket.try_send(&Signal::ForgetShared { id }.to_wire(), &[]).is_ok() {
-                self.known.remove(id);
+                self.worker.link().known.remove(id);
             }
         }
     }

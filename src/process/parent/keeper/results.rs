@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper};
+use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper, life::fail};
 use crate::{
     TaskError, WorkerExit,
     error::Operand,
@@ -81,7 +81,7 @@ impl Keeper {
                 Ok(())
             }
             (Some(Signal::NotMapped { id }), None, _) => {
-                self.known.remove(id);
+                self.worker.link().known.remove(id);
                 Ok(())
             }
             _ => strange,
@@ -111,76 +111,65 @@ impl Keeper {
         self.shared.put_back(taken);
     }
 
-    /// Takes every reply there is. Says how many there were.
-    pub(super) fn collect(&mut self) -> usize {
-        let mut count = 0;
-        loop {
-            let mut answers = Vec::new();
-            let mut link = self.worker.link();
-            let violation = loop {
-                match take_answer(&mut link) {
-                    Ok(Some(answer)) => answers.push(answer),
-                    Ok(None) => break None,
-                    Err(what) => break Some(what),
-                }
-            };
-            let now = Moment::now();
-            if !answers.is_empty() {
-                link.last_sign = now.at;
+    /// Takes every reply there is, to be delivered later.
+    ///
+    /// # Errors
+    ///
+    /// What no worker of ours would have written, behind them.
+    pub(super) fn take_replies(&mut self) -> Result<(), &'static str> {
+        let mut link = self.worker.link();
+        let violation = loop {
+            match take_answer(&mut link) {
+                Ok(Some(answer)) => self.answers.push_back(answer),
+                Ok(None) => break Ok(()),
+                Err(what) => break Err(what),
             }
-            drop(link);
-            let last = answers.is_empty() || violation.is_some();
-            count += answers.len();
-            self.answered += answers.len() as u64;
-            if !answers.is_empty() {
-                self.mark_output(None);
-            }
-            self.deliver_all(answers, now);
-            if let Some(what) = violation {
-                self.convict(what);
-            }
-            if last {
-                return count;
-            }
+        };
+        if self.answers.is_empty() {
+            return violation;
         }
+        let now = Moment::now();
+        for Answer { flight, reply } in &self.answers {
+            link.note_answer(flight.took_ns(reply.begun_ns, reply.took_ns, now));
+        }
+        link.last_sign = now.at;
+        drop(link);
+        self.taken_at = now;
+        self.silent_since = None;
+        self.look = FIRST_LOOK;
+        self.idle_since = now.at;
+        self.mark_output(None);
+        violation
     }
 
     /// Finishes the tasks of jobs that the worker has answered, oldest first.
-    fn deliver_all(&mut self, answers: Vec<Answer>, now: Moment) {
-        // A worker begins a job as soon as it has answered the one before.
-        let ends: Vec<u64> = answers.iter().skip(1).map(|next| next.reply.begun_ns).chain([now.ns]).collect();
-        self.in_hand.extend(answers.iter().map(|answer| answer.flight.job.clone()));
-        for (answer, end_ns) in answers.into_iter().zip(ends) {
-            let took = end_ns.min(now.ns).saturating_sub(answer.reply.begun_ns);
-            self.mean_ns = (self.mean_ns.saturating_mul(7).saturating_add(took)) / 8;
-            self.deliver(answer, now);
+    pub(super) fn deliver_all(&mut self) {
+        while let Some(answer) = self.answers.pop_front() {
+            self.deliver(answer, self.taken_at);
         }
-        self.in_hand.clear();
     }
 
     /// Finishes the task of a job that the worker has answered.
     pub(super) fn deliver(&mut self, answer: Answer, now: Moment) {
         let Answer { flight, reply } = answer;
-        let begun = began_at(&flight, reply.begun_ns, now);
-        self.silent_since = None;
-        self.look = FIRST_LOOK;
-        self.idle_since = now.at;
-        flight.job.begun(begun);
-        let given = flight.call.argument.pieces().to_vec();
-        match self.outcome(&flight.job, reply, &given) {
+        let begun = flight.began_at(reply.begun_ns, now);
+        let job = InHand(flight.job);
+        let outcome = self.outcome(&job.0, reply, flight.call.argument.pieces());
+        match outcome {
             Ok(outcome) => {
-                let Flight { job, call, .. } = flight;
                 // The place comes free before anybody can see the result and come back for it.
-                crate::panic::drop_shielded(call);
-                job.finish(outcome);
+                crate::panic::drop_shielded(flight.call);
+                job.0.answered(begun, now.at, outcome);
             }
             Err(what) => {
+                job.0.begun(begun);
                 self.convict(what);
                 self.await_exit(Duration::ZERO);
-                if flight.job.survives(self.worker.pid) {
-                    return self.shared.put_back(vec![flight]);
+                if job.0.survives(self.worker.pid) {
+                    return self.shared.put_back_calls(vec![(job.0.clone(), flight.call)]);
                 }
-                lose(flight, self.worker.exit(Some(what)));
+                crate::panic::drop_shielded(flight.call);
+                job.0.lose(self.worker.exit(Some(what)));
             }
         }
     }
@@ -225,6 +214,17 @@ impl Keeper {
     }
 }
 
+/// A job that this thread answers for: should it unwind, by a bug of ours, the job is failed, not forgotten.
+struct InHand(Arc<dyn ProcessJob>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            fail(&*self.0, "it panicked");
+        }
+    }
+}
+
 /// The most messages that a reply can give cause for: one that tells of a segment, one that forgets another, a doorbell, one that
 /// asks for shared memory again, and for each piece of shared memory one that brings it and one that takes it back. All but the
 /// doorbell come before the reply.
@@ -252,13 +252,6 @@ fn take_answer(link: &mut Link) -> Result<Option<Answer>, &'static str> {
         link.condemned = None;
     }
     Ok(Some(Answer { flight, reply }))
-}
-
-/// When a job began: the worker's word, if it can be true.
-pub(super) fn began_at(flight: &Flight, begun_ns: u64, now: Moment) -> Instant {
-    let latest = flight.seen_ns.unwrap_or(now.ns).min(now.ns);
-    let begun_ns = begun_ns.clamp(flight.sent_ns.min(latest), latest);
-    now.at.checked_sub(Duration::from_nanos(now.ns - begun_ns)).unwrap_or(now.at)
 }
 
 /// Fails the job that a worker died under, and that is not run again.

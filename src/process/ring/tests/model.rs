@@ -90,12 +90,16 @@ impl Model {
     fn take_reply(&mut self) -> Option<Reply> {
         let (position, stage) = self.in_flight.pop_front_if(|(_, stage)| matches!(stage, Stage::Done(..)))?;
         let Stage::Done(kind, result) = stage else { unreachable!() };
-        Some(Reply { position, begun_ns: begun(position), kind, result })
+        Some(Reply { position, begun_ns: begun(position), took_ns: took(position), kind, result })
     }
 }
 
 fn begun(position: u64) -> u64 {
     1_000 + position
+}
+
+fn took(position: u64) -> u32 {
+    2_000 + position as u32
 }
 
 fn apply(step: Step, parent: &mut Parent, worker: &mut Worker, model: &mut Model) {
@@ -116,6 +120,7 @@ fn apply(step: Step, parent: &mut Parent, worker: &mut Worker, model: &mut Model
             assert_eq!(worker.claim(|| begun(position)), Ok(expected));
         }
         Step::Publish(kind, result) if worker.running().is_some() => {
+            worker.note_took(took(worker.running().unwrap()).into());
             worker.publish(kind, borrowed(&result));
             model.publish(kind, result);
         }
@@ -147,9 +152,13 @@ fn check_drain(parent: &mut Parent, model: Model) {
         let fate = match stage {
             Stage::Sent(_) => Fate::NotBegun,
             Stage::Claimed => Fate::Begun { begun_ns: begun(position) },
-            Stage::Done(kind, result) => {
-                Fate::Finished(Reply { position, begun_ns: begun(position), kind, result })
-            }
+            Stage::Done(kind, result) => Fate::Finished(Reply {
+                position,
+                begun_ns: begun(position),
+                took_ns: took(position),
+                kind,
+                result,
+            }),
         };
         (position, fate)
     });
