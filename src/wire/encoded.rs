@@ -17,17 +17,14 @@ pub(crate) struct Encoded {
 enum Repr {
     Plain(Vec<u8>),
     Shared(Bytes),
-    Numbers(Box<dyn AsBytes + Send>),
 }
 
 /// A buffer of numbers, seen as bytes.
-trait AsBytes {
-    fn as_bytes(&self) -> &[u8];
-}
+struct Numbers<N>(Vec<N>);
 
-impl<N: Number> AsBytes for Vec<N> {
-    fn as_bytes(&self) -> &[u8] {
-        bulk::as_bytes(self)
+impl<N: Number> AsRef<[u8]> for Numbers<N> {
+    fn as_ref(&self) -> &[u8] {
+        bulk::as_bytes(&self.0)
     }
 }
 
@@ -57,7 +54,7 @@ impl Encoded {
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         match &mut self.repr {
             Repr::Plain(bytes) => bytes,
-            Repr::Shared(_) | Repr::Numbers(_) => panic!("a bulk buffer names no shared memory"),
+            Repr::Shared(_) => panic!("a bulk buffer names no shared memory"),
         }
     }
 
@@ -66,7 +63,19 @@ impl Encoded {
     }
 
     pub(super) fn numbers<N: Number>(numbers: Vec<N>) -> Self {
-        Self::of(Repr::Numbers(Box::new(numbers)), Vec::new())
+        Self::shared(Bytes::from_owner(Numbers(numbers)))
+    }
+
+    /// Another handle of the bytes, which may live on when this is gone. Nothing can be appended any more.
+    pub(crate) fn share(&mut self) -> Bytes {
+        match &mut self.repr {
+            Repr::Plain(bytes) => {
+                let shared = Bytes::from(std::mem::take(bytes));
+                self.repr = Repr::Shared(shared.clone());
+                shared
+            }
+            Repr::Shared(bytes) => bytes.clone(),
+        }
     }
 
     /// The number of bytes.
@@ -78,7 +87,6 @@ impl Encoded {
         match &self.repr {
             Repr::Plain(bytes) => bytes,
             Repr::Shared(bytes) => bytes,
-            Repr::Numbers(numbers) => (**numbers).as_bytes(),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod panic;
 mod pool;
+mod progress;
 mod ring;
 mod sync;
 mod task;

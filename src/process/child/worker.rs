@@ -30,7 +30,7 @@ use crate::{
         names::take_off,
         reply::Reply,
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
-        segments::{Incoming, Outgoing},
+        segments::{Incoming, Outgoing, Reserved},
         sys::{
             Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
             keep_high, limit_address_space, monotonic_ns, null_to_stdin, reset_signals,
@@ -39,7 +39,7 @@ use crate::{
     },
     shared_memory::SharedBytes,
     task::{StopSignal, enter},
-    wire::Arrived,
+    wire::{Arrived, Body},
 };
 
 /// What a worker is born with.
@@ -193,10 +193,11 @@ impl Worker {
     }
 
     /// The argument with the shared memory that it names, and that once more.
-    fn unpack(&mut self, flags: u32, mut bytes: Vec<u8>) -> Result<(Arrived, Vec<SharedBytes>), String> {
+    fn unpack(&mut self, flags: u32, body: Body) -> Result<(Arrived, Vec<SharedBytes>), String> {
         if flags & HAS_NAMES == 0 {
-            return Ok((bytes.into(), Vec::new()));
+            return Ok((body.into(), Vec::new()));
         }
+        let mut bytes = body.into_vec();
         let names =
             or_exit(take_off(&mut bytes).ok_or("an argument without its names"), "the ring is corrupt");
         if !self.pieces.has_mapped(&names) {
@@ -207,19 +208,20 @@ impl Worker {
             exit_with("the parent named shared memory that it had not sent");
         }
         let pieces = self.pieces.find(&names, &self.socket)?;
-        Ok((Arrived { bytes, pieces: pieces.clone() }, pieces))
+        Ok((Arrived { body: bytes.into(), pieces: pieces.clone() }, pieces))
     }
 
-    /// The argument's bytes, from the slot or from a segment.
-    fn fetch(&mut self, argument: Place<Vec<u8>>) -> Vec<u8> {
+    /// The argument's bytes, from the slot or in a segment, where the parent may be writing them yet.
+    fn fetch(&mut self, argument: Place<Vec<u8>>) -> Body {
         match argument {
-            Place::Inline(bytes) => bytes,
+            Place::Inline(bytes) => bytes.into(),
             Place::Segment { id, len } => {
                 while !self.incoming.knows(id) {
                     self.hear();
                 }
-                let bytes = self.incoming.read(id, len);
-                or_exit(bytes.ok_or("a segment is shorter than its payload"), "the ring is corrupt")
+                let payload = self.incoming.arriving(id, len);
+                let payload = payload.ok_or("a segment is shorter than its payload");
+                Body::There(Box::new(or_exit(payload, "the ring is corrupt")))
             }
         }
     }
@@ -253,12 +255,16 @@ impl Worker {
     /// Writes a result into a segment; waits for room if the parent has to be told of a new one.
     fn write_out(&mut self, bytes: &[u8]) -> io::Result<u32> {
         loop {
-            match self.outgoing.write(bytes, &self.socket) {
+            match self.outgoing.reserve(bytes.len(), &self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait([Interest::Write(self.socket.as_fd())], None)
+                    wait([Interest::Write(self.socket.as_fd())], None);
                 }
-                outcome => return outcome,
-            };
+                Err(error) => return Err(error),
+                Ok(Reserved { id, segment }) => {
+                    segment.write(bytes, || true);
+                    return Ok(id);
+                }
+            }
         }
     }
 

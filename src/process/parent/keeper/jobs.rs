@@ -1,6 +1,8 @@
 //! Which jobs a worker is sent, and how.
 
-use std::{sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
+
+use bytes::Bytes;
 
 use super::{AHEAD, DEEPEST, Keeper};
 use crate::{
@@ -13,12 +15,30 @@ use crate::{
             term::Term,
         },
         ring::INLINE,
+        segments::Reserved,
         sys::monotonic_ns,
     },
 };
 
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
 const MOST_SEGMENTS: usize = 4;
+
+/// From which length on an argument is written only when its job has been sent, so that both sides copy at once.
+const ANNOUNCED: usize = 512 * 1024;
+
+/// An argument that does not fit into a slot.
+enum Large {
+    Written(Reserved),
+    Announced(Reserved, Bytes),
+}
+
+impl Large {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Written(reserved) | Self::Announced(reserved, _) => reserved.id,
+        }
+    }
+}
 
 impl Keeper {
     /// Sends jobs as far as it makes sense. Says whether there was one.
@@ -123,7 +143,7 @@ impl Keeper {
     }
 
     /// Sends a claimed job, unless it must not begin any more.
-    fn send(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+    fn send(&mut self, job: Arc<dyn ProcessJob>, mut call: Call) {
         if self.congested {
             // Jobs are sent in the order of submission: none overtakes the one that found no room.
             return self.shared.put_back_calls(vec![(job, call)]);
@@ -131,16 +151,11 @@ impl Keeper {
         if let Err(error) = self.introduce(call.argument.pieces()) {
             return self.not_sent(job, call, &error);
         }
-        let bytes = call.argument.as_bytes();
-        let segment = if bytes.len() <= INLINE {
-            None
-        } else {
-            // Copied here, under no lock: it may be gigabytes.
-            match self.outgoing.write(bytes, &self.worker.socket) {
-                Ok(id) => Some(id),
-                Err(error) => return self.not_sent(job, call, &error),
-            }
+        let large = match self.place(&mut call) {
+            Ok(large) => large,
+            Err(error) => return self.not_sent(job, call, &error),
         };
+        let segment = large.as_ref().map(|large| large.id());
         let flags = self.flags(&call);
         let now = Instant::now();
         self.mark_output(Some(job.label()));
@@ -163,10 +178,16 @@ impl Keeper {
                 self.shared.count_ahead();
             }
             self.lent.extend(segment.map(|id| (id, position)));
+            drop(link);
+            if let Some(Large::Announced(reserved, bytes)) = large {
+                self.hand_over(position, &reserved, bytes);
+            }
             return;
         }
         drop(link);
         self.mark_output(None);
+        // While the call has a handle of the same bytes: the last one may run foreign code.
+        drop(large);
         if let Some(id) = segment {
             self.outgoing.release(id, &self.worker.socket);
         }
@@ -177,6 +198,31 @@ impl Keeper {
         if expired {
             job.queue_expired(now);
         }
+    }
+
+    /// Finds a segment for an argument that does not fit into the slot, and writes it there if it is not very large.
+    fn place(&mut self, call: &mut Call) -> io::Result<Option<Large>> {
+        let len = call.argument.len();
+        if len <= INLINE {
+            return Ok(None);
+        }
+        let reserved = self.outgoing.reserve(len, &self.worker.socket)?;
+        Ok(Some(if len < ANNOUNCED {
+            reserved.segment.write(call.argument.as_bytes(), || true);
+            Large::Written(reserved)
+        } else {
+            Large::Announced(reserved, call.argument.share())
+        }))
+    }
+
+    /// Writes an argument whose job has been sent: the worker copies each piece as soon as it is there.
+    ///
+    /// Under no lock, for it may be gigabytes; so the job may be taken back meanwhile, or its worker killed.
+    fn hand_over(&self, position: u64, reserved: &Reserved, bytes: Bytes) {
+        self.ring_worker();
+        reserved.segment.write(&bytes, || self.worker.link().expects(position));
+        // They may belong to somebody.
+        crate::panic::drop_shielded(bytes);
     }
 
     /// What the worker is to know of a job before it looks at the argument.
