@@ -129,6 +129,29 @@ mod results {
     }
 
     #[test]
+    fn a_worker_gives_back_what_its_jobs_have_freed_when_none_has_come_for_a_while() {
+        fn private_kib(pid: u32) -> u64 {
+            let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
+            line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+        }
+        let pool = pool(1);
+        let worker = value(pool.run(pid, ()));
+        // Twice: it falls asleep for good in between.
+        for _ in 0..2 {
+            let held =
+                value(pool.run(
+                    |bytes: Vec<u8>| (private_kib(std::process::id()), bytes.len()).0,
+                    vec![1; 64 << 20],
+                ));
+            assert!(held >= 60 << 10, "{held} KiB while the job runs");
+            until("it gives back what is free", || private_kib(worker) < 4 << 10);
+        }
+        assert_eq!(value(pool.run(pid, ())), worker);
+        ends(&pool);
+    }
+
+    #[test]
     fn a_hundred_thousand_small_jobs_give_their_results() {
         let pool = pool(2);
         let tasks: Vec<Task<u64>> = (0..100_000).map(|n| pool.run(double, n)).collect();

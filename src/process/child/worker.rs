@@ -19,6 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use super::{EXIT_FAILED, exit_now, exit_with, or_exit, pieces::Pieces, zygote::run_setup};
@@ -32,7 +33,7 @@ use crate::{
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing, Reserved},
         sys::{
-            Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
+            Heap, Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
             keep_high, limit_address_space, monotonic_ns, null_to_stdin, reset_signals,
             set_up_worker_process, wait,
         },
@@ -75,6 +76,22 @@ impl Fds {
     }
 }
 
+/// How long no job must have come before a worker gives back what earlier ones have freed.
+const REST: Duration = Duration::from_secs(1);
+
+/// The memory that jobs have freed, in a worker that keeps it.
+///
+/// ```text
+/// cold ──job──▶ used ──goes to sleep──▶ cold, or watched if there is much ──sleeps for `REST`──▶ cold, given back
+/// ```
+struct Spare {
+    heap: Heap,
+    /// A job has run since this was last looked at.
+    is_used: bool,
+    /// There is much of it, and sleep ends after [`REST`].
+    is_watched: bool,
+}
+
 struct Worker {
     socket: Socket,
     ring: WorkerRing<&'static Arena>,
@@ -83,6 +100,8 @@ struct Worker {
     incoming: Incoming,
     pieces: Pieces,
     max_payload: u64,
+    /// `None` if everything is given back at once.
+    spare: Option<Spare>,
 }
 
 /// Tells the running job whether it should stop.
@@ -137,6 +156,7 @@ impl Worker {
             incoming: Incoming::default(),
             pieces: Pieces::default(),
             max_payload: settings.max_payload,
+            spare: settings.keeps_heap.then(Spare::keep).flatten(),
         };
         if let Some(bytes) = settings.address_space_limit {
             or_exit(limit_address_space(bytes), what);
@@ -167,6 +187,7 @@ impl Worker {
             }
             self.ring.fall_asleep();
             if self.ring.may_sleep() {
+                self.spare.iter_mut().for_each(|spare| spare.before_sleep(&self.socket));
                 self.hear();
             }
             self.ring.wake_up();
@@ -175,6 +196,9 @@ impl Worker {
 
     fn work(&mut self, claim: Claim) {
         let Claim { position, header, argument } = claim;
+        if let Some(spare) = &mut self.spare {
+            spare.is_used = true;
+        }
         let argument = self.fetch(argument);
         if header.flags & LISTEN != 0 {
             self.listen();
@@ -303,6 +327,10 @@ impl Worker {
             Ok(None) => false,
             // The parent wants no more of this worker, or is gone.
             Ok(Some(_)) => exit_now(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.spare.iter_mut().for_each(|spare| spare.after_rest(&self.socket));
+                false
+            }
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
                 let Some(Signal::Shared { id }) = Signal::from_wire(buffer) else { exit_now(EXIT_FAILED) };
                 self.pieces.lose(id);
@@ -324,6 +352,25 @@ impl Worker {
             (Some(Signal::Doorbell), []) => {}
             _ => exit_with("the parent sent what it never sends"),
         }
+    }
+}
+
+impl Spare {
+    fn keep() -> Option<Self> {
+        Some(Self { heap: Heap::keep()?, is_used: false, is_watched: false })
+    }
+
+    /// Has the sleep end in time if there is something to give back.
+    fn before_sleep(&mut self, socket: &Socket) {
+        if std::mem::take(&mut self.is_used) && !self.is_watched && self.heap.has_spare() {
+            self.is_watched = socket.limit_waits(Some(REST)).is_ok();
+        }
+    }
+
+    /// No job has come for long.
+    fn after_rest(&mut self, socket: &Socket) {
+        self.heap.give_back();
+        self.is_watched = socket.limit_waits(None).is_err();
     }
 }
 
