@@ -967,6 +967,17 @@ mod workers {
     }
 
     #[test]
+    fn one_job_starts_one_worker() {
+        for round in 0..20 {
+            let pool = pool(4);
+            assert_eq!(value(pool.run(double, 1)), 2);
+            until("it is idle", || pool.metrics().idle_workers == pool.metrics().workers);
+            assert_eq!(pool.metrics().workers, 1, "round {round}");
+            ends(&pool);
+        }
+    }
+
+    #[test]
     fn resizing_starts_and_ends_workers() {
         let pool = pool(1);
         let busy = |n: usize| {
