@@ -37,10 +37,6 @@ impl Keeper {
     ///
     /// `WouldBlock` when there is no room in its socket; what the system says when it is gone, or when something is lacking.
     pub(super) fn introduce(&mut self, argument: &[SharedBytes]) -> io::Result<()> {
-        if !argument.is_empty() {
-            // It may have asked for a piece again.
-            self.hear();
-        }
         for piece in argument {
             if !self.known.is_used(piece.id()) {
                 self.announce(piece)?;
