@@ -35,8 +35,10 @@ use crate::{process::progress::Progress, wire::Source};
 const PIECE: usize = 128 * 1024;
 /// How long a reader waits awake for the next piece.
 const AWAKE: Duration = Duration::from_micros(50);
-/// From which length on fresh memory is asked for in huge pages.
-const HUGE: usize = 4 << 20;
+/// From which length on the kernel is asked for memory before it is written: an allocator has taken it afresh.
+const LARGE: usize = 1 << 20;
+/// How much it is asked for at a time, so that it is still in the cache when it is written.
+const AT_ONCE: usize = 256 * 1024;
 
 /// Shared memory for payloads, one at a time.
 #[derive(Debug)]
@@ -170,21 +172,23 @@ unsafe impl Source for InSegment {
 
     fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
         assert_eq!(target.len(), self.len, "a target is made to be as long as its source");
-        advise_huge_pages(target);
         let mut done = 0;
         while done < self.len {
-            let there = if self.complete { self.len } else { self.segment.wait_for_more(done).min(self.len) };
-            self.segment.memory.read_at(done, &mut target[done..there]);
+            let there =
+                if self.complete { done + AT_ONCE } else { self.segment.wait_for_more(done) }.min(self.len);
+            let place = &mut target[done..there];
+            if self.complete && self.len >= LARGE {
+                provide_pages(place);
+            }
+            self.segment.memory.read_at(done, place);
             done = there;
         }
     }
 }
 
-/// Asks for huge pages where `target` has no pages yet: a fault for each small one takes longer than the copy.
-fn advise_huge_pages(target: &mut [MaybeUninit<u8>]) {
-    if target.len() < HUGE {
-        return;
-    }
+/// Has the kernel provide the pages of `target` at once: one by one, as they are written, it takes longer. Not huge ones: they are
+/// seldom among the pages that were used last, and on a virtual machine 64 MiB were seen to take 140 ms then.
+fn provide_pages(target: &mut [MaybeUninit<u8>]) {
     let page = rustix::param::page_size();
     let (start, whole) = (target.as_ptr().align_offset(page), target.len());
     let len = whole.saturating_sub(start) / page * page;
@@ -192,8 +196,8 @@ fn advise_huge_pages(target: &mut [MaybeUninit<u8>]) {
         return;
     }
     let inner = target[start..start + len].as_mut_ptr().cast::<c_void>();
-    // SAFETY: the range lies in a live buffer, and the advice changes nothing that it holds. What the kernel cannot do it leaves.
-    let _ = unsafe { madvise(inner, len, Advice::LinuxHugepage) };
+    // SAFETY: the range lies in a live buffer, and what it holds stays. What the kernel cannot do it leaves.
+    let _ = unsafe { madvise(inner, len, Advice::LinuxPopulateWrite) };
 }
 
 #[cfg(test)]
