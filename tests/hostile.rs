@@ -331,8 +331,9 @@ fn a_worker_that_floods_its_socket_is_killed() {
     let _alone = alone();
     is_convicted(&[Blow::Ring(1)], "it sent messages that nothing called for");
     is_convicted(&[Blow::Ring(1), Blow::Pause(200)], "it sent messages that nothing called for");
+    // Its memory is a page: the room, and what stands behind it.
     let (segment, forget) =
-        (|id| Blow::Offer { tag: 2, id, len: 4096, fds: 1, sealed: true }, Blow::Say(message(3, 5, 0)));
+        (|id| Blow::Offer { tag: 2, id, len: 4096 - 64, fds: 1, sealed: true }, Blow::Say(message(3, 5, 0)));
     is_convicted(&[segment(5), forget], "it sent messages that nothing called for");
 }
 

@@ -71,6 +71,86 @@ mod results {
         ends(&pool);
     }
 
+    /// Bytes of which each stretch tells its place and its payload.
+    fn pattern(len: usize, seed: u64) -> Vec<u64> {
+        (0..len as u64 / 8).map(|n| n.wrapping_mul(seed)).collect()
+    }
+
+    fn is_pattern((numbers, seed): (Vec<u64>, u64)) -> bool {
+        (0..).zip(numbers).all(|(n, number)| number == u64::wrapping_mul(n, seed))
+    }
+
+    #[test]
+    fn arguments_of_every_size_arrive_whole_while_they_are_written() {
+        fn sum(numbers: Vec<u64>) -> (usize, u64) {
+            (
+                numbers.len(),
+                numbers.iter().fold(0, |sum, n| u64::wrapping_add(u64::wrapping_mul(sum, 31), *n)),
+            )
+        }
+        let pool = pool(2);
+        for round in 1..30 {
+            // Around the length from which on they are announced, around whole pieces, and long ones.
+            let sizes =
+                [512 * 1024 - 8, 512 * 1024, 640 * 1024, 640 * 1024 + 8, 1 << 20, (5 << 20) + 8 * round];
+            let payloads = sizes.map(|len| pattern(len, round as u64));
+            let tasks: Vec<_> = payloads.iter().map(|payload| pool.run(sum, payload.clone())).collect();
+            for (task, payload) in tasks.into_iter().zip(payloads) {
+                assert_eq!(value(task), sum(payload));
+            }
+        }
+        // Not a buffer as a whole: decoded from a copy.
+        assert!(value(pool.run(is_pattern, (pattern(8 << 20, 7), 7))));
+        ends(&pool);
+    }
+
+    #[test]
+    fn a_large_argument_that_is_stopped_on_its_way_harms_no_other() {
+        fn sum(bytes: Vec<u8>) -> u64 {
+            bytes.iter().map(|&byte| u64::from(byte)).sum()
+        }
+        let pool = builder(2).build().unwrap();
+        let bytes = bytes::Bytes::from(vec![3u8; 24 << 20]);
+        for round in 0..40 {
+            let stopped: Vec<Task<u64>> =
+                (0..3).map(|_| pool.run(|bytes: bytes::Bytes| sum(bytes.to_vec()), bytes.clone())).collect();
+            let graced = pool.job(|bytes: bytes::Bytes| sum(bytes.to_vec()), bytes.clone());
+            let graced = graced.kill_grace(Duration::from_secs(30)).run();
+            // Now at the start, now in the midst of the copy.
+            if round % 4 > 0 {
+                until("one of them runs", || stopped.iter().any(|task| task.status() != TaskStatus::Queued));
+            }
+            (0..round % 7).for_each(|_| std::thread::yield_now());
+            drop(stopped);
+            graced.cancel();
+            assert_eq!(value(pool.run(sum, vec![1; 3 << 20])), 3 << 20, "round {round}");
+        }
+        ends(&pool);
+    }
+
+    #[test]
+    fn a_worker_gives_back_what_its_jobs_have_freed_when_none_has_come_for_a_while() {
+        fn private_kib(pid: u32) -> u64 {
+            let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
+            line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+        }
+        let pool = pool(1);
+        let worker = value(pool.run(pid, ()));
+        // Twice: it falls asleep for good in between.
+        for _ in 0..2 {
+            let held =
+                value(pool.run(
+                    |bytes: Vec<u8>| (private_kib(std::process::id()), bytes.len()).0,
+                    vec![1; 64 << 20],
+                ));
+            assert!(held >= 60 << 10, "{held} KiB while the job runs");
+            until("it gives back what is free", || private_kib(worker) < 4 << 10);
+        }
+        assert_eq!(value(pool.run(pid, ())), worker);
+        ends(&pool);
+    }
+
     #[test]
     fn a_hundred_thousand_small_jobs_give_their_results() {
         let pool = pool(2);
@@ -884,6 +964,17 @@ mod workers {
         }
         still_works(&pool);
         ends(&pool);
+    }
+
+    #[test]
+    fn one_job_starts_one_worker() {
+        for round in 0..20 {
+            let pool = pool(4);
+            assert_eq!(value(pool.run(double, 1)), 2);
+            until("it is idle", || pool.metrics().idle_workers == pool.metrics().workers);
+            assert_eq!(pool.metrics().workers, 1, "round {round}");
+            ends(&pool);
+        }
     }
 
     #[test]

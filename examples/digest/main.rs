@@ -1,11 +1,12 @@
-//! Digests of whole trees: threads read the files, child processes hash them, and the lines stream out in order.
+//! Digests of whole trees: a thread walks, child processes read and hash the files, and the lines stream out in order.
 //!
 //! ```text
 //! cargo run --release --example digest -- [--executor threads|processes|inline] [--workers N] [PATH…]
 //! ```
 //!
 //! It prints what `find PATH -type f | LC_ALL=C sort | xargs -d '\n' sha256sum` prints, while later files are still in
-//! work, in memory that does not grow with the tree. Its heart is two maps, one feeding the other, in `pipeline.rs`.
+//! work, in memory that does not grow with the tree. Its heart is a walk on threads that feeds a map on processes, in
+//! `pipeline.rs`.
 
 mod args;
 mod name;
@@ -26,8 +27,8 @@ use pipeline::Digested;
 use report::{Report, complain};
 use walk::Walk;
 
-/// Lines that are printed at once, when that many are ready.
-const LINES: usize = 256;
+/// Batches of lines that are printed at once, when that many are ready.
+const BATCHES: usize = 16;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -83,19 +84,19 @@ fn walk(args: &Args) -> Walk {
 async fn digest(executor: &AnyExecutor, args: &Args) -> io::Result<bool> {
     let mut report = Report::new(walk(args));
     // An inline job runs while the stream is polled, so nothing may wait for the next one.
-    let most = if args.executor == Kind::Inline { 1 } else { LINES };
+    let most = if args.executor == Kind::Inline { 1 } else { BATCHES };
     let mut digests = pipeline::digests(executor, walk(args)).ready_chunks(most);
     while let Some(ready) = digests.next().await {
-        let lines = lines(&ready, &mut report);
+        let lines = lines(ready.iter().flatten(), &mut report);
         report.print(&lines)?;
     }
     Ok(report.finish(executor.metrics().workers))
 }
 
 /// Returns the lines of those that were hashed, and reports all.
-fn lines(ready: &[Digested], report: &mut Report) -> Vec<u8> {
+fn lines<'a>(ready: impl Iterator<Item = &'a Digested>, report: &mut Report) -> Vec<u8> {
     let mut lines = Vec::new();
-    for Digested { name, outcome, .. } in ready {
+    for Digested { name, outcome } in ready {
         match outcome {
             Ok(hashed) => {
                 name::push_line(&mut lines, &hashed.digest, name);

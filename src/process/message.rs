@@ -81,6 +81,8 @@ pub(super) struct Settings {
     /// What the paths of the workers' cgroups begin with, if they have some.
     pub(super) leaves: Option<Vec<u8>>,
     pub(super) max_payload: u64,
+    /// Whether workers keep what jobs have freed for those that follow.
+    pub(super) keeps_heap: bool,
     pub(super) preload: Option<SetupCall>,
     pub(super) initializer: Option<SetupCall>,
 }

@@ -16,6 +16,8 @@ mod parent;
 mod pool;
 #[cfg(target_os = "linux")]
 mod program;
+#[cfg(target_os = "linux")]
+mod progress;
 mod reply;
 #[cfg(target_os = "linux")]
 mod ring;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     TaskError,
     error::{Operand, PanicReport, TaskLabel},
-    wire::Encoded,
+    wire::{Body, Encoded},
 };
 
 /// What became of a job in a worker.
@@ -81,15 +81,16 @@ impl Reply {
     /// `Err(Err(..))` when no worker of ours would have written it.
     pub(super) fn from_wire(
         kind: u8,
-        bytes: Vec<u8>,
+        body: Body,
         label: &TaskLabel,
         max_payload: u64,
-    ) -> Result<Vec<u8>, Result<TaskError, &'static str>> {
-        if matches!(kind, VALUE | VALUE_WITH_NAMES) {
-            return Ok(bytes);
-        }
+    ) -> Result<Body, Result<TaskError, &'static str>> {
         let label = label.clone();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if matches!(kind, VALUE | VALUE_WITH_NAMES) {
+            return Ok(body);
+        }
+        let bytes = body.into_vec();
         let error = match kind {
             PANICKED => {
                 TaskError::panicked(label, PanicText::from_wire(&bytes).ok_or(Err("an unreadable panic"))?)

@@ -4,14 +4,14 @@
 //! ([`Incoming`]). A segment is a memfd whose size is a power of two, sealed before it is sent; its descriptor crosses once,
 //! and both sides keep the mapping, so that its pages stay warm from payload to payload.
 //!
-//! 1. A segment is written only while it is free: never sent, or given back by the reader.
+//! 1. A segment is reserved and written only while it is free: never sent, or given back by the reader.
 //! 2. At most [`KEPT`] segments stay while they are free; the smallest go first, and the reader is told.
 
-use std::{collections::HashMap, io, os::fd::AsFd};
+use std::{collections::HashMap, io, os::fd::AsFd, sync::Arc};
 
 use super::{
     message::Signal,
-    sys::{Memory, Socket},
+    sys::{InSegment, Segment, Socket},
 };
 
 /// The smallest segment, in bytes.
@@ -23,46 +23,54 @@ const KEPT: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     next_id: u32,
-    segments: Vec<Segment>,
+    segments: Vec<Entry>,
 }
 
 #[derive(Debug)]
-struct Segment {
+struct Entry {
     id: u32,
-    memory: Memory,
+    segment: Arc<Segment>,
     free: bool,
 }
 
+/// A segment in which a payload is to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Reserved {
+    pub(super) id: u32,
+    pub(super) segment: Arc<Segment>,
+}
+
 impl Outgoing {
-    /// Writes `bytes` into a free segment, which the other side has been told of before, or is told of now.
+    /// Returns a segment for a payload of `len` bytes, which the other side has been told of before, or is told of now. It is in use
+    /// until it is [released](Self::release).
     ///
     /// # Errors
     ///
     /// What the system says when there is no more memory or no descriptor, or when the other side is gone.
-    pub(super) fn write(&mut self, bytes: &[u8], socket: &Socket) -> io::Result<u32> {
-        let index = match self.best_free(bytes.len()) {
+    pub(super) fn reserve(&mut self, len: usize, socket: &Socket) -> io::Result<Reserved> {
+        let index = match self.best_free(len) {
             Some(index) => index,
-            None => self.make(bytes.len(), socket)?,
+            None => self.make(len, socket)?,
         };
-        let segment = &mut self.segments[index];
-        segment.memory.write(bytes);
-        segment.free = false;
-        Ok(segment.id)
+        let entry = &mut self.segments[index];
+        entry.free = false;
+        entry.segment.begin();
+        Ok(Reserved { id: entry.id, segment: entry.segment.clone() })
     }
 
     /// The smallest free segment that is long enough.
     fn best_free(&self, len: usize) -> Option<usize> {
-        let fitting = self.segments.iter().enumerate().filter(|(_, s)| s.free && s.memory.len() >= len);
-        fitting.min_by_key(|(_, s)| s.memory.len()).map(|(index, _)| index)
+        let fitting = self.segments.iter().enumerate().filter(|(_, s)| s.free && s.segment.room() >= len);
+        fitting.min_by_key(|(_, s)| s.segment.room()).map(|(index, _)| index)
     }
 
     fn make(&mut self, len: usize, socket: &Socket) -> io::Result<usize> {
         let len = len.max(SMALLEST).checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
-        let (memory, fd) = Memory::create(len)?;
+        let (segment, fd) = Segment::create(len)?;
         self.next_id += 1;
         let id = self.next_id;
         socket.try_send(&Signal::Segment { id, len: len as u64 }.to_wire(), &[fd.as_fd()])?;
-        self.segments.push(Segment { id, memory, free: false });
+        self.segments.push(Entry { id, segment: Arc::new(segment), free: false });
         Ok(self.segments.len() - 1)
     }
 
@@ -73,7 +81,7 @@ impl Outgoing {
         }
         while self.segments.iter().filter(|segment| segment.free).count() > KEPT {
             let free = self.segments.iter().enumerate().filter(|(_, segment)| segment.free);
-            let Some((smallest, _)) = free.min_by_key(|(_, segment)| segment.memory.len()) else { return };
+            let Some((smallest, _)) = free.min_by_key(|(_, entry)| entry.segment.room()) else { return };
             let gone = self.segments.swap_remove(smallest);
             // If it cannot be told, the other side keeps a mapping that nobody will name again.
             let _ = socket.try_send(&Signal::Forget { id: gone.id }.to_wire(), &[]);
@@ -89,7 +97,7 @@ impl Outgoing {
 /// The segments that one side reads.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
-    segments: HashMap<u32, Memory>,
+    segments: HashMap<u32, Arc<Segment>>,
 }
 
 /// The most segments that the other side may have us map: more than a full ring of payloads needs.
@@ -106,7 +114,7 @@ impl Incoming {
             return Err(io::Error::other("too many segments"));
         }
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        self.segments.insert(id, Memory::open(fd.as_fd(), len)?);
+        self.segments.insert(id, Arc::new(Segment::open(fd.as_fd(), len)?));
         Ok(())
     }
 
@@ -118,16 +126,22 @@ impl Incoming {
         self.segments.contains_key(&id)
     }
 
-    /// Copies the start of a segment; `None` if there is no such segment, or if it is shorter.
-    pub(super) fn read(&self, id: u32, len: u64) -> Option<Vec<u8>> {
-        self.segments.get(&id)?.read(usize::try_from(len).ok()?)
+    /// A payload in a segment, from a writer that is not trusted: all of it is there. `None` if there is no such segment, or if it is
+    /// shorter. `until_read` is dropped when the payload has been read, or never will be.
+    pub(super) fn complete(&self, id: u32, len: u64, until_read: impl Send + 'static) -> Option<InSegment> {
+        InSegment::complete(self.segments.get(&id)?, usize::try_from(len).ok()?, until_read)
+    }
+
+    /// A payload in a segment, from a writer that is trusted to go on writing it; `None` as above.
+    pub(super) fn arriving(&self, id: u32, len: u64) -> Option<InSegment> {
+        InSegment::arriving(self.segments.get(&id)?, usize::try_from(len).ok()?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::message::SIGNAL_LEN;
+    use crate::{process::message::SIGNAL_LEN, wire::Body};
 
     /// Passes on what the writer sent.
     fn deliver(socket: &Socket, incoming: &mut Incoming) {
@@ -141,21 +155,31 @@ mod tests {
         }
     }
 
+    fn write(out: &mut Outgoing, bytes: &[u8], socket: &Socket) -> u32 {
+        let Reserved { id, segment } = out.reserve(bytes.len(), socket).unwrap();
+        segment.write(bytes, || true);
+        id
+    }
+
+    fn read(incoming: &Incoming, id: u32, len: u64) -> Option<Vec<u8>> {
+        incoming.complete(id, len, ()).map(|payload| Body::There(Box::new(payload)).into_vec())
+    }
+
     #[test]
     fn a_payload_crosses_and_its_segment_is_used_again() {
         let (near, far) = Socket::pair().unwrap();
         let (mut out, mut incoming) = (Outgoing::default(), Incoming::default());
         let payload = vec![7; 100_000];
-        let first = out.write(&payload, &near).unwrap();
-        let second = out.write(b"other", &near).unwrap();
+        let first = write(&mut out, &payload, &near);
+        let second = write(&mut out, b"other", &near);
         assert_ne!(first, second);
         deliver(&far, &mut incoming);
-        assert_eq!(incoming.read(first, 100_000).unwrap(), payload);
-        assert_eq!(incoming.read(second, 5).unwrap(), b"other");
-        assert_eq!(incoming.read(first, 1 << 40), None);
-        assert_eq!(incoming.read(99, 1), None);
+        assert_eq!(read(&incoming, first, 100_000).unwrap(), payload);
+        assert_eq!(read(&incoming, second, 5).unwrap(), b"other");
+        assert_eq!(read(&incoming, first, 1 << 40), None);
+        assert_eq!(read(&incoming, 99, 1), None);
         out.release(first, &near);
-        assert_eq!(out.write(&payload, &near).unwrap(), first);
+        assert_eq!(write(&mut out, &payload, &near), first);
         assert_eq!(out.in_use(), 2);
     }
 
@@ -163,7 +187,7 @@ mod tests {
     fn idle_segments_are_given_up_beyond_a_few() {
         let (near, far) = Socket::pair().unwrap();
         let (mut out, mut incoming) = (Outgoing::default(), Incoming::default());
-        let ids: Vec<u32> = (0..10).map(|_| out.write(b"x", &near).unwrap()).collect();
+        let ids: Vec<u32> = (0..10).map(|_| write(&mut out, b"x", &near)).collect();
         ids.iter().for_each(|&id| out.release(id, &near));
         deliver(&far, &mut incoming);
         assert_eq!(ids.iter().filter(|&&id| incoming.knows(id)).count(), KEPT);

@@ -1,16 +1,62 @@
-//! [`Arrived`]: a payload as it came from the other process.
+//! [`Arrived`]: a payload as it came from the other process; [`Body`]: its bytes.
 
+use super::bulk::{self, Number, Source};
 use crate::shared_memory::SharedBytes;
 
 /// The bytes of a payload, not trusted, and the shared memory that they may name.
 #[derive(Debug)]
 pub(crate) struct Arrived {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) body: Body,
     pub(crate) pieces: Vec<SharedBytes>,
+}
+
+/// The bytes of a payload.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Here(Vec<u8>),
+    /// Still in memory that the other process can write: whoever knows of what type they are copies them into place, once.
+    There(Box<dyn Source>),
+}
+
+impl Body {
+    /// Copies the bytes here, if they are not.
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        match self {
+            Self::Here(bytes) => bytes,
+            Self::There(source) => bulk::from_source(&*source).expect("any bytes are whole bytes"),
+        }
+    }
+
+    /// Copies the bytes into numbers, or returns `None` if a part of a number is left over.
+    pub(super) fn to_numbers<N: Number>(&self) -> Option<Vec<N>> {
+        match self {
+            Self::Here(bytes) => bulk::from_bytes(bytes),
+            Self::There(source) => bulk::from_source(&**source),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::There(source) => source.len(),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Here(bytes)
+    }
 }
 
 impl From<Vec<u8>> for Arrived {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, pieces: Vec::new() }
+        Body::Here(bytes).into()
+    }
+}
+
+impl From<Body> for Arrived {
+    fn from(body: Body) -> Self {
+        Self { body, pieces: Vec::new() }
     }
 }

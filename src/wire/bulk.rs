@@ -11,7 +11,7 @@
 use std::{
     any::TypeId,
     fmt,
-    mem::{ManuallyDrop, align_of, size_of, size_of_val},
+    mem::{ManuallyDrop, MaybeUninit, align_of, size_of, size_of_val},
     ptr, slice,
 };
 
@@ -44,19 +44,56 @@ pub(super) fn as_bytes<N: Number>(numbers: &[N]) -> &[u8] {
     unsafe { slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
+/// Bytes that are copied to where they are wanted.
+///
+/// # Safety
+///
+/// `copy_to` initialises all of its target, or panics.
+pub(crate) unsafe trait Source: fmt::Debug + Send {
+    /// The number of bytes.
+    fn len(&self) -> usize;
+
+    /// Copies all bytes.
+    ///
+    /// # Panics
+    ///
+    /// If `target` is not as long as they are.
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]);
+}
+
+// SAFETY: the copy covers the target, which is as long as the source, or it panics.
+unsafe impl Source for &[u8] {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
+        assert_eq!(self.len(), target.len(), "a target is made to be as long as its source");
+        // SAFETY: both are live and of this length; a slice that is borrowed exclusively overlaps nothing.
+        unsafe { ptr::copy_nonoverlapping(self.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    }
+}
+
 /// Copies bytes into numbers, or returns `None` if a part of a number is left over.
-pub(super) fn from_bytes<N: Number>(bytes: &[u8]) -> Option<Vec<N>> {
-    if !bytes.len().is_multiple_of(size_of::<N>()) {
+pub(super) fn from_source<N: Number>(source: &dyn Source) -> Option<Vec<N>> {
+    if !source.len().is_multiple_of(size_of::<N>()) {
         return None;
     }
-    let count = bytes.len() / size_of::<N>();
+    let count = source.len() / size_of::<N>();
     let mut numbers = Vec::<N>::with_capacity(count);
-    // SAFETY: the source is a live slice; the target has room for `count` numbers, which are as many bytes; a new
-    // allocation does not overlap the source; a byte needs no alignment.
-    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), numbers.as_mut_ptr().cast(), bytes.len()) };
-    // SAFETY: `count` is within the capacity, and the copy initialised that many numbers, for which any bytes do.
+    let room = &mut numbers.spare_capacity_mut()[..count];
+    // SAFETY: the pointer and the length in bytes are those of a live slice, borrowed exclusively; a byte needs no alignment,
+    // and may be anything while it counts as uninitialised.
+    let room = unsafe { slice::from_raw_parts_mut(room.as_mut_ptr().cast(), size_of_val(room)) };
+    source.copy_to(room);
+    // SAFETY: `count` is within the capacity, and `copy_to` has initialised that many numbers, for which any bytes do.
     unsafe { numbers.set_len(count) };
     Some(numbers)
+}
+
+/// The same from bytes of this process.
+pub(super) fn from_bytes<N: Number>(bytes: &[u8]) -> Option<Vec<N>> {
+    from_source(&bytes)
 }
 
 /// Numbers in memory that look as they travel.

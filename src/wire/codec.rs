@@ -4,7 +4,12 @@
 
 use std::cell::Cell;
 
-use super::{Arrived, CodecError, Encoded, Payload, decoder::Decoder, encoder::Encoder, whole};
+use super::{
+    Arrived, CodecError, Encoded, Payload,
+    decoder::Decoder,
+    encoder::Encoder,
+    whole::{self, Read},
+};
 use crate::{
     panic::drop_shielded,
     shared_memory::{collecting, resolving},
@@ -24,14 +29,17 @@ pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
 }
 
 /// Turns bytes, which are not trusted, into a value. A `Vec<u8>`, a `Box<[u8]>`, a `String` or a `Bytes` takes the buffer over
-/// without a copy.
+/// without a copy; bytes that lie elsewhere are copied once, also into a `Vec` of numbers.
 ///
 /// Memory use is bounded by the number of bytes, times a factor that `T` fixes.
 pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, CodecError> {
-    let Arrived { mut bytes, pieces } = arrived.into();
-    let value = match whole::read(&mut bytes) {
-        Ok(Some(value)) => Ok(value),
-        Ok(None) => resolving(pieces, || Decoder::run(&bytes)),
+    let Arrived { body, pieces } = arrived.into();
+    let value = match whole::read(body) {
+        Ok(Read::Whole(value)) => Ok(value),
+        Ok(Read::NoBuffer(body)) => {
+            let bytes = body.into_vec();
+            resolving(pieces, || Decoder::run(&bytes))
+        }
         Err(error) => Err(error),
     };
     value.map_err(CodecError::in_payload::<T>)

@@ -19,7 +19,6 @@ enum Repr {
     Short(Short),
     Plain(Vec<u8>),
     Shared(Bytes),
-    Numbers(Box<dyn AsBytes + Send>),
 }
 
 /// A few bytes. As many as fit without making [`Encoded`] larger.
@@ -44,13 +43,11 @@ impl Short {
 }
 
 /// A buffer of numbers, seen as bytes.
-trait AsBytes {
-    fn as_bytes(&self) -> &[u8];
-}
+struct Numbers<N>(Vec<N>);
 
-impl<N: Number> AsBytes for Vec<N> {
-    fn as_bytes(&self) -> &[u8] {
-        bulk::as_bytes(self)
+impl<N: Number> AsRef<[u8]> for Numbers<N> {
+    fn as_ref(&self) -> &[u8] {
+        bulk::as_bytes(&self.0)
     }
 }
 
@@ -85,7 +82,7 @@ impl Encoded {
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         match &mut self.repr {
             Repr::Plain(bytes) => bytes,
-            Repr::Short(_) | Repr::Shared(_) | Repr::Numbers(_) => panic!("it names no shared memory"),
+            Repr::Short(_) | Repr::Shared(_) => panic!("it names no shared memory"),
         }
     }
 
@@ -94,7 +91,20 @@ impl Encoded {
     }
 
     pub(super) fn numbers<N: Number>(numbers: Vec<N>) -> Self {
-        Self::of(Repr::Numbers(Box::new(numbers)), Vec::new())
+        Self::shared(Bytes::from_owner(Numbers(numbers)))
+    }
+
+    /// Another handle of the bytes, which may live on when this is gone. Nothing can be appended any more.
+    pub(crate) fn share(&mut self) -> Bytes {
+        match &mut self.repr {
+            Repr::Short(short) => Bytes::copy_from_slice(short.as_bytes()),
+            Repr::Plain(bytes) => {
+                let shared = Bytes::from(std::mem::take(bytes));
+                self.repr = Repr::Shared(shared.clone());
+                shared
+            }
+            Repr::Shared(bytes) => bytes.clone(),
+        }
     }
 
     /// The number of bytes.
@@ -107,7 +117,6 @@ impl Encoded {
             Repr::Short(short) => short.as_bytes(),
             Repr::Plain(bytes) => bytes,
             Repr::Shared(bytes) => bytes,
-            Repr::Numbers(numbers) => (**numbers).as_bytes(),
         }
     }
 }

@@ -38,7 +38,9 @@ mod payload;
 mod tests;
 mod whole;
 
-pub(crate) use arrived::Arrived;
+pub(crate) use arrived::{Arrived, Body};
+#[cfg(target_os = "linux")]
+pub(crate) use bulk::Source;
 pub(crate) use codec::{decode, encode};
 pub(crate) use encoded::Encoded;
 pub(crate) use error::CodecError;

@@ -772,7 +772,7 @@ fn piece(text: &str) -> SharedBytes {
 /// Sends a value there and back, with the shared memory beside it.
 fn cross<T: Payload>(value: T) -> Result<T, CodecError> {
     let encoded = encode(value)?;
-    decode(Arrived { bytes: encoded.as_bytes().to_vec(), pieces: encoded.pieces().to_vec() })
+    decode(Arrived { body: encoded.as_bytes().to_vec().into(), pieces: encoded.pieces().to_vec() })
 }
 
 #[test]
@@ -799,7 +799,7 @@ fn bytes_that_name_shared_memory_which_is_not_there_are_an_error() {
         let error = decode::<SharedBytes>(bytes).unwrap_err().to_string();
         assert_contains(&error, &["piece", "0 came along"]);
     }
-    let arrived = Arrived { bytes: vec![0], pieces: vec![piece("abc")] };
+    let arrived = Arrived { body: vec![0].into(), pieces: vec![piece("abc")] };
     let error = decode::<Shared<[u16]>>(arrived).unwrap_err().to_string();
     assert_contains(&error, &["3 bytes are no whole number of elements of 2 bytes"]);
 }

@@ -2,11 +2,11 @@
 //!
 //! The functions are generic although `dyn Any` would do: so each compiles to the one case that its type needs.
 
-use std::{any::Any, mem};
+use std::any::Any;
 
 use bytes::Bytes;
 
-use super::{CodecError, Encoded, bulk};
+use super::{Body, CodecError, Encoded};
 
 /// Calls `$then!` with every type of number of which a `Vec` travels raw.
 macro_rules! for_each_number {
@@ -49,39 +49,50 @@ fn taken<T: 'static>(slot: &mut Option<T>) -> Option<Encoded> {
     None
 }
 
-/// Returns the bytes as a buffer if `T` is one, else `None`. They become the buffer where it is one of bytes.
-pub(super) fn read<T: 'static>(bytes: &mut Vec<u8>) -> Result<Option<T>, CodecError> {
-    let mut value = None::<T>;
-    fill(&mut value, bytes)?;
-    Ok(value)
+/// What a body was read as.
+pub(super) enum Read<T> {
+    Whole(T),
+    /// `T` is no buffer: here is the body again.
+    NoBuffer(Body),
 }
 
-/// Puts the bytes into `value` if it is a buffer.
-fn fill<T: 'static>(value: &mut Option<T>, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+/// Returns the body as a buffer if `T` is one. Bytes that are here become the buffer where it is one of bytes.
+pub(super) fn read<T: 'static>(body: Body) -> Result<Read<T>, CodecError> {
+    let (mut value, mut body) = (None::<T>, Some(body));
+    fill(&mut value, &mut body)?;
+    Ok(match (value, body) {
+        (Some(value), _) => Read::Whole(value),
+        (None, body) => Read::NoBuffer(body.expect("only a buffer is made of the body")),
+    })
+}
+
+/// Puts the body into `value` if that is a buffer.
+fn fill<T: 'static>(value: &mut Option<T>, body: &mut Option<Body>) -> Result<(), CodecError> {
     let slot: &mut dyn Any = value;
-    let take = |bytes: &mut Vec<u8>| mem::take(bytes);
+    let take = |body: &mut Option<Body>| body.take().map_or_else(Vec::new, Body::into_vec);
     if let Some(slot) = slot.downcast_mut::<Option<Vec<u8>>>() {
-        *slot = Some(take(bytes));
+        *slot = Some(take(body));
     } else if let Some(slot) = slot.downcast_mut::<Option<String>>() {
-        let text = String::from_utf8(take(bytes)).map_err(|error| CodecError::new(error.to_string()))?;
+        let text = String::from_utf8(take(body)).map_err(|error| CodecError::new(error.to_string()))?;
         *slot = Some(text);
     } else if let Some(slot) = slot.downcast_mut::<Option<Box<[u8]>>>() {
-        *slot = Some(take(bytes).into());
+        *slot = Some(take(body).into());
     } else if let Some(slot) = slot.downcast_mut::<Option<Bytes>>() {
-        *slot = Some(take(bytes).into());
+        *slot = Some(take(body).into());
     } else {
-        return fill_numbers(value, bytes);
+        return fill_numbers(value, body);
     }
     Ok(())
 }
 
-fn fill_numbers<T: 'static>(value: &mut Option<T>, bytes: &[u8]) -> Result<(), CodecError> {
+fn fill_numbers<T: 'static>(value: &mut Option<T>, body: &Option<Body>) -> Result<(), CodecError> {
     let slot: &mut dyn Any = value;
+    let Some(body) = body else { return Ok(()) };
     macro_rules! numbers {
         ($($number:ty),*) => {$(
             if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
-                *slot = bulk::from_bytes(bytes);
-                return if slot.is_some() { Ok(()) } else { Err(left_over(bytes.len(), size_of::<$number>())) };
+                *slot = body.to_numbers();
+                return if slot.is_some() { Ok(()) } else { Err(left_over(body.len(), size_of::<$number>())) };
             }
         )*};
     }

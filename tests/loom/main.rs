@@ -8,6 +8,7 @@
 mod assigned;
 mod panic;
 mod pool;
+mod progress;
 mod ring;
 mod sync;
 mod task;

@@ -20,6 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use super::{EXIT_FAILED, exit_now, exit_with, or_exit, pieces::Pieces, zygote::run_setup};
@@ -31,16 +32,16 @@ use crate::{
         names::take_off,
         reply::Reply,
         ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
-        segments::{Incoming, Outgoing},
+        segments::{Incoming, Outgoing, Reserved},
         sys::{
-            Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
+            Heap, Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
             keep_high, limit_address_space, monotonic_ns, null_to_stdin, reset_signals,
             set_up_worker_process, wait,
         },
     },
     shared_memory::SharedBytes,
     task::{StopSignal, enter},
-    wire::Arrived,
+    wire::{Arrived, Body},
 };
 
 /// What a worker is born with.
@@ -76,6 +77,22 @@ impl Fds {
     }
 }
 
+/// How long no job must have come before a worker gives back what earlier ones have freed.
+const REST: Duration = Duration::from_secs(1);
+
+/// The memory that jobs have freed, in a worker that keeps it.
+///
+/// ```text
+/// cold ──job──▶ used ──goes to sleep──▶ cold, or watched if there is much ──sleeps for `REST`──▶ cold, given back
+/// ```
+struct Spare {
+    heap: Heap,
+    /// A job has run since this was last looked at.
+    is_used: bool,
+    /// There is much of it, and sleep ends after [`REST`].
+    is_watched: bool,
+}
+
 struct Worker {
     socket: Socket,
     ring: WorkerRing<&'static Arena>,
@@ -84,6 +101,8 @@ struct Worker {
     incoming: Incoming,
     pieces: Pieces,
     max_payload: u64,
+    /// `None` if everything is given back at once.
+    spare: Option<Spare>,
 }
 
 /// Tells the running job whether it should stop.
@@ -138,6 +157,7 @@ impl Worker {
             incoming: Incoming::default(),
             pieces: Pieces::default(),
             max_payload: settings.max_payload,
+            spare: settings.keeps_heap.then(Spare::keep).flatten(),
         };
         if let Some(bytes) = settings.address_space_limit {
             or_exit(limit_address_space(bytes), what);
@@ -173,6 +193,7 @@ impl Worker {
             }
             self.ring.fall_asleep();
             if self.ring.may_sleep() {
+                self.spare.iter_mut().for_each(|spare| spare.before_sleep(&self.socket));
                 self.hear();
             }
             self.ring.wake_up();
@@ -181,6 +202,9 @@ impl Worker {
 
     fn work(&mut self, claim: Claim, begun_ns: u64) {
         let Claim { position, header, argument } = claim;
+        if let Some(spare) = &mut self.spare {
+            spare.is_used = true;
+        }
         let argument = self.fetch(argument);
         if header.flags & LISTEN != 0 {
             self.listen();
@@ -203,10 +227,11 @@ impl Worker {
     }
 
     /// The argument with the shared memory that it names, and that once more.
-    fn unpack(&mut self, flags: u32, mut bytes: Vec<u8>) -> Result<(Arrived, Vec<SharedBytes>), String> {
+    fn unpack(&mut self, flags: u32, body: Body) -> Result<(Arrived, Vec<SharedBytes>), String> {
         if flags & HAS_NAMES == 0 {
-            return Ok((bytes.into(), Vec::new()));
+            return Ok((body.into(), Vec::new()));
         }
+        let mut bytes = body.into_vec();
         let names =
             or_exit(take_off(&mut bytes).ok_or("an argument without its names"), "the ring is corrupt");
         if !self.pieces.has_mapped(&names) {
@@ -217,19 +242,20 @@ impl Worker {
             exit_with("the parent named shared memory that it had not sent");
         }
         let pieces = self.pieces.find(&names, &self.socket)?;
-        Ok((Arrived { bytes, pieces: pieces.clone() }, pieces))
+        Ok((Arrived { body: bytes.into(), pieces: pieces.clone() }, pieces))
     }
 
-    /// The argument's bytes, from the slot or from a segment.
-    fn fetch(&mut self, argument: Place<Vec<u8>>) -> Vec<u8> {
+    /// The argument's bytes, from the slot or in a segment, where the parent may be writing them yet.
+    fn fetch(&mut self, argument: Place<Vec<u8>>) -> Body {
         match argument {
-            Place::Inline(bytes) => bytes,
+            Place::Inline(bytes) => bytes.into(),
             Place::Segment { id, len } => {
                 while !self.incoming.knows(id) {
                     self.hear();
                 }
-                let bytes = self.incoming.read(id, len);
-                or_exit(bytes.ok_or("a segment is shorter than its payload"), "the ring is corrupt")
+                let payload = self.incoming.arriving(id, len);
+                let payload = payload.ok_or("a segment is shorter than its payload");
+                Body::There(Box::new(or_exit(payload, "the ring is corrupt")))
             }
         }
     }
@@ -263,12 +289,16 @@ impl Worker {
     /// Writes a result into a segment; waits for room if the parent has to be told of a new one.
     fn write_out(&mut self, bytes: &[u8]) -> io::Result<u32> {
         loop {
-            match self.outgoing.write(bytes, &self.socket) {
+            match self.outgoing.reserve(bytes.len(), &self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait([Interest::Write(self.socket.as_fd())], None)
+                    wait([Interest::Write(self.socket.as_fd())], None);
                 }
-                outcome => return outcome,
-            };
+                Err(error) => return Err(error),
+                Ok(Reserved { id, segment }) => {
+                    segment.write(bytes, || true);
+                    return Ok(id);
+                }
+            }
         }
     }
 
@@ -307,6 +337,10 @@ impl Worker {
             Ok(None) => false,
             // The parent wants no more of this worker, or is gone.
             Ok(Some(_)) => exit_now(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.spare.iter_mut().for_each(|spare| spare.after_rest(&self.socket));
+                false
+            }
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
                 let Some(Signal::Shared { id }) = Signal::from_wire(buffer) else { exit_now(EXIT_FAILED) };
                 self.pieces.lose(id);
@@ -328,6 +362,25 @@ impl Worker {
             (Some(Signal::Doorbell), []) => {}
             _ => exit_with("the parent sent what it never sends"),
         }
+    }
+}
+
+impl Spare {
+    fn keep() -> Option<Self> {
+        Some(Self { heap: Heap::keep()?, is_used: false, is_watched: false })
+    }
+
+    /// Has the sleep end in time if there is something to give back.
+    fn before_sleep(&mut self, socket: &Socket) {
+        if std::mem::take(&mut self.is_used) && !self.is_watched && self.heap.has_spare() {
+            self.is_watched = socket.limit_waits(Some(REST)).is_ok();
+        }
+    }
+
+    /// No job has come for long.
+    fn after_rest(&mut self, socket: &Socket) {
+        self.heap.give_back();
+        self.is_watched = socket.limit_waits(None).is_err();
     }
 }
 

@@ -252,6 +252,12 @@ impl Link {
         })
     }
 
+    /// Whether the worker has, or may yet come to, the job at `position`.
+    pub(super) fn expects(&self, position: u64) -> bool {
+        let is_killed = self.condemned.is_some_and(|condemned| condemned.kill_at.is_none());
+        !is_killed && self.flights.iter().any(|flight| flight.position == position)
+    }
+
     /// Whether the worker has a job to begin and nothing else to do.
     pub(super) fn awaits_claim(&self) -> bool {
         let front = self.flights.front();

@@ -9,11 +9,14 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    io,
     os::fd::{AsFd, OwnedFd},
     process::Child,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
     backoff::Backoff,
@@ -68,14 +71,23 @@ struct Manager<'a> {
     zygote: Option<Zygote>,
     /// Zygotes that no longer answer, until their last worker is gone: their workers would die with them.
     replaced: Vec<Zygote>,
-    /// Zygotes that were told to end, until they have exited, with the time when they are killed.
-    left: Vec<(Child, Instant)>,
+    /// Zygotes that were told to end, until they have exited.
+    left: Vec<Left>,
     copier: Option<Arc<Copier>>,
     backoff: Backoff,
     /// No start before this.
     not_before: Option<Instant>,
     next_ticket: u64,
     next_zygote: u64,
+}
+
+/// A zygote that was told to end.
+struct Left {
+    child: Child,
+    /// Tells of its exit.
+    pidfd: Option<OwnedFd>,
+    /// It has had time enough, then.
+    kill_at: Instant,
 }
 
 impl Manager<'_> {
@@ -266,16 +278,18 @@ impl Manager<'_> {
     }
 
     fn leave(&mut self, zygote: Zygote) {
-        self.left.push((zygote.leave(), Instant::now() + LEAVE_WITHIN));
+        let child = zygote.leave();
+        let pidfd = watch(&child).ok();
+        self.left.push(Left { child, pidfd, kill_at: Instant::now() + LEAVE_WITHIN });
     }
 
     /// Reaps zygotes that were given up.
     fn reap(&mut self) {
         let now = Instant::now();
-        self.left.retain_mut(|(child, kill_at)| match child.try_wait() {
+        self.left.retain_mut(|left| match left.child.try_wait() {
             Ok(None) => {
-                if now >= *kill_at {
-                    let _ = child.kill();
+                if now >= left.kill_at {
+                    let _ = left.child.kill();
                 }
                 true
             }
@@ -290,11 +304,10 @@ impl Manager<'_> {
         while let Some(zygote) = self.replaced.pop() {
             self.leave(zygote);
         }
-        while !self.left.is_empty() {
+        while let Some(left) = self.left.first() {
+            let exit = left.pidfd.as_ref().map_or(Interest::Nothing, |pidfd| Interest::Read(pidfd.as_fd()));
+            wait([exit], Some(left.kill_at.min(Instant::now() + REAP_AGAIN)));
             self.reap();
-            if !self.left.is_empty() {
-                wait([Interest::Nothing], Some(Instant::now() + Duration::from_millis(1)));
-            }
         }
         if let Some(copier) = self.copier.take() {
             copier.end();
@@ -379,6 +392,12 @@ impl Manager<'_> {
         self.copier = Some(copier.clone());
         Ok(copier)
     }
+}
+
+/// Opens the pidfd of a child that has not been reaped, so that the pid is its own.
+fn watch(child: &Child) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 fn is_answer(notice: &Notice, expected: u64) -> bool {

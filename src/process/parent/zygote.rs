@@ -93,6 +93,8 @@ impl Zygote {
             address_space_limit: config.address_space_limit,
             leaves: self.leaves.as_ref().map(|leaves| leaves.stem().as_os_str().as_bytes().to_owned()),
             max_payload: config.max_payload,
+            // Where memory is limited a worker holds what its jobs hold, and nothing else.
+            keeps_heap: config.max_memory_per_worker.is_none() && config.address_space_limit.is_none(),
             preload: config.preload.clone(),
             initializer: config.initializer.clone(),
         };

@@ -10,6 +10,7 @@ use std::{
     ffi::c_void,
     io,
     marker::PhantomData,
+    mem::MaybeUninit,
     ops::Deref,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
@@ -20,7 +21,7 @@ use rustix::{
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
 
-use crate::process::ring::Arena;
+use crate::process::{progress::Progress, ring::Arena};
 
 /// A mapping of shared memory, readable and writable.
 #[derive(Debug)]
@@ -66,19 +67,55 @@ impl Memory {
         Ok(Self { start, len })
     }
 
-    pub(in crate::process) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Copies `bytes` to the start of the memory.
     ///
     /// # Panics
     ///
     /// If they are longer than the memory.
     pub(in crate::process) fn write(&self, bytes: &[u8]) {
-        assert!(bytes.len() <= self.len, "a segment is chosen to be long enough");
-        // SAFETY: the mapping is `len` bytes long and stays while `self` lives; a private slice cannot overlap it.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().cast(), bytes.len()) };
+        self.write_at(0, bytes);
+    }
+
+    /// Copies `bytes` into the memory, from `offset` on.
+    ///
+    /// # Panics
+    ///
+    /// If they reach beyond its end.
+    pub(super) fn write_at(&self, offset: usize, bytes: &[u8]) {
+        let place = self.place(offset, bytes.len());
+        // SAFETY: the mapping has so many bytes there and stays while `self` lives; a private slice cannot overlap it.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len()) };
+    }
+
+    /// Copies the bytes from `offset` on into all of `target`.
+    ///
+    /// # Panics
+    ///
+    /// If they reach beyond the end of the memory.
+    pub(super) fn read_at(&self, offset: usize, target: &mut [MaybeUninit<u8>]) {
+        let place = self.place(offset, target.len());
+        // SAFETY: as in `write_at`, the other way round.
+        unsafe { std::ptr::copy_nonoverlapping(place.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    }
+
+    /// The address of `len` bytes from `offset` on.
+    fn place(&self, offset: usize, len: usize) -> NonNull<u8> {
+        assert!(offset <= self.len && len <= self.len - offset, "memory is made to be long enough");
+        // SAFETY: the mapping is one allocation, and the offset lies within it.
+        unsafe { self.start.cast::<u8>().add(offset) }
+    }
+
+    /// The `T` that lies at `offset`.
+    ///
+    /// # Panics
+    ///
+    /// If it reaches beyond the end of the memory, or does not lie as a `T` must.
+    pub(super) fn at<T: Shareable>(&self, offset: usize) -> &T {
+        let place = self.place(offset, size_of::<T>()).cast::<T>();
+        assert!(place.is_aligned(), "a place for a value is chosen with its alignment");
+        // SAFETY: the mapping is long enough, the address aligned, and it stays while `self` lives; every bit pattern is a `T`,
+        // and all of it is atomics, so that others may write meanwhile.
+        unsafe { place.as_ref() }
     }
 
     /// Copies the first `len` bytes out of the memory; `None` if it is shorter.
@@ -87,8 +124,7 @@ impl Memory {
             return None;
         }
         let mut bytes = Vec::with_capacity(len);
-        // SAFETY: both places are `len` bytes long, and a private buffer cannot overlap the mapping.
-        unsafe { std::ptr::copy_nonoverlapping(self.start.as_ptr().cast(), bytes.as_mut_ptr(), len) };
+        self.read_at(0, &mut bytes.spare_capacity_mut()[..len]);
         // SAFETY: the copy has set the first `len` bytes.
         unsafe { bytes.set_len(len) };
         Some(bytes)
@@ -111,6 +147,8 @@ pub(in crate::process) unsafe trait Shareable {}
 
 // SAFETY: all its fields are atomics, as its documentation promises.
 unsafe impl Shareable for Arena {}
+// SAFETY: all it is is an atomic.
+unsafe impl Shareable for Progress {}
 
 /// A `T` at the start of shared memory.
 #[derive(Debug)]
@@ -136,9 +174,7 @@ impl<T: Shareable> Deref for Mapped<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the mapping is long enough, page-aligned, and stays while `self` lives; every bit pattern is a `T`, and all
-        // of it is atomics, so that others may write meanwhile.
-        unsafe { self.memory.start.cast::<T>().as_ref() }
+        self.memory.at(0)
     }
 }
 

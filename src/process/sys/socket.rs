@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    time::Duration,
 };
 
 use rustix::{
@@ -12,7 +13,7 @@ use rustix::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
         SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send,
         sendmsg, socketpair,
-        sockopt::{socket_domain, socket_peercred, socket_type},
+        sockopt::{Timeout, set_socket_timeout, socket_domain, socket_peercred, socket_type},
     },
 };
 
@@ -100,6 +101,11 @@ impl Socket {
     /// EMFILE when this process has no descriptor to spare for one in the message. The message itself is in `buffer`, then.
     pub(in crate::process) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.receive_with(buffer, RecvFlags::empty())
+    }
+
+    /// Has [`receive`](Self::receive) wait no longer than that: then it fails with `WouldBlock`.
+    pub(in crate::process) fn limit_waits(&self, limit: Option<Duration>) -> io::Result<()> {
+        Ok(set_socket_timeout(&self.0, Timeout::Recv, limit)?)
     }
 
     /// Receives a message if there is one: `None` if not.

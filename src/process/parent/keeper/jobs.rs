@@ -1,6 +1,8 @@
 //! Which jobs a worker is sent, and how.
 
-use std::{sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
+
+use bytes::Bytes;
 
 use super::{DEEPEST, Keeper};
 use crate::{
@@ -14,12 +16,30 @@ use crate::{
             term::Term,
         },
         ring::INLINE,
+        segments::Reserved,
         sys::Moment,
     },
 };
 
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
 const MOST_SEGMENTS: usize = 4;
+
+/// From which length on an argument is written only when its job has been sent, so that both sides copy at once.
+const ANNOUNCED: usize = 512 * 1024;
+
+/// An argument that does not fit into a slot.
+enum Large {
+    Written(Reserved),
+    Announced(Reserved, Bytes),
+}
+
+impl Large {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Written(reserved) | Self::Announced(reserved, _) => reserved.id,
+        }
+    }
+}
 
 impl Keeper {
     /// Sends jobs as far as it makes sense. Says whether there was one.
@@ -174,7 +194,7 @@ impl Keeper {
     }
 
     /// Sends a claimed job, unless it must not begin any more.
-    fn send(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+    fn send(&mut self, job: Arc<dyn ProcessJob>, mut call: Call) {
         // Nobody is to wait for a result while an argument is copied.
         self.deliver_all();
         if self.congested {
@@ -184,16 +204,11 @@ impl Keeper {
         if let Err(error) = self.introduce(call.argument.pieces()) {
             return self.not_sent(job, call, &error);
         }
-        let bytes = call.argument.as_bytes();
-        let segment = if bytes.len() <= INLINE {
-            None
-        } else {
-            // Copied here, under no lock: it may be gigabytes.
-            match self.outgoing.write(bytes, &self.worker.socket) {
-                Ok(id) => Some(id),
-                Err(error) => return self.not_sent(job, call, &error),
-            }
+        let large = match self.place(&mut call) {
+            Ok(large) => large,
+            Err(error) => return self.not_sent(job, call, &error),
         };
+        let segment = large.as_ref().map(|large| large.id());
         let names = if call.argument.pieces().is_empty() { 0 } else { HAS_NAMES };
         let flags = names | self.listen_flag();
         let now = Moment::now();
@@ -216,10 +231,16 @@ impl Keeper {
             let position = link.send(job, call, segment, flags, now);
             self.shared.count_ahead(ahead);
             self.lent.extend(segment.map(|id| (id, position)));
+            drop(link);
+            if let Some(Large::Announced(reserved, bytes)) = large {
+                self.hand_over(position, &reserved, bytes);
+            }
             return;
         }
         drop(link);
         self.mark_output(None);
+        // While the call has a handle of the same bytes: the last one may run foreign code.
+        drop(large);
         if let Some(id) = segment {
             self.outgoing.release(id, &self.worker.socket);
         }
@@ -230,6 +251,31 @@ impl Keeper {
         if expired {
             job.queue_expired(now.at);
         }
+    }
+
+    /// Finds a segment for an argument that does not fit into the slot, and writes it there if it is not very large.
+    fn place(&mut self, call: &mut Call) -> io::Result<Option<Large>> {
+        let len = call.argument.len();
+        if len <= INLINE {
+            return Ok(None);
+        }
+        let reserved = self.outgoing.reserve(len, &self.worker.socket)?;
+        Ok(Some(if len < ANNOUNCED {
+            reserved.segment.write(call.argument.as_bytes(), || true);
+            Large::Written(reserved)
+        } else {
+            Large::Announced(reserved, call.argument.share())
+        }))
+    }
+
+    /// Writes an argument whose job has been sent: the worker copies each piece as soon as it is there.
+    ///
+    /// Under no lock, for it may be gigabytes; so the job may be taken back meanwhile, or its worker killed.
+    fn hand_over(&self, position: u64, reserved: &Reserved, bytes: Bytes) {
+        self.ring_worker();
+        reserved.segment.write(&bytes, || self.worker.link().expects(position));
+        // They may belong to somebody.
+        crate::panic::drop_shielded(bytes);
     }
 
     /// `LISTEN` if the worker is to look at its socket before it looks at the argument.

@@ -179,6 +179,8 @@ impl Keeper {
             return self.bury_unborn(unready);
         }
         self.worker.serves.store(true, Relaxed);
+        // Before the pool is told: or it would start another worker for the job that this one is about to take.
+        self.fill();
         self.report(Start::Succeeded);
         loop {
             if self.woken.heard {

@@ -24,7 +24,7 @@ use crate::{
         sys::{Interest, wait},
     },
     shared_memory::{Reader, SharedBytes},
-    wire::Arrived,
+    wire::{Arrived, Body},
 };
 
 /// How long a worker without a job may take to read what it was sent.
@@ -37,10 +37,6 @@ impl Keeper {
     ///
     /// `WouldBlock` when there is no room in its socket; what the system says when it is gone, or when something is lacking.
     pub(super) fn introduce(&mut self, argument: &[SharedBytes]) -> io::Result<()> {
-        if !argument.is_empty() {
-            // It may have asked for a piece again.
-            self.hear();
-        }
         for piece in argument {
             let is_known = self.worker.link().known.is_used(piece.id());
             if !is_known {
@@ -123,18 +119,19 @@ impl Keeper {
     pub(super) fn unpack(
         &mut self,
         kind: u8,
-        mut bytes: Vec<u8>,
+        body: Body,
         given: &[SharedBytes],
     ) -> Result<Result<Arrived, String>, &'static str> {
         if kind != VALUE_WITH_NAMES {
-            return Ok(Ok(bytes.into()));
+            return Ok(Ok(body.into()));
         }
+        let mut bytes = body.into_vec();
         let names = take_off(&mut bytes).ok_or("an unreadable list of shared memory")?;
         if !self.arrivals.has_all(&names) {
             self.hear();
         }
         let pieces = self.arrivals.claim(&names, given)?;
-        Ok(pieces.map(|pieces| Arrived { bytes, pieces }))
+        Ok(pieces.map(|pieces| Arrived { body: bytes.into(), pieces }))
     }
 }
 

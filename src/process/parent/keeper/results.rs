@@ -16,6 +16,7 @@ use crate::{
         parent::{
             link::{Flight, Link},
             seat::ProcessJob,
+            worker::Worker,
             zygote::explain,
         },
         reply as wire,
@@ -23,7 +24,7 @@ use crate::{
         sys::{Interest, Moment, wait},
     },
     shared_memory::{MOST_IN_PAYLOAD, SharedBytes},
-    wire::Arrived,
+    wire::{Arrived, Body},
 };
 
 impl Keeper {
@@ -185,32 +186,44 @@ impl Keeper {
         reply: Reply,
         given: &[SharedBytes],
     ) -> Result<Result<Arrived, TaskError>, &'static str> {
-        let bytes = self.bytes_of(reply.result)?;
+        let body = self.body_of(reply.result)?;
         if reply.kind == wire::ARGUMENT {
             // It may have said before which shared memory it lacks: who tries again is to have it sent again.
             self.hear();
         }
         let limit = self.shared.config().max_payload;
-        let bytes = match wire::Reply::from_wire(reply.kind, bytes, job.label(), limit) {
-            Ok(bytes) => bytes,
+        let body = match wire::Reply::from_wire(reply.kind, body, job.label(), limit) {
+            Ok(body) => body,
             Err(failed) => return failed.map(Err),
         };
-        let arrived = self.unpack(reply.kind, bytes, given)?;
+        let arrived = self.unpack(reply.kind, body, given)?;
         Ok(arrived.map_err(|why| TaskError::decode(job.label().clone(), Operand::Result, why)))
     }
 
-    fn bytes_of(&mut self, place: Place<Vec<u8>>) -> Result<Vec<u8>, &'static str> {
+    fn body_of(&mut self, place: Place<Vec<u8>>) -> Result<Body, &'static str> {
         let (id, len) = match place {
-            Place::Inline(bytes) => return Ok(bytes),
+            Place::Inline(bytes) => return Ok(bytes.into()),
             Place::Segment { id, len } => (id, len),
         };
         if !self.incoming.knows(id) {
             self.hear();
         }
-        let bytes = self.incoming.read(id, len).ok_or("it named shared memory that it had not sent")?;
+        let release = Release { worker: self.worker.clone(), id };
+        let payload = self.incoming.complete(id, len, release);
+        Ok(Body::There(Box::new(payload.ok_or("it named shared memory that it had not sent")?)))
+    }
+}
+
+/// Gives a worker its segment back when the result in it has been read.
+struct Release {
+    worker: Arc<Worker>,
+    id: u32,
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
         // A worker that cannot be told is dying.
-        let _ = self.worker.socket.ring(&Signal::Release { id }.to_wire());
-        Ok(bytes)
+        let _ = self.worker.socket.ring(&Signal::Release { id: self.id }.to_wire());
     }
 }
 
