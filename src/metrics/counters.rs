@@ -48,6 +48,32 @@ impl Counters {
         self.queue_wait.record(waited);
     }
 
+    /// So many jobs have entered the queue.
+    pub(crate) fn submitted_many(&self, jobs: u64) {
+        self.submitted.fetch_add(jobs, Relaxed);
+        self.queued.fetch_add(jobs as usize, Relaxed);
+    }
+
+    /// Workers have begun so many queued jobs, which had waited about as long.
+    pub(crate) fn begun_many(&self, jobs: u64, waited: Duration) {
+        self.queued.fetch_sub(jobs as usize, Relaxed);
+        self.running.fetch_add(jobs as usize, Relaxed);
+        self.queue_wait.record_many(jobs, waited);
+    }
+
+    /// Workers have let go of `ended` jobs; so many of their tasks finished in these ways, the others had finished before. How long
+    /// they ran is told by [`took`](Self::took).
+    pub(crate) fn ended_many(&self, ended: u64, succeeded: u64, panicked: u64) {
+        self.running.fetch_sub(ended as usize, Relaxed);
+        self.succeeded.fetch_add(succeeded, Relaxed);
+        self.panicked.fetch_add(panicked, Relaxed);
+    }
+
+    /// So many jobs ran so long each.
+    pub(crate) fn took(&self, times: impl IntoIterator<Item = (u64, Duration)>) {
+        times.into_iter().for_each(|(jobs, time)| self.run_time.record_many(jobs, time));
+    }
+
     /// A job that had begun waits again, to be run once more.
     pub(crate) fn returned(&self) {
         self.running.fetch_sub(1, Relaxed);

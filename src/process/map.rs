@@ -7,7 +7,7 @@ use futures_core::Stream;
 use super::ProcessPool;
 use crate::{
     Payload,
-    map::{Feed, FromStream, Map, PoolFeed},
+    map::{Feed, FromStream, Map, PoolFeed, Singly},
     no_capture::assert_no_capture,
 };
 
@@ -60,7 +60,7 @@ impl ProcessPool {
         F: Fn(A) -> R + Copy + Send + 'static,
         R: Payload,
     {
-        Box::new(PoolFeed::new(self.clone(), Self::max_workers_now, move |input: A| (job, input)))
+        Box::new(PoolFeed::new(self.clone(), Self::max_workers_now, move |input: A| (job, input), Singly))
     }
 
     /// How many workers the pool may have at this moment.

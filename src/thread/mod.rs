@@ -12,8 +12,10 @@
 //! business of its `task::Cell`.
 
 mod builder;
+mod chunk;
 mod dispatch;
 mod global;
+mod lap;
 mod map;
 mod queue;
 mod seat;

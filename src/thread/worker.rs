@@ -142,6 +142,8 @@ impl Worker {
         self.desk.put(job.clone());
         if self.shared.is_killed() {
             job.cancel();
+        } else if self.shared.cancels_queued() {
+            job.cancel_waiting();
         }
         job.run();
         drop(self.desk.clear());
