@@ -21,7 +21,7 @@
 //! 3. Items of a batch begin in their order. When the batch is cancelled, none of them begins any more.
 //! 4. Outcomes are taken many at a time, and whoever waits for them is woken for many at a time ([`Remainder`]): at the latest some
 //!    50 µs after the first, at the end of the batch, or, when an item takes long unexpectedly, by a timer after
-//!    [`remainder::NUDGE`]. To wake for every item would take longer than a small item runs.
+//!    a [`remainder::Nudge`]. To wake for every item would take longer than a small item runs.
 //! 5. Where items have a `run_timeout` or a `queue_timeout` they travel alone, because that needs a clock and an ending for each
 //!    item, which only tasks have.
 
@@ -43,7 +43,7 @@ use std::{
 
 use futures_core::{FusedStream, Stream};
 
-pub(crate) use batch::{Batch, Finished, Outcome, Waiter};
+pub(crate) use batch::{Batch, Finished, Outcome};
 pub(crate) use feed::{Chunks, Feed, PoolFeed, Setup, Singly};
 use order::{Arrange, Arrangement};
 pub use order::{Ordered, Unordered};

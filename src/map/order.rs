@@ -11,8 +11,11 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{Batch, Finished, Outcome, remainder::Remainder};
-use crate::{AsCompleted, Task, TaskError, panic::drop_shielded, timer::Delay};
+use super::{
+    Batch, Finished, Outcome,
+    remainder::{Nudge, Remainder},
+};
+use crate::{AsCompleted, Task, TaskError, panic::drop_shielded};
 
 /// Marks a map that yields results in the order of its inputs.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ pub struct InOrder<R> {
     next: u32,
     /// Room for what is taken; empty in between.
     outcomes: Vec<Finished<R>>,
-    nudge: Option<Delay>,
+    nudge: Nudge,
 }
 
 enum Piece<R> {
@@ -98,7 +101,7 @@ impl<R> Default for InOrder<R> {
             taken: VecDeque::new(),
             next: 0,
             outcomes: Vec::new(),
-            nudge: None,
+            nudge: Nudge::default(),
         }
     }
 }
@@ -241,7 +244,7 @@ impl<R> Drop for AsFinished<R> {
 
 impl<R> AsFinished<R> {
     fn push_unit(&mut self, work: Piece<R>, items: usize) {
-        self.units.push(Unit { first: self.started, work: Some(work), nudge: None });
+        self.units.push(Unit { first: self.started, work: Some(work), nudge: Nudge::default() });
         self.started += items;
         self.len += items;
     }
@@ -278,7 +281,11 @@ impl<R> Arrangement<R> for AsFinished<R> {
                         outcomes.into_iter().map(|(place, outcome)| (first + place as usize, outcome));
                     self.taken.extend(numbered);
                     if batch.left() > 0 {
-                        self.units.push(Unit { first, work: Some(Piece::Many(batch)), nudge: None });
+                        self.units.push(Unit {
+                            first,
+                            work: Some(Piece::Many(batch)),
+                            nudge: Nudge::default(),
+                        });
                     }
                 }
             }
@@ -335,7 +342,7 @@ struct Unit<R> {
     first: usize,
     /// Absent once ready.
     work: Option<Piece<R>>,
-    nudge: Option<Delay>,
+    nudge: Nudge,
 }
 
 enum Done<R> {

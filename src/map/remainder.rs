@@ -11,8 +11,32 @@ use std::{
 use super::{Batch, Finished};
 use crate::timer::Delay;
 
-/// After this time whoever waits for outcomes looks by itself whether there are some that it was not woken for.
-pub(super) const NUDGE: Duration = Duration::from_millis(1);
+/// After so long whoever waits for outcomes looks by itself whether there are some that it was not woken for.
+const FIRST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(128);
+
+/// Has whoever waits look again by itself: after twice as long each time that there was nothing, because a batch may wait in the
+/// queue for long.
+#[derive(Debug, Default)]
+pub(super) struct Nudge {
+    delay: Option<Delay>,
+    /// The last pause; zero at first.
+    pause: Duration,
+}
+
+impl Nudge {
+    /// Is ready when it is time to look.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let pause = &mut self.pause;
+        let delay = self.delay.get_or_insert_with(|| {
+            *pause = (2 * *pause).clamp(FIRST, LONGEST);
+            Delay::new(*pause)
+        });
+        std::task::ready!(Pin::new(delay).poll(cx));
+        self.delay = None;
+        Poll::Ready(())
+    }
+}
 
 /// The part of a batch whose outcomes have not been taken. Dropping it cancels that part.
 pub(super) struct Remainder<R> {
@@ -42,21 +66,16 @@ impl<R> Remainder<R> {
     pub(super) fn poll_take(
         &mut self,
         outcomes: &mut Vec<Finished<R>>,
-        nudge: &mut Option<Delay>,
+        nudge: &mut Nudge,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         loop {
             if self.batch.poll_take(outcomes, cx).is_ready() {
                 self.left -= outcomes.len();
+                nudge.pause = Duration::ZERO;
                 return Poll::Ready(());
             }
-            if !self.batch.has_begun() {
-                return Poll::Pending;
-            }
-            if Pin::new(nudge.get_or_insert_with(|| Delay::new(NUDGE))).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            *nudge = None;
+            std::task::ready!(nudge.poll(cx));
             self.batch.clone().hurry();
         }
     }

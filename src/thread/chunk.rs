@@ -38,7 +38,7 @@ use super::{
 use crate::{
     Priority, TaskError, TaskId,
     error::{TaskLabel, TaskName},
-    map::{Batch, Finished, Outcome, Setup, Waiter},
+    map::{Batch, Finished, Outcome, Setup},
     panic::{catch, drop_shielded, shield},
     pool::Place,
     task::{self, Left, StopSignal},
@@ -76,7 +76,7 @@ struct State<F, A, R> {
     /// The items that run, at most one per worker.
     running: Vec<u32>,
     finished: Vec<Finished<R>>,
-    waiter: Waiter,
+    waiter: Option<Waker>,
     /// When whoever waits was last woken, or else the submission.
     woken: Instant,
     /// The entries that no worker has taken yet: the first, and one of a helper.
@@ -126,7 +126,7 @@ where
             inputs: items.into_iter(),
             running: Vec::new(),
             finished: Vec::new(),
-            waiter: Waiter::Nobody,
+            waiter: None,
             woken: submitted,
             first_is_queued: true,
             helper_is_queued: false,
@@ -257,7 +257,7 @@ where
             state.finished.push((item, outcome));
             ended += 1;
         }
-        let (waker, job) = (state.waiter.take(true), state.job.take());
+        let (waker, job) = (state.waiter.take(), state.job.take());
         let is_void = std::mem::take(&mut state.first_is_queued);
         drop(state);
         if is_void {
@@ -315,13 +315,15 @@ impl<F, A, R> State<F, A, R> {
 
     /// Who is to be woken at this moment.
     fn due_waker(&mut self, now: Instant) -> Option<Waker> {
-        if matches!(self.waiter, Waiter::Nobody) || self.finished.is_empty() {
+        if self.waiter.is_none() || self.finished.is_empty() {
             return None;
         }
         let is_last = self.running.is_empty() && self.inputs.len() == 0;
-        let waker = self.waiter.take(is_last || now.saturating_duration_since(self.woken) >= PATIENCE)?;
+        if !is_last && now.saturating_duration_since(self.woken) < PATIENCE {
+            return None;
+        }
         self.woken = now;
-        Some(waker)
+        self.waiter.take()
     }
 }
 
@@ -342,19 +344,16 @@ where
         // Cloned outside the lock, and left before the look: whoever finishes an item later wakes it.
         let waker = cx.waker().clone();
         let mut state = self.lock();
-        let has_begun = !state.running.is_empty();
-        let before = state.waiter.wait(waker, has_begun);
+        let before = state.waiter.replace(waker);
         drop(state);
         drop(before);
         if self.take(outcomes) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn has_begun(&self) -> bool {
-        !self.lock().running.is_empty()
-    }
-
     fn hurry(self: Arc<Self>) {
-        self.call_help();
+        if !self.lock().running.is_empty() {
+            self.call_help();
+        }
     }
 
     fn cancel(&self) {
