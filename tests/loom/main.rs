@@ -10,6 +10,7 @@ mod pool;
 mod ring;
 mod sync;
 mod task;
+mod woken;
 
 /// Runs `body` under every schedule with at most two preemptions: enough for all that was ever found here, and
 /// quick enough to be run always.
