@@ -43,8 +43,8 @@ pub(crate) trait Feed<A, R> {
     /// Whether items can travel together.
     fn takes_chunks(&self, setup: &Setup) -> bool;
 
-    /// Starts the jobs of items that were let in. Only called where they can travel together.
-    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Arc<dyn Batch<R>>;
+    /// Starts the jobs of items that were let in, and returns them in their order. Only called where they can travel together.
+    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>>;
 
     /// A task of an item that was not let in.
     fn refuse(&mut self, why: NoRoom, setup: &Setup) -> Task<R>;
@@ -61,8 +61,14 @@ pub(crate) trait Chunks<A, R> {
     /// Whether it does so with jobs that were told this.
     fn take(&self, setup: &Setup) -> bool;
 
-    /// Starts the jobs of these items.
-    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Arc<dyn Batch<R>>;
+    /// Starts the jobs of these items, and returns them in their order.
+    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>>;
+}
+
+/// One item, or several that travel together.
+pub(crate) enum Started<R> {
+    One(Task<R>),
+    Many(Arc<dyn Batch<R>>),
 }
 
 /// Every item is a job of its own.
@@ -73,7 +79,7 @@ impl<A, R> Chunks<A, R> for Singly {
         false
     }
 
-    fn start(&mut self, _items: Vec<(A, Place)>, _setup: &Setup) -> Arc<dyn Batch<R>> {
+    fn start(&mut self, _items: Vec<(A, Place)>, _setup: &Setup) -> Vec<Started<R>> {
         unreachable!("it takes no chunks")
     }
 }
@@ -123,7 +129,7 @@ where
         self.chunks.take(setup)
     }
 
-    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Arc<dyn Batch<P::Output>> {
+    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<P::Output>> {
         self.chunks.start(items, setup)
     }
 

@@ -23,7 +23,7 @@
 //!    50 µs after the first, at the end of the batch, or, when an item takes long unexpectedly, by a timer after
 //!    a [`remainder::Nudge`]. To wake for every item would take longer than a small item runs.
 //! 5. Where items have a `run_timeout` or a `queue_timeout` they travel alone, because that needs a clock and an ending for each
-//!    item, which only tasks have.
+//!    item, which only tasks have. On processes also where there is a retry, and where the pool looks at each job by itself.
 
 mod batch;
 mod feed;
@@ -44,7 +44,7 @@ use std::{
 use futures_core::{FusedStream, Stream};
 
 pub(crate) use batch::{Batch, Finished, Outcome};
-pub(crate) use feed::{Chunks, Feed, PoolFeed, Setup, Singly};
+pub(crate) use feed::{Chunks, Feed, PoolFeed, Setup, Singly, Started};
 use order::{Arrange, Arrangement};
 pub use order::{Ordered, Unordered};
 pub use source::FromStream;
@@ -180,7 +180,12 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     /// Worth it for small items: in chunks of 1000 on threads, one of 20 ns costs about as much again, where it costs a
     /// microsecond alone. The items of a chunk run one after the other, while other jobs wait for a worker: as much work as takes
     /// some 50 µs to 1 ms is a good chunk. If one of them takes far longer than the others, idle threads take over what waits
-    /// behind it. On a process pool, and where items have a `run_timeout` or a `queue_timeout`, they travel alone.
+    /// behind it; a process runs its chunk to the end. Where items have a `run_timeout` or a `queue_timeout` they travel alone.
+    ///
+    /// In processes an item's result is published before the next item begins: a death costs the item that ran, those before it
+    /// are finished, and those behind it run elsewhere. A chunk holds as many items as fit into 2 KiB there; items that take more
+    /// than 256 bytes or name shared memory travel alone, and so do all where there is a [`retry`](Self::retry) or the pool has
+    /// `max_tasks_per_worker`, `max_memory_per_worker` or tells output with its task. Cancelling a map kills the workers that run its chunks.
     ///
     /// Results may come up to about a millisecond later than they are ready, many at a time. Chunks are never larger than half of
     /// [`in_flight`](Self::in_flight).
@@ -304,8 +309,12 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
             }
             _ => {
                 let gathered = std::mem::take(&mut self.gathered);
-                let batch = self.feed.start_batch(gathered, &self.setup);
-                self.tasks.push_batch(batch);
+                for started in self.feed.start_batch(gathered, &self.setup) {
+                    match started {
+                        Started::One(task) => self.tasks.push(task),
+                        Started::Many(batch) => self.tasks.push_batch(batch),
+                    }
+                }
             }
         }
         more

@@ -80,10 +80,10 @@ impl Counters {
         self.queued.fetch_add(1, Relaxed);
     }
 
-    /// A worker has begun a job that had begun before, whose wait has been recorded.
-    pub(crate) fn begun_again(&self) {
-        self.queued.fetch_sub(1, Relaxed);
-        self.running.fetch_add(1, Relaxed);
+    /// A worker has begun so many jobs that had begun before, or nearly, whose wait has been recorded.
+    pub(crate) fn begun_again(&self, jobs: u64) {
+        self.queued.fetch_sub(jobs as usize, Relaxed);
+        self.running.fetch_add(jobs as usize, Relaxed);
     }
 
     /// A worker has let go of a job that it had begun.
@@ -122,14 +122,37 @@ impl Counters {
         if left == Left::Queue {
             self.left_queue();
         }
-        let count = match outcome.as_ref().map_err(TaskError::kind) {
+        self.count_of(outcome).fetch_add(1, Relaxed);
+    }
+
+    fn count_of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
+        match outcome.as_ref().map_err(TaskError::kind) {
             Ok(_) => &self.succeeded,
             Err(TaskErrorKind::Panicked) => &self.panicked,
             Err(TaskErrorKind::Cancelled) => &self.cancelled,
             Err(TaskErrorKind::TimedOut) => &self.timed_out,
             Err(_) => &self.failed,
-        };
-        count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// As [`finished`](Self::finished), for so many tasks.
+    pub(crate) fn finished_many<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
+        self.count_of(outcome).fetch_add(tasks, Relaxed);
+    }
+
+    /// So many tasks that were counted as finished in this way have not, or in another way.
+    pub(crate) fn not_finished<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
+        self.count_of(outcome).fetch_sub(tasks, Relaxed);
+    }
+
+    /// So many jobs leave the queue without having begun.
+    pub(crate) fn left_queue_many(&self, jobs: u64) {
+        self.queued.fetch_sub(jobs as usize, Relaxed);
+    }
+
+    /// So many jobs that were let go of, or never begun, wait.
+    pub(crate) fn waits_again(&self, jobs: u64) {
+        self.queued.fetch_add(jobs as usize, Relaxed);
     }
 
     /// Whether at most one job waits.

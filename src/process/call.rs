@@ -16,14 +16,20 @@ use std::{
     any::TypeId,
     hash::{DefaultHasher, Hash, Hasher},
     process::{ExitCode, Termination},
+    sync::{Arc, OnceLock},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::reply::Reply;
+#[cfg(target_os = "linux")]
+use super::{
+    items::{self, Sheaf},
+    reply::VALUE,
+};
 use crate::{
     panic::catch,
-    wire::{Arrived, Payload, decode, encode},
+    wire::{Arrived, Payload, decode, decode_part, encode},
 };
 
 /// Where distances are counted from.
@@ -47,6 +53,17 @@ where
     R: Payload,
 {
     name(run::<F, A, R>, type_hash::<(F, A, R)>())
+}
+
+/// Names the function that runs a job of several items.
+#[cfg(target_os = "linux")]
+pub(super) fn items<F, A, R>() -> Function
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    name(run_items::<F, A, R>, type_hash::<(F, A, R, Sheaf)>())
 }
 
 /// Names the function that runs an initialiser or a preload.
@@ -112,10 +129,88 @@ where
     A: Payload,
     R: Payload,
 {
-    let argument = match take_argument::<(F, A, R), A>(expected, argument) {
-        Ok(argument) => argument,
+    match take_argument::<(F, A, R), A>(expected, argument) {
+        Ok(argument) => run_with::<F, A, R>(argument),
+        Err(reply) => reply,
+    }
+}
+
+/// Where the items of a job publish their results, each before the next one begins.
+pub(super) trait PublishItems: Send + Sync {
+    /// A job of several items begins.
+    fn begin(&self);
+
+    /// `results` are those of all items so far, `items` in number; the last one begins at `from`. Says whether there was room.
+    fn publish(&self, items: u32, results: &[u8], from: usize) -> bool;
+
+    /// The largest result of one item.
+    fn max_payload(&self) -> u64;
+}
+
+/// Set once, in a worker.
+static PUBLISHER: OnceLock<Arc<dyn PublishItems>> = OnceLock::new();
+
+/// Says where the items of jobs publish their results in this process.
+#[cfg(target_os = "linux")]
+pub(super) fn publish_items_by(publisher: Arc<dyn PublishItems>) {
+    let _ = PUBLISHER.set(publisher);
+}
+
+/// Runs items one after the other: all, or until one whose result cannot be published beside the others.
+#[cfg(target_os = "linux")]
+fn run_items<F, A, R>(expected: u64, argument: Arrived) -> Reply
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    let arguments = match take_argument::<(F, A, R, Sheaf), Vec<u8>>(expected, argument) {
+        Ok(arguments) => arguments,
         Err(reply) => return reply,
     };
+    let publisher = PUBLISHER.get().expect("a worker says where before it runs a job");
+    publisher.begin();
+    let mut sheaf = Sheaf { results: Vec::with_capacity(arguments.len()), shared: Vec::new() };
+    let (mut rest, mut count) = (&arguments[..], 0);
+    while let Some((_, item)) = items::take(&mut rest) {
+        let from = sheaf.results.len();
+        match run_item::<F, A, R>(item).within(publisher.max_payload()) {
+            Reply::Value(value) => {
+                items::put(&mut sheaf.results, VALUE, value.as_bytes());
+                sheaf.shared = value.pieces().to_vec();
+            }
+            other => {
+                let (kind, bytes) = other.into_wire();
+                items::put(&mut sheaf.results, kind, bytes.as_bytes());
+            }
+        }
+        count += 1;
+        if !sheaf.shared.is_empty() || !publisher.publish(count, &sheaf.results, from) {
+            break;
+        }
+    }
+    encode(sheaf).map_or_else(|why| Reply::ResultNotEncodable(why.to_string()), Reply::Value)
+}
+
+#[cfg(target_os = "linux")]
+fn run_item<F, A, R>(argument: &[u8]) -> Reply
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    match catch(|| decode_part::<A>(argument, &[])) {
+        Ok(Ok(argument)) => run_with::<F, A, R>(argument),
+        Ok(Err(why)) => Reply::ArgumentNotDecodable(why.to_string()),
+        Err(report) => Reply::ArgumentNotDecodable(report.into_summary()),
+    }
+}
+
+fn run_with<F, A, R>(argument: A) -> Reply
+where
+    F: Fn(A) -> R + Copy + 'static,
+    R: Payload,
+{
     let value = match catch(|| conjure::<F>()(argument)) {
         Ok(value) => value,
         Err(report) => return Reply::panicked(report),

@@ -30,7 +30,7 @@ pub(super) struct PanicText {
 const LONGEST_TEXT: usize = 64 * 1024;
 
 /// Tells the replies apart in the ring.
-const VALUE: u8 = 1;
+pub(super) const VALUE: u8 = 1;
 const PANICKED: u8 = 2;
 pub(super) const ARGUMENT: u8 = 3;
 const RESULT: u8 = 4;

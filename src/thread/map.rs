@@ -6,7 +6,7 @@ use futures_core::Stream;
 
 use super::{ThreadPool, chunk::Chunk, lap::Pace};
 use crate::{
-    map::{Batch, Chunks, Feed, FromStream, Map, PoolFeed, Setup},
+    map::{Chunks, Feed, FromStream, Map, PoolFeed, Setup, Started},
     pool::Place,
 };
 
@@ -107,7 +107,8 @@ where
         limits.queue_timeout.is_none() && limits.run_timeout.is_none()
     }
 
-    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Arc<dyn Batch<R>> {
-        Chunk::start(self.pool.shared(), self.job.clone(), self.pace.clone(), items, setup)
+    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>> {
+        let (job, pace) = (self.job.clone(), self.pace.clone());
+        vec![Started::Many(Chunk::start(self.pool.shared(), job, pace, items, setup))]
     }
 }

@@ -5,7 +5,7 @@
 use super::{Arrived, CodecError, Encoded, Payload, decoder::Decoder, encoder::Encoder, whole};
 use crate::{
     panic::drop_shielded,
-    shared_memory::{collecting, resolving},
+    shared_memory::{SharedBytes, collecting, resolving},
 };
 
 /// Turns a value into bytes. A bulk buffer is taken over without a copy.
@@ -31,6 +31,19 @@ pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, Codec
         Ok(Some(value)) => Ok(value),
         Ok(None) => resolving(pieces, || Decoder::run(&bytes)),
         Err(error) => Err(error),
+    };
+    value.map_err(CodecError::in_payload::<T>)
+}
+
+/// As [`decode`], of a payload among others, which is copied only where the value takes the buffer over.
+pub(crate) fn decode_part<T: Payload>(bytes: &[u8], pieces: &[SharedBytes]) -> Result<T, CodecError> {
+    // Whether it is a buffer depends on the type alone.
+    if !matches!(whole::read::<T>(&mut Vec::new()), Ok(None)) {
+        return decode(Arrived { bytes: bytes.to_vec(), pieces: pieces.to_vec() });
+    }
+    let value = match pieces {
+        [] => Decoder::run(bytes),
+        pieces => resolving(pieces.to_vec(), || Decoder::run(bytes)),
     };
     value.map_err(CodecError::in_payload::<T>)
 }

@@ -8,6 +8,7 @@
 
 mod arrivals;
 mod backoff;
+mod batch;
 mod copier;
 mod forgotten;
 mod homes;
@@ -29,6 +30,7 @@ mod worker;
 mod zygote;
 
 pub(super) use super::child::depth;
+pub(super) use batch::{ItemBatch, Items};
 pub(super) use seat::{Call, ProcessSeat};
 pub(super) use shared::Shared;
 

@@ -29,6 +29,7 @@ mod protocol {
     pub(crate) mod look;
     pub(crate) mod parent;
     pub(crate) mod place;
+    pub(crate) mod progress;
     pub(crate) mod reply;
     pub(crate) mod slot;
     pub(crate) mod violation;
@@ -475,4 +476,55 @@ fn a_worker_that_dies_before_it_rings_leaves_its_result_behind() {
             }
         });
     }
+}
+
+#[test]
+fn the_results_of_items_are_known_after_a_death_at_any_step_and_during_the_job() {
+    for steps in 0..12 {
+        check(move || {
+            let (mut parent, mut worker) = ring();
+            let position = send(&mut parent, 10);
+            let arena = worker.arena();
+            let begun = thread::spawn(move || {
+                let mut published = 0;
+                mortal(steps, || {
+                    begin(&mut worker);
+                    arena.begin_items(position);
+                    for (items, results) in [(1, &b"a"[..]), (2, b"ab")] {
+                        assert!(arena.add_item(items, results, items as usize - 1));
+                        published = items;
+                    }
+                });
+                published
+            });
+            let check_items = |least: u32| {
+                let (items, bytes) = parent.items(position).unwrap();
+                assert!(items >= least && bytes == b"ab"[..items as usize]);
+                items
+            };
+            let seen = check_items(0);
+            let published = begun.join().unwrap();
+            // What was stored may be more than what the worker had the time to take note of.
+            assert!(check_items(published) >= seen);
+        });
+    }
+}
+
+#[test]
+fn the_results_of_one_job_are_never_taken_for_those_of_another() {
+    check(|| {
+        let (mut parent, worker) = ring();
+        let arena = worker.arena();
+        let position = send(&mut parent, 10);
+        arena.begin_items(position);
+        assert!(arena.add_item(1, b"a", 0));
+        let other = thread::spawn(move || {
+            arena.begin_items(position + 1);
+            assert!(arena.add_item(1, b"b", 0));
+        });
+        let (items, bytes) = parent.items(position).unwrap();
+        assert!((items, &bytes[..]) == (1, b"a") || (items, &bytes[..]) == (0, b""), "{bytes:?}");
+        other.join().unwrap();
+        assert_eq!(parent.items(position + 1).unwrap(), (1, b"b".to_vec()));
+    });
 }

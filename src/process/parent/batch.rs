@@ -1,0 +1,336 @@
+//! [`ItemBatch`]: items of a map that are one job of the pool at a time.
+//!
+//! ```text
+//!            start                 reply: the first k items          map
+//!  items ───────────▶ job ─────┬──────────────────────────▶ finished ─────▶
+//!                      ▲       │ death: those published; the next one is lost
+//!                      └───────┘
+//!               the others are a job again, in the old place
+//! ```
+//!
+//! 1. To the queue, the keepers and the ring the items are one job like others, whose function runs them one by one and publishes
+//!    each result before it begins the next (`ring/progress.rs`). So cancel, drop and shutdown need nothing of their own.
+//! 2. The job ends with a reply that holds the results of the first items, or with its worker. In either case it is known which items
+//!    have begun. Those behind them have not, and become a job again that keeps the rank.
+//! 3. Items are finished in their order: `next` is the first that is not.
+//! 4. The job counts all its items as finished in one way; that is put right for each when its outcome is known, before anybody can
+//!    see it.
+//! 5. What a worker published is not trusted: it is copied, then taken apart and decoded.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    queue::Rank,
+    seat::{Call, ProcessJob, ProcessSeat},
+    shared::{INHERITED, Shared},
+};
+use crate::{
+    TaskError, TaskId,
+    error::{Operand, TaskLabel},
+    map::{Batch, Finished, Outcome},
+    panic::{catch, drop_shielded, shield},
+    pool::Place,
+    process::{
+        call::Function,
+        items::{self, Sheaf},
+        reply::{Reply, VALUE},
+    },
+    shared_memory::SharedBytes,
+    task::{AnyTask, Cell, Options, Task},
+    wire::{Payload, decode_part, encode},
+};
+
+type Job = Cell<ProcessSeat<Sheaf>>;
+
+/// Items that are one job. See the module's documentation.
+pub(in crate::process) struct ItemBatch<R> {
+    shared: Arc<Shared>,
+    function: Function,
+    options: Options,
+    /// The label of the first item; those of the others differ by the id.
+    label: TaskLabel,
+    len: u32,
+    /// Taken alone.
+    state: Mutex<State<R>>,
+}
+
+struct State<R> {
+    /// The arguments, and where each of them begins.
+    arguments: Vec<u8>,
+    starts: Vec<usize>,
+    /// The places in the pool of the items that have not finished.
+    places: std::vec::IntoIter<Place>,
+    /// The first item that has not finished, and the first of the job's.
+    next: u32,
+    first: u32,
+    finished: Vec<Finished<R>>,
+    waiter: Option<Waker>,
+    job: Weak<Job>,
+    rank: Option<Rank>,
+    is_cancelled: bool,
+}
+
+/// Items that are to travel together, encoded.
+#[derive(Default)]
+pub(in crate::process) struct Items {
+    arguments: Vec<u8>,
+    starts: Vec<usize>,
+    places: Vec<Place>,
+}
+
+impl Items {
+    pub(in crate::process) fn push(&mut self, argument: &[u8], place: Place) {
+        self.starts.push(self.arguments.len());
+        items::put(&mut self.arguments, 0, argument);
+        self.places.push(place);
+    }
+
+    pub(in crate::process) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How many bytes they take.
+    pub(in crate::process) fn bytes(&self) -> usize {
+        self.arguments.len()
+    }
+}
+
+impl<R: Payload> ItemBatch<R> {
+    /// Starts the job of items. There is at least one.
+    pub(in crate::process) fn start(
+        shared: &Arc<Shared>,
+        function: Function,
+        label: impl FnOnce(TaskId) -> TaskLabel,
+        options: Options,
+        items: Items,
+    ) -> Arc<Self> {
+        let len = u32::try_from(items.places.len()).expect("they fit into a slot");
+        let batch = Arc::new(Self {
+            shared: shared.clone(),
+            function,
+            options,
+            label: label(TaskId::next_of_many(len)),
+            len,
+            state: Mutex::new(State {
+                arguments: items.arguments,
+                starts: items.starts,
+                places: items.places.into_iter(),
+                next: 0,
+                first: 0,
+                finished: Vec::new(),
+                waiter: None,
+                job: Weak::new(),
+                rank: None,
+                is_cancelled: false,
+            }),
+        });
+        shared.counters().submitted_many(len.into());
+        batch.launch();
+        batch
+    }
+
+    fn label_of(&self, item: u32) -> TaskLabel {
+        TaskLabel { id: self.label.id.plus(item), ..self.label.clone() }
+    }
+
+    /// Makes a job of all items that have not finished.
+    fn launch(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let first = state.next;
+        let arguments = state.arguments[state.starts[first as usize]..].to_vec();
+        let encoded = encode(arguments).expect("bytes are always encoded");
+        let call = Call::new(self.function, encoded, Place::default()).expect("no shared memory is named");
+        let seat =
+            ProcessSeat::new(self.shared.clone(), &self.options).of_items(self.len - first, state.rank);
+        let before = state.rank.replace(seat.rank());
+        let job = Cell::new(self.label_of(first), &self.options, seat, call);
+        let task = Task::new(job.clone());
+        let batch = self.clone();
+        task.on_done(move |outcome| batch.done(outcome));
+        state.first = first;
+        state.job = Arc::downgrade(&job);
+        let is_cancelled = state.is_cancelled;
+        drop(state);
+        if before.is_none() {
+            self.shared.push(job);
+        } else {
+            self.shared.counters().waits_again((self.len - first).into());
+            if is_cancelled {
+                AnyTask::cancel(&*job);
+            } else if let Some(call) = Cell::claim(&job) {
+                self.shared.put_back_calls(vec![(job as Arc<dyn ProcessJob>, call)]);
+            }
+        }
+        task.detach();
+    }
+
+    /// The job has come to its end.
+    fn done(self: &Arc<Self>, outcome: &Result<Sheaf, TaskError>) {
+        let state = self.lock();
+        let (first, len) = (state.first, self.len);
+        drop(state);
+        let mut outcomes = match outcome {
+            Ok(Sheaf { results, shared }) => self.decode_all(first, results, shared),
+            Err(error) => match error.worker().and_then(|exit| exit.items()) {
+                Some(published) => self.decode_all(first, published, &[]),
+                None => Vec::new(),
+            },
+        };
+        let known = first + outcomes.len() as u32;
+        match outcome {
+            Ok(_) if known > first => {}
+            Ok(_) => {
+                let why = "the worker published no result";
+                outcomes.extend(
+                    (known..len)
+                        .map(|item| Err(TaskError::decode(self.label_of(item), Operand::Result, why))),
+                );
+            }
+            Err(error) if error.is_worker_died() => {
+                outcomes.extend((known < len).then(|| Err(error.for_task(self.label_of(known)))));
+            }
+            Err(error) => outcomes.extend((known..len).map(|item| Err(error.for_task(self.label_of(item))))),
+        }
+        self.shared.counters().not_finished(outcome, (len - first).into());
+        if self.deliver(first, outcomes) < len {
+            self.launch();
+        }
+    }
+
+    /// Takes the results of items from `first` on apart. What cannot be read ends them.
+    fn decode_all(&self, first: u32, mut results: &[u8], shared: &[SharedBytes]) -> Vec<Outcome<R>> {
+        let mut outcomes = Vec::new();
+        for item in first..self.len {
+            let Some((kind, bytes)) = items::take(&mut results) else { break };
+            let pieces = if results.is_empty() { shared } else { &[] };
+            outcomes.push(self.decode(item, kind, bytes, pieces));
+        }
+        outcomes
+    }
+
+    fn decode(&self, item: u32, kind: u8, bytes: &[u8], pieces: &[SharedBytes]) -> Outcome<R> {
+        let unreadable = |why: String| TaskError::decode(self.label_of(item), Operand::Result, why);
+        if kind == VALUE {
+            return match catch(|| decode_part::<R>(bytes, pieces)) {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(why)) => Err(TaskError::decode(self.label_of(item), Operand::Result, why)),
+                Err(report) => Err(unreadable(report.into_summary())),
+            };
+        }
+        let limit = self.shared.config().max_payload;
+        Err(match Reply::from_wire(kind, bytes.to_vec(), &self.label_of(item), limit) {
+            Ok(_) => unreadable("it came in an unknown form".to_owned()),
+            Err(Ok(error)) => error,
+            Err(Err(what)) => unreadable(what.to_owned()),
+        })
+    }
+
+    /// Hands over the outcomes of items from `first` on, as far as that has not been done. Returns the first item that has not finished.
+    fn deliver(&self, first: u32, outcomes: Vec<Outcome<R>>) -> u32 {
+        let mut late = Vec::new();
+        let mut state = self.lock();
+        for (item, outcome) in (first..).zip(outcomes) {
+            if item != state.next {
+                late.push(outcome);
+                continue;
+            }
+            self.shared.counters().finished_many(&outcome, 1);
+            state.finished.push((item, outcome));
+            state.next += 1;
+        }
+        let next = state.next;
+        let given_back = state.places.len() - (self.len - next) as usize;
+        let places: Vec<Place> = state.places.by_ref().take(given_back).collect();
+        let waker = if state.finished.is_empty() { None } else { state.waiter.take() };
+        drop(state);
+        self.give_back(places);
+        drop_shielded(late);
+        if let Some(waker) = waker {
+            shield(|| waker.wake());
+        }
+        next
+    }
+
+    /// Delivers what the worker has published of the running job.
+    fn look(&self) {
+        let state = self.lock();
+        let (first, job) = (state.first, state.job.upgrade());
+        drop(state);
+        let Some(published) = job.and_then(|job| job.seat().published(job.label().id)) else { return };
+        let outcomes = self.decode_all(first, &published, &[]);
+        self.deliver(first, outcomes);
+    }
+}
+
+impl<R> ItemBatch<R> {
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Exchanges `outcomes` for what has finished; says whether that is something.
+    fn take(&self, outcomes: &mut Vec<Finished<R>>) -> bool {
+        std::mem::swap(&mut self.lock().finished, outcomes);
+        !outcomes.is_empty()
+    }
+
+    fn give_back(&self, places: Vec<Place>) {
+        if self.shared.is_inherited() {
+            // A copy of the pool, whose locks may be taken for good.
+            std::mem::forget(places);
+        } else {
+            drop_shielded(places);
+        }
+    }
+}
+
+impl<R: Payload> Batch<R> for ItemBatch<R> {
+    fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    fn poll_take(&self, outcomes: &mut Vec<Finished<R>>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.take(outcomes) {
+            return Poll::Ready(());
+        }
+        if self.shared.is_inherited() {
+            let next = self.lock().next;
+            let lost = |item| Err(TaskError::unavailable(self.label_of(item), INHERITED));
+            self.deliver(next, (next..self.len).map(lost).collect());
+        }
+        // Cloned outside the lock, and left before the look.
+        let waker = cx.waker().clone();
+        let before = self.lock().waiter.replace(waker);
+        drop(before);
+        if self.take(outcomes) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn hurry(self: Arc<Self>) {
+        if !self.shared.is_inherited() {
+            self.look();
+        }
+    }
+
+    fn cancel(&self) {
+        let mut state = self.lock();
+        state.is_cancelled = true;
+        let job = state.job.upgrade();
+        drop(state);
+        if let Some(job) = job {
+            AnyTask::cancel(&*job);
+        }
+        let finished = std::mem::take(&mut self.lock().finished);
+        drop_shielded(finished);
+    }
+}
+
+impl<R> Drop for ItemBatch<R> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (places, finished) = (state.places.by_ref().collect(), std::mem::take(&mut state.finished));
+        self.give_back(places);
+        drop_shielded(finished);
+    }
+}
