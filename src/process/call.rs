@@ -14,6 +14,7 @@
 
 use std::{
     any::TypeId,
+    cell::Cell,
     hash::{DefaultHasher, Hash, Hasher},
     process::{ExitCode, Termination},
     sync::{Arc, OnceLock},
@@ -29,7 +30,12 @@ use super::{
 };
 use crate::{
     panic::catch,
-    wire::{Arrived, Payload, decode, decode_part, encode},
+    wire::{Arrived, Payload, decode, encode},
+};
+#[cfg(target_os = "linux")]
+use crate::{
+    shared_memory::SharedBytes,
+    wire::{Appended, append, decode_part},
 };
 
 /// Where distances are counted from.
@@ -129,9 +135,18 @@ where
     A: Payload,
     R: Payload,
 {
-    match take_argument::<(F, A, R), A>(expected, argument) {
-        Ok(argument) => run_with::<F, A, R>(argument),
-        Err(reply) => reply,
+    let argument = match take_argument::<(F, A, R), A>(expected, argument) {
+        Ok(argument) => argument,
+        Err(reply) => return reply,
+    };
+    let value = match catch(|| conjure::<F>()(argument)) {
+        Ok(value) => value,
+        Err(report) => return Reply::panicked(report),
+    };
+    match catch(|| encode(value)) {
+        Ok(Ok(encoded)) => Reply::Value(encoded),
+        Ok(Err(why)) => Reply::ResultNotEncodable(why.to_string()),
+        Err(report) => Reply::ResultNotEncodable(report.into_summary()),
     }
 }
 
@@ -173,14 +188,15 @@ where
     let mut sheaf = Sheaf { results: Vec::with_capacity(arguments.len()), shared: Vec::new() };
     let (mut rest, mut count) = (&arguments[..], 0);
     while let Some((_, item)) = items::take(&mut rest) {
-        let from = sheaf.results.len();
-        match run_item::<F, A, R>(item).within(publisher.max_payload()) {
-            Reply::Value(value) => {
-                items::put(&mut sheaf.results, VALUE, value.as_bytes());
-                sheaf.shared = value.pieces().to_vec();
+        let from = items::begin(&mut sheaf.results);
+        match run_item::<F, A, R>(item, &mut sheaf.results, publisher.max_payload()) {
+            Ok(shared) => {
+                items::end(&mut sheaf.results, VALUE, from);
+                sheaf.shared = shared;
             }
-            other => {
+            Err(other) => {
                 let (kind, bytes) = other.into_wire();
+                sheaf.results.truncate(from);
                 items::put(&mut sheaf.results, kind, bytes.as_bytes());
             }
         }
@@ -192,34 +208,49 @@ where
     encode(sheaf).map_or_else(|why| Reply::ResultNotEncodable(why.to_string()), Reply::Value)
 }
 
+/// Runs one item and writes its value behind `results`; returns the shared memory that it names, or what there is instead of a value.
 #[cfg(target_os = "linux")]
-fn run_item<F, A, R>(argument: &[u8]) -> Reply
+fn run_item<F, A, R>(
+    argument: &[u8],
+    results: &mut Vec<u8>,
+    max_payload: u64,
+) -> Result<Vec<SharedBytes>, Reply>
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Payload,
     R: Payload,
 {
-    match catch(|| decode_part::<A>(argument, &[])) {
-        Ok(Ok(argument)) => run_with::<F, A, R>(argument),
-        Ok(Err(why)) => Reply::ArgumentNotDecodable(why.to_string()),
-        Err(report) => Reply::ArgumentNotDecodable(report.into_summary()),
+    let from = results.len();
+    let stage = Cell::new(Stage::Argument);
+    // One for all: it is most of what a small item costs besides.
+    let outcome = catch(|| {
+        let argument = decode_part::<A>(argument, &[])?;
+        stage.set(Stage::Job);
+        let value = conjure::<F>()(argument);
+        stage.set(Stage::Result);
+        append(value, results, usize::MAX)
+    });
+    match (outcome, stage.get()) {
+        (Ok(Ok(Appended::Apart(_))), _) => unreachable!("nothing is larger than that"),
+        (Ok(Ok(Appended::Here(shared))), _) => match (results.len() - from) as u64 {
+            len if len > max_payload => Err(Reply::ResultTooLarge(len)),
+            _ => Ok(shared),
+        },
+        (Ok(Err(why)), Stage::Argument) => Err(Reply::ArgumentNotDecodable(why.to_string())),
+        (Ok(Err(why)), _) => Err(Reply::ResultNotEncodable(why.to_string())),
+        (Err(report), Stage::Argument) => Err(Reply::ArgumentNotDecodable(report.into_summary())),
+        (Err(report), Stage::Job) => Err(Reply::panicked(report)),
+        (Err(report), Stage::Result) => Err(Reply::ResultNotEncodable(report.into_summary())),
     }
 }
 
-fn run_with<F, A, R>(argument: A) -> Reply
-where
-    F: Fn(A) -> R + Copy + 'static,
-    R: Payload,
-{
-    let value = match catch(|| conjure::<F>()(argument)) {
-        Ok(value) => value,
-        Err(report) => return Reply::panicked(report),
-    };
-    match catch(|| encode(value)) {
-        Ok(Ok(encoded)) => Reply::Value(encoded),
-        Ok(Err(why)) => Reply::ResultNotEncodable(why.to_string()),
-        Err(report) => Reply::ResultNotEncodable(report.into_summary()),
-    }
+/// How far an item has come.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Argument,
+    Job,
+    Result,
 }
 
 fn set_up<F, A, R>(expected: u64, argument: Arrived) -> Reply

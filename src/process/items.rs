@@ -20,14 +20,38 @@ pub(super) struct Sheaf {
 
 /// Adds an item.
 pub(super) fn put(items: &mut Vec<u8>, kind: u8, item: &[u8]) {
+    let at = begin(items);
+    items.extend_from_slice(item);
+    end(items, kind, at);
+}
+
+/// Begins an item, whose bytes are then appended. Returns where it begins.
+pub(super) fn begin(items: &mut Vec<u8>) -> usize {
+    items.push(0);
+    items.len() - 1
+}
+
+/// How many bytes the item that begins there has by now.
+pub(super) fn len(items: &[u8], at: usize) -> usize {
+    items.len() - at - 1
+}
+
+/// Ends the item that begins there.
+pub(super) fn end(items: &mut Vec<u8>, kind: u8, at: usize) {
     debug_assert!(u32::from(kind) < 1 << KIND_BITS);
-    let mut head = (item.len() as u64) << KIND_BITS | u64::from(kind);
+    let mut head = (len(items, at) as u64) << KIND_BITS | u64::from(kind);
+    if head < 0x80 {
+        items[at] = head as u8;
+        return;
+    }
+    let (mut bytes, mut count) = ([0; 10], 0);
     while head >= 0x80 {
-        items.push(head as u8 | 0x80);
+        bytes[count] = head as u8 | 0x80;
+        count += 1;
         head >>= 7;
     }
-    items.push(head as u8);
-    items.extend_from_slice(item);
+    bytes[count] = head as u8;
+    items.splice(at..=at, bytes[..=count].iter().copied());
 }
 
 /// Takes the first item off; `None` if there is none, or if the bytes, which are not trusted, are none of ours.

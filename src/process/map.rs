@@ -18,7 +18,6 @@ use crate::{
     process::{
         call,
         parent::{ItemBatch, Items},
-        pool::encode_argument,
         ring::INLINE,
     },
     task::label,
@@ -92,9 +91,9 @@ struct ProcessChunks<C> {
 /// An item that takes more than this travels alone.
 #[cfg(target_os = "linux")]
 const LARGE: usize = INLINE / 8;
-/// The items of a job take no more than this: with what they are announced by, they fit into a slot.
+/// No item is added to this many bytes: one more, with its head, still fits into the slot.
 #[cfg(target_os = "linux")]
-const FULL: usize = INLINE - 16;
+const FULL: usize = INLINE - LARGE - 2;
 
 #[cfg(target_os = "linux")]
 impl<F, A, R> Chunks<A, R> for ProcessChunks<fn(F, A) -> R>
@@ -114,15 +113,10 @@ where
         let mut started = Vec::new();
         let mut items = Items::default();
         for (input, place) in inputs {
-            let encoded = encode_argument(input);
-            let small = encoded.as_ref().ok().filter(|it| it.len() <= LARGE && it.pieces().is_empty());
-            if let Some(argument) = small {
-                if items.bytes() + argument.len() > FULL {
-                    started.push(self.start_items(std::mem::take(&mut items), setup));
-                }
-                items.push(argument.as_bytes(), place);
-                continue;
+            if items.bytes() > FULL {
+                started.push(self.start_items(std::mem::take(&mut items), setup));
             }
+            let Err((encoded, place)) = items.push(input, place, LARGE) else { continue };
             if !items.is_empty() {
                 started.push(self.start_items(std::mem::take(&mut items), setup));
             }

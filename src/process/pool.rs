@@ -297,7 +297,7 @@ where
 }
 
 /// Encodes an argument, or says why not.
-pub(super) fn encode_argument<A: Payload>(argument: A) -> Result<Encoded, String> {
+fn encode_argument<A: Payload>(argument: A) -> Result<Encoded, String> {
     match catch(|| encode(argument)) {
         Ok(Ok(encoded)) => Ok(encoded),
         Ok(Err(why)) => Err(why.to_string()),

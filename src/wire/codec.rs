@@ -21,6 +21,36 @@ pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
     }
 }
 
+/// Where [`append`] has put a value.
+pub(crate) enum Appended {
+    /// Behind the other bytes, with the shared memory that it names.
+    Here(Vec<SharedBytes>),
+    /// Nowhere: it is a bulk buffer that is not to be copied.
+    Apart(Encoded),
+}
+
+/// As [`encode`], behind other bytes, unless it is a bulk buffer of more than `large` bytes.
+///
+/// What is written when it fails or panics is to be cut off.
+pub(crate) fn append<T: Payload>(
+    value: T,
+    bytes: &mut Vec<u8>,
+    large: usize,
+) -> Result<Appended, CodecError> {
+    let value = match whole::take_over(value) {
+        Ok(encoded) if encoded.len() > large => return Ok(Appended::Apart(encoded)),
+        Ok(encoded) => {
+            bytes.extend_from_slice(encoded.as_bytes());
+            return Ok(Appended::Here(Vec::new()));
+        }
+        Err(value) => value,
+    };
+    let (written, pieces) = collecting(|| Encoder::append(&value, bytes));
+    drop_shielded(value);
+    written.map_err(CodecError::in_payload::<T>)?;
+    Ok(Appended::Here(pieces))
+}
+
 /// Turns bytes, which are not trusted, into a value. A `Vec<u8>`, a `Box<[u8]>`, a `String` or a `Bytes` takes the buffer over
 /// without a copy.
 ///

@@ -36,7 +36,7 @@ impl Encoded {
         Self::of(Repr::Plain(bytes), Vec::new())
     }
 
-    pub(super) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
+    pub(crate) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
         Self::of(Repr::Plain(bytes), pieces)
     }
 

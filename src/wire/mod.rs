@@ -39,7 +39,7 @@ mod tests;
 mod whole;
 
 pub(crate) use arrived::Arrived;
-pub(crate) use codec::{decode, decode_part, encode};
+pub(crate) use codec::{Appended, append, decode, decode_part, encode};
 pub(crate) use encoded::Encoded;
 pub(crate) use error::CodecError;
 #[cfg(feature = "json")]

@@ -18,6 +18,7 @@
 //! 5. What a worker published is not trusted: it is copied, then taken apart and decoded.
 
 use std::{
+    error::Error,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
 };
@@ -40,7 +41,7 @@ use crate::{
     },
     shared_memory::SharedBytes,
     task::{AnyTask, Cell, Options, Task},
-    wire::{Payload, decode_part, encode},
+    wire::{Appended, Encoded, Payload, append, decode_part, encode},
 };
 
 type Job = Cell<ProcessSeat<Sheaf>>;
@@ -82,10 +83,32 @@ pub(in crate::process) struct Items {
 }
 
 impl Items {
-    pub(in crate::process) fn push(&mut self, argument: &[u8], place: Place) {
-        self.starts.push(self.arguments.len());
-        items::put(&mut self.arguments, 0, argument);
-        self.places.push(place);
+    /// Adds an item, or returns its argument where it is to travel alone: what cannot be encoded, takes more than `large` bytes or
+    /// names shared memory.
+    pub(in crate::process) fn push<A: Payload>(
+        &mut self,
+        argument: A,
+        place: Place,
+        large: usize,
+    ) -> Result<(), (Result<Encoded, String>, Place)> {
+        let at = items::begin(&mut self.arguments);
+        let written = catch(|| append(argument, &mut self.arguments, large));
+        let why = match written {
+            Ok(Ok(Appended::Apart(encoded))) => Ok(encoded),
+            Ok(Ok(Appended::Here(pieces)))
+                if pieces.is_empty() && items::len(&self.arguments, at) <= large =>
+            {
+                items::end(&mut self.arguments, 0, at);
+                self.starts.push(at);
+                self.places.push(place);
+                return Ok(());
+            }
+            Ok(Ok(Appended::Here(pieces))) => Ok(Encoded::naming(self.arguments.split_off(at + 1), pieces)),
+            Ok(Err(why)) => Err(why.to_string()),
+            Err(report) => Err(report.into_summary()),
+        };
+        self.arguments.truncate(at);
+        Err((why, place))
     }
 
     pub(in crate::process) fn is_empty(&self) -> bool {
@@ -184,62 +207,69 @@ impl<R: Payload> ItemBatch<R> {
             Ok(_) if known > first => {}
             Ok(_) => {
                 let why = "the worker published no result";
-                outcomes.extend(
-                    (known..len)
-                        .map(|item| Err(TaskError::decode(self.label_of(item), Operand::Result, why))),
-                );
+                outcomes.extend((known..len).map(|item| (item, Err(self.unreadable(item, why)))));
             }
             Err(error) if error.is_worker_died() => {
-                outcomes.extend((known < len).then(|| Err(error.for_task(self.label_of(known)))));
+                outcomes.extend((known < len).then(|| (known, Err(error.for_task(self.label_of(known))))));
             }
-            Err(error) => outcomes.extend((known..len).map(|item| Err(error.for_task(self.label_of(item))))),
+            Err(error) => {
+                outcomes.extend((known..len).map(|item| (item, Err(error.for_task(self.label_of(item))))))
+            }
         }
         self.shared.counters().not_finished(outcome, (len - first).into());
-        if self.deliver(first, outcomes) < len {
+        if self.deliver(outcomes) < len {
             self.launch();
         }
     }
 
     /// Takes the results of items from `first` on apart. What cannot be read ends them.
-    fn decode_all(&self, first: u32, mut results: &[u8], shared: &[SharedBytes]) -> Vec<Outcome<R>> {
-        let mut outcomes = Vec::new();
-        for item in first..self.len {
-            let Some((kind, bytes)) = items::take(&mut results) else { break };
-            let pieces = if results.is_empty() { shared } else { &[] };
-            outcomes.push(self.decode(item, kind, bytes, pieces));
+    fn decode_all(&self, first: u32, mut results: &[u8], shared: &[SharedBytes]) -> Vec<Finished<R>> {
+        let mut outcomes = Vec::with_capacity((self.len - first) as usize);
+        let mut item = first;
+        loop {
+            // One for all of them, as long as none panics.
+            let all = catch(|| {
+                while item < self.len
+                    && let Some((kind, bytes)) = items::take(&mut results)
+                {
+                    item += 1;
+                    let pieces = of_the_last(shared, results);
+                    outcomes.push((item - 1, self.decode(item - 1, kind, bytes, pieces)));
+                }
+            });
+            let Err(report) = all else { return outcomes };
+            outcomes.push((item - 1, Err(self.unreadable(item - 1, report.into_summary()))));
         }
-        outcomes
+    }
+
+    fn unreadable(&self, item: u32, why: impl Into<Box<dyn Error + Send + Sync>>) -> TaskError {
+        TaskError::decode(self.label_of(item), Operand::Result, why)
     }
 
     fn decode(&self, item: u32, kind: u8, bytes: &[u8], pieces: &[SharedBytes]) -> Outcome<R> {
-        let unreadable = |why: String| TaskError::decode(self.label_of(item), Operand::Result, why);
         if kind == VALUE {
-            return match catch(|| decode_part::<R>(bytes, pieces)) {
-                Ok(Ok(value)) => Ok(value),
-                Ok(Err(why)) => Err(TaskError::decode(self.label_of(item), Operand::Result, why)),
-                Err(report) => Err(unreadable(report.into_summary())),
-            };
+            return decode_part::<R>(bytes, pieces).map_err(|why| self.unreadable(item, why));
         }
         let limit = self.shared.config().max_payload;
         Err(match Reply::from_wire(kind, bytes.to_vec(), &self.label_of(item), limit) {
-            Ok(_) => unreadable("it came in an unknown form".to_owned()),
+            Ok(_) => self.unreadable(item, "it came in an unknown form"),
             Err(Ok(error)) => error,
-            Err(Err(what)) => unreadable(what.to_owned()),
+            Err(Err(what)) => self.unreadable(item, what),
         })
     }
 
-    /// Hands over the outcomes of items from `first` on, as far as that has not been done. Returns the first item that has not finished.
-    fn deliver(&self, first: u32, outcomes: Vec<Outcome<R>>) -> u32 {
-        let mut late = Vec::new();
+    /// Hands over outcomes, as far as that has not been done. Returns the first item that has not finished.
+    fn deliver(&self, mut outcomes: Vec<Finished<R>>) -> u32 {
         let mut state = self.lock();
-        for (item, outcome) in (first..).zip(outcomes) {
-            if item != state.next {
-                late.push(outcome);
-                continue;
-            }
-            self.shared.counters().finished_many(&outcome, 1);
-            state.finished.push((item, outcome));
-            state.next += 1;
+        // Somebody may have looked meanwhile.
+        let late = outcomes.partition_point(|(item, _)| *item < state.next);
+        let late: Vec<_> = outcomes.drain(..late).collect();
+        state.next += outcomes.len() as u32;
+        self.count(&outcomes);
+        if state.finished.is_empty() {
+            state.finished = outcomes;
+        } else {
+            state.finished.append(&mut outcomes);
         }
         let next = state.next;
         let given_back = state.places.len() - (self.len - next) as usize;
@@ -254,6 +284,14 @@ impl<R: Payload> ItemBatch<R> {
         next
     }
 
+    fn count(&self, outcomes: &[Finished<R>]) {
+        let counters = self.shared.counters();
+        let succeeded = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count() as u64;
+        counters.finished_many(&Ok::<(), _>(()), succeeded);
+        let failed = outcomes.iter().filter(|(_, outcome)| outcome.is_err());
+        failed.for_each(|(_, outcome)| counters.finished_many(outcome, 1));
+    }
+
     /// Delivers what the worker has published of the running job.
     fn look(&self) {
         let state = self.lock();
@@ -261,7 +299,7 @@ impl<R: Payload> ItemBatch<R> {
         drop(state);
         let Some(published) = job.and_then(|job| job.seat().published(job.label().id)) else { return };
         let outcomes = self.decode_all(first, &published, &[]);
-        self.deliver(first, outcomes);
+        self.deliver(outcomes);
     }
 }
 
@@ -297,8 +335,8 @@ impl<R: Payload> Batch<R> for ItemBatch<R> {
         }
         if self.shared.is_inherited() {
             let next = self.lock().next;
-            let lost = |item| Err(TaskError::unavailable(self.label_of(item), INHERITED));
-            self.deliver(next, (next..self.len).map(lost).collect());
+            let lost = |item| (item, Err(TaskError::unavailable(self.label_of(item), INHERITED)));
+            self.deliver((next..self.len).map(lost).collect());
         }
         // Cloned outside the lock, and left before the look.
         let waker = cx.waker().clone();
@@ -333,4 +371,9 @@ impl<R> Drop for ItemBatch<R> {
         self.give_back(places);
         drop_shielded(finished);
     }
+}
+
+/// The shared memory that the last result names; nothing if others are left.
+fn of_the_last<'a>(shared: &'a [SharedBytes], left: &[u8]) -> &'a [SharedBytes] {
+    if left.is_empty() { shared } else { &[] }
 }

@@ -81,15 +81,6 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
         slot.publish(position);
     }
 
-    /// Returns the shared memory, in which the running job publishes the results of its items.
-    #[cfg(test)]
-    pub(crate) fn arena(&self) -> M
-    where
-        M: Clone,
-    {
-        self.arena.clone()
-    }
-
     /// Returns the position of the running job.
     #[cfg(test)]
     pub(crate) fn running(&self) -> Option<u64> {

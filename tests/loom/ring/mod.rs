@@ -482,9 +482,9 @@ fn a_worker_that_dies_before_it_rings_leaves_its_result_behind() {
 fn the_results_of_items_are_known_after_a_death_at_any_step_and_during_the_job() {
     for steps in 0..12 {
         check(move || {
-            let (mut parent, mut worker) = ring();
+            let arena = Arc::new(Arena::new());
+            let (mut parent, mut worker) = (ParentRing::new(arena.clone()), WorkerRing::new(arena.clone()));
             let position = send(&mut parent, 10);
-            let arena = worker.arena();
             let begun = thread::spawn(move || {
                 let mut published = 0;
                 mortal(steps, || {
@@ -513,8 +513,8 @@ fn the_results_of_items_are_known_after_a_death_at_any_step_and_during_the_job()
 #[test]
 fn the_results_of_one_job_are_never_taken_for_those_of_another() {
     check(|| {
-        let (mut parent, worker) = ring();
-        let arena = worker.arena();
+        let arena = Arc::new(Arena::new());
+        let mut parent = ParentRing::new(arena.clone());
         let position = send(&mut parent, 10);
         arena.begin_items(position);
         assert!(arena.add_item(1, b"a", 0));
