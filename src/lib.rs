@@ -77,6 +77,7 @@ mod panic;
 mod pause;
 mod pool;
 mod process;
+mod shards;
 mod shared_memory;
 mod stream;
 mod sync;

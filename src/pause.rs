@@ -6,7 +6,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -59,11 +59,20 @@ impl Pause {
     }
 }
 
+/// How many outcomes are not waited for awake after one that was, and did not come: enough to make it cheap to try again.
+const DOUBTS: u32 = 64;
+
 /// Whether a pool's jobs end so soon that their outcome is better waited for awake.
+///
+/// It may be that they do and yet cannot: where the system has put the worker on the very processor that waits. So who has waited
+/// in vain says so, and for a while nobody tries.
 ///
 /// ORDERING: Relaxed. A hint.
 #[derive(Debug, Default)]
-pub(crate) struct Soon(AtomicBool);
+pub(crate) struct Soon {
+    likely: AtomicBool,
+    doubts: AtomicU32,
+}
 
 impl Soon {
     /// A job has taken so long, and whoever ran it is awake.
@@ -76,28 +85,47 @@ impl Soon {
         self.set(false);
     }
 
-    pub(crate) fn is_likely(&self) -> bool {
-        self.0.load(Relaxed)
+    /// Whether to wait awake for an outcome that is to come.
+    pub(crate) fn is_worth_waiting(&self) -> bool {
+        let doubts = self.doubts.load(Relaxed);
+        if doubts > 0 {
+            self.doubts.store(doubts - 1, Relaxed);
+        }
+        doubts == 0 && self.likely.load(Relaxed)
+    }
+
+    /// An outcome was waited for awake, and did not come.
+    pub(crate) fn waited_in_vain(&self) {
+        self.doubts.store(DOUBTS, Relaxed);
     }
 
     fn set(&self, likely: bool) {
         // Most often nothing changes, and then nobody else's cache is disturbed.
-        if self.is_likely() != likely {
-            self.0.store(likely, Relaxed);
+        if self.likely.load(Relaxed) != likely {
+            self.likely.store(likely, Relaxed);
         }
     }
 }
 
 /// Whether somebody else can run while this thread spins.
 fn is_parallel() -> bool {
-    static PARALLEL: OnceLock<bool> = OnceLock::new();
-    *PARALLEL.get_or_init(|| thread::available_parallelism().is_ok_and(|processors| processors.get() > 1))
+    processors() > 1
 }
 
-/// Spins until `found`, or until `limit` is over.
-pub(crate) fn spin(limit: Duration, found: impl Fn() -> bool) {
+/// How many processors this program may use, as far as that was known when it was first asked for.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Spins until `found`, or until `limit` is over. Says whether it was found.
+pub(crate) fn spin(limit: Duration, found: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
-    while !found() && begun.elapsed() < limit {
+    while !found() {
+        if begun.elapsed() >= limit {
+            return false;
+        }
         (0..8).for_each(|_| std::hint::spin_loop());
     }
+    true
 }

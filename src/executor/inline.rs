@@ -141,7 +141,7 @@ where
         let _ = cell.claim();
         let begun = Instant::now();
         counters.begun(begun.saturating_duration_since(cell.submitted()));
-        let outcome = enter(cell.clone(), || catch(|| job(arg)));
+        let outcome = enter(&*cell, || catch(|| job(arg)));
         counters.ran(begun.elapsed());
         drop(place);
         // It can only have been finished by the job itself, which has no handle of it.

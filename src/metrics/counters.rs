@@ -1,22 +1,37 @@
 //! [`Counters`]: what a pool counts.
+//!
+//! Each thread counts in a shard, and who asks adds them up.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use super::{Histogram, Metrics};
-use crate::{TaskError, TaskErrorKind, task::Left};
+use crate::{TaskError, TaskErrorKind, shards::Shards, task::Left};
 
 /// The counts of one pool, which any thread may add to.
 ///
-/// ORDERING: Relaxed throughout. Each count stands for itself and publishes nothing.
-#[derive(Debug, Default)]
+/// ORDERING: Relaxed throughout. Each count stands for itself and publishes nothing. Who has seen a task finished sees all that
+/// was counted for it before, in whichever shard.
+#[derive(Debug)]
 pub(crate) struct Counters {
-    queued: AtomicUsize,
-    running: AtomicUsize,
-    abandoned: AtomicUsize,
+    shards: Shards<Counts>,
+}
+
+/// What some of the threads have counted: 6 KiB.
+#[derive(Debug, Default)]
+struct Counts {
     submitted: AtomicU64,
+    /// Jobs that have left the queue and did not begin.
+    left_queue: AtomicU64,
+    /// Jobs that had begun, and were put back to be run once more.
+    returned: AtomicU64,
+    /// Jobs that have begun after that. Those that began for the first time are those whose wait was recorded.
+    begun_again: AtomicU64,
+    /// Jobs that have ended and whose time has not been recorded: a count that wraps, as it may be counted out first.
+    untimed: AtomicU64,
+    abandoned: AtomicU64,
     succeeded: AtomicU64,
     panicked: AtomicU64,
     cancelled: AtomicU64,
@@ -29,103 +44,9 @@ pub(crate) struct Counters {
     run_time: Histogram,
 }
 
-impl Counters {
-    /// A job has entered the queue.
-    pub(crate) fn submitted(&self) {
-        self.submitted.fetch_add(1, Relaxed);
-        self.queued.fetch_add(1, Relaxed);
-    }
-
-    /// A job was not taken.
-    pub(crate) fn refused(&self) {
-        self.refused.fetch_add(1, Relaxed);
-    }
-
-    /// A worker has begun a queued job.
-    pub(crate) fn begun(&self, waited: Duration) {
-        self.queued.fetch_sub(1, Relaxed);
-        self.running.fetch_add(1, Relaxed);
-        self.queue_wait.record(waited);
-    }
-
-    /// So many jobs have entered the queue.
-    pub(crate) fn submitted_many(&self, jobs: u64) {
-        self.submitted.fetch_add(jobs, Relaxed);
-        self.queued.fetch_add(jobs as usize, Relaxed);
-    }
-
-    /// Workers have begun so many queued jobs, which had waited about as long.
-    pub(crate) fn begun_many(&self, jobs: u64, waited: Duration) {
-        self.queued.fetch_sub(jobs as usize, Relaxed);
-        self.running.fetch_add(jobs as usize, Relaxed);
-        self.queue_wait.record_many(jobs, waited);
-    }
-
-    /// Workers have let go of `ended` jobs; so many of their tasks finished in these ways, the others had finished before. How long
-    /// they ran is told by [`took`](Self::took).
-    pub(crate) fn ended_many(&self, ended: u64, succeeded: u64, panicked: u64) {
-        self.running.fetch_sub(ended as usize, Relaxed);
-        self.succeeded.fetch_add(succeeded, Relaxed);
-        self.panicked.fetch_add(panicked, Relaxed);
-    }
-
-    /// So many jobs ran so long each.
-    pub(crate) fn took(&self, times: impl IntoIterator<Item = (u64, Duration)>) {
-        times.into_iter().for_each(|(jobs, time)| self.run_time.record_many(jobs, time));
-    }
-
-    /// A job that had begun waits again, to be run once more.
-    pub(crate) fn returned(&self) {
-        self.running.fetch_sub(1, Relaxed);
-        self.queued.fetch_add(1, Relaxed);
-    }
-
-    /// A worker has begun so many jobs that had begun before, or nearly, whose wait has been recorded.
-    pub(crate) fn begun_again(&self, jobs: u64) {
-        self.queued.fetch_sub(jobs as usize, Relaxed);
-        self.running.fetch_add(jobs as usize, Relaxed);
-    }
-
-    /// A worker has let go of a job that it had begun.
-    pub(crate) fn ran(&self, time: Duration) {
-        self.running.fetch_sub(1, Relaxed);
-        self.run_time.record(time);
-    }
-
-    /// A job leaves the queue without having begun.
-    pub(crate) fn left_queue(&self) {
-        self.queued.fetch_sub(1, Relaxed);
-    }
-
-    /// A job runs on although its task has finished.
-    pub(crate) fn abandoned(&self) {
-        self.abandoned.fetch_add(1, Relaxed);
-    }
-
-    /// An abandoned job has ended.
-    pub(crate) fn abandoned_ended(&self) {
-        self.abandoned.fetch_sub(1, Relaxed);
-    }
-
-    /// A worker process died unasked.
-    pub(crate) fn worker_died(&self) {
-        self.worker_deaths.fetch_add(1, Relaxed);
-    }
-
-    /// A worker process was replaced on schedule.
-    pub(crate) fn recycled(&self) {
-        self.recycled.fetch_add(1, Relaxed);
-    }
-
-    /// A task has finished; a queued one also leaves the queue.
-    pub(crate) fn finished<T>(&self, outcome: &Result<T, TaskError>, left: Left) {
-        if left == Left::Queue {
-            self.left_queue();
-        }
-        self.count_of(outcome).fetch_add(1, Relaxed);
-    }
-
-    fn count_of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
+impl Counts {
+    /// The count of tasks that finished in this way.
+    fn of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
         match outcome.as_ref().map_err(TaskError::kind) {
             Ok(_) => &self.succeeded,
             Err(TaskErrorKind::Panicked) => &self.panicked,
@@ -134,48 +55,153 @@ impl Counters {
             Err(_) => &self.failed,
         }
     }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { shards: Shards::new(Counts::default) }
+    }
+}
+
+impl Counters {
+    /// A job has entered the queue.
+    pub(crate) fn submitted(&self) {
+        add(&self.here().submitted);
+    }
+
+    /// A job was not taken.
+    pub(crate) fn refused(&self) {
+        add(&self.here().refused);
+    }
+
+    /// A worker has begun a queued job.
+    pub(crate) fn begun(&self, waited: Duration) {
+        self.here().queue_wait.record(waited);
+    }
+
+    /// So many jobs have entered the queue.
+    pub(crate) fn submitted_many(&self, jobs: u64) {
+        self.here().submitted.fetch_add(jobs, Relaxed);
+    }
+
+    /// Workers have begun so many queued jobs, which had waited about as long.
+    pub(crate) fn begun_many(&self, jobs: u64, waited: Duration) {
+        self.here().queue_wait.record_many(jobs, waited);
+    }
+
+    /// Workers have let go of `ended` jobs; so many of their tasks finished in these ways, the others had finished before. How long
+    /// they ran is told by [`took`](Self::took).
+    pub(crate) fn ended_many(&self, ended: u64, succeeded: u64, panicked: u64) {
+        let here = self.here();
+        here.untimed.fetch_add(ended, Relaxed);
+        here.succeeded.fetch_add(succeeded, Relaxed);
+        here.panicked.fetch_add(panicked, Relaxed);
+    }
+
+    /// So many jobs ran so long each.
+    pub(crate) fn took(&self, times: impl IntoIterator<Item = (u64, Duration)>) {
+        let here = self.here();
+        for (jobs, time) in times {
+            here.run_time.record_many(jobs, time);
+            here.untimed.fetch_sub(jobs, Relaxed);
+        }
+    }
+
+    /// A job that had begun waits again, to be run once more.
+    pub(crate) fn returned(&self) {
+        add(&self.here().returned);
+    }
+
+    /// A worker has begun so many jobs that had begun before, or nearly, whose wait has been recorded.
+    pub(crate) fn begun_again(&self, jobs: u64) {
+        self.here().begun_again.fetch_add(jobs, Relaxed);
+    }
+
+    /// A worker has let go of a job that it had begun.
+    pub(crate) fn ran(&self, time: Duration) {
+        self.here().run_time.record(time);
+    }
+
+    /// A job leaves the queue without having begun.
+    pub(crate) fn left_queue(&self) {
+        add(&self.here().left_queue);
+    }
+
+    /// A job runs on although its task has finished.
+    pub(crate) fn abandoned(&self) {
+        add(&self.here().abandoned);
+    }
+
+    /// An abandoned job has ended.
+    pub(crate) fn abandoned_ended(&self) {
+        subtract(&self.here().abandoned);
+    }
+
+    /// A worker process died unasked.
+    pub(crate) fn worker_died(&self) {
+        add(&self.here().worker_deaths);
+    }
+
+    /// A worker process was replaced on schedule.
+    pub(crate) fn recycled(&self) {
+        add(&self.here().recycled);
+    }
+
+    /// A task has finished; a queued one also leaves the queue.
+    pub(crate) fn finished<T>(&self, outcome: &Result<T, TaskError>, left: Left) {
+        if left == Left::Queue {
+            self.left_queue();
+        }
+        add(self.here().of(outcome));
+    }
 
     /// As [`finished`](Self::finished), for so many tasks.
     pub(crate) fn finished_many<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
-        self.count_of(outcome).fetch_add(tasks, Relaxed);
+        self.here().of(outcome).fetch_add(tasks, Relaxed);
     }
 
     /// So many tasks that were counted as finished in this way have not, or in another way.
     pub(crate) fn not_finished<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
-        self.count_of(outcome).fetch_sub(tasks, Relaxed);
+        self.here().of(outcome).fetch_sub(tasks, Relaxed);
     }
 
     /// So many jobs leave the queue without having begun.
     pub(crate) fn left_queue_many(&self, jobs: u64) {
-        self.queued.fetch_sub(jobs as usize, Relaxed);
+        self.here().left_queue.fetch_add(jobs, Relaxed);
     }
 
-    /// So many jobs that were let go of, or never begun, wait.
+    /// So many jobs that were let go of without having begun wait.
     pub(crate) fn waits_again(&self, jobs: u64) {
-        self.queued.fetch_add(jobs as usize, Relaxed);
-    }
-
-    /// Whether at most one job waits.
-    pub(crate) fn has_few_queued(&self) -> bool {
-        level(&self.queued) <= 1
+        let here = self.here();
+        here.returned.fetch_add(jobs, Relaxed);
+        here.untimed.fetch_sub(jobs, Relaxed);
     }
 
     /// The counts so far; the caller adds the workers.
     pub(crate) fn snapshot(&self) -> Metrics {
+        let queue_wait = Histogram::summary(self.shards.iter().map(|counts| &counts.queue_wait));
+        let run_time = Histogram::summary(self.shards.iter().map(|counts| &counts.run_time));
+        let submitted = self.sum(|counts| &counts.submitted);
+        let begun = queue_wait.count + self.sum(|counts| &counts.begun_again);
+        let returned = self.sum(|counts| &counts.returned);
+        let entered = submitted + returned;
+        let left = begun + self.sum(|counts| &counts.left_queue);
+        let ended = run_time.count.wrapping_add(self.sum(|counts| &counts.untimed));
+        let Outcomes { succeeded, panicked, cancelled, timed_out, failed: _ } = self.outcomes();
         Metrics {
-            queued: level(&self.queued),
-            running: level(&self.running),
-            submitted: self.submitted.load(Relaxed),
-            succeeded: self.succeeded.load(Relaxed),
-            panicked: self.panicked.load(Relaxed),
-            cancelled: self.cancelled.load(Relaxed),
-            timed_out: self.timed_out.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            worker_deaths: self.worker_deaths.load(Relaxed),
-            recycled: self.recycled.load(Relaxed),
-            abandoned: level(&self.abandoned),
-            queue_wait: self.queue_wait.summary(),
-            run_time: self.run_time.summary(),
+            queued: level(entered.wrapping_sub(left)),
+            running: level(begun.wrapping_sub(ended.wrapping_add(returned))),
+            submitted,
+            succeeded,
+            panicked,
+            cancelled,
+            timed_out,
+            refused: self.sum(|counts| &counts.refused),
+            worker_deaths: self.sum(|counts| &counts.worker_deaths),
+            recycled: self.sum(|counts| &counts.recycled),
+            abandoned: level(self.sum(|counts| &counts.abandoned)),
+            queue_wait,
+            run_time,
             ..Metrics::default()
         }
     }
@@ -183,18 +209,35 @@ impl Counters {
     /// Tasks that have finished, by outcome: for the report of a shutdown.
     pub(crate) fn outcomes(&self) -> Outcomes {
         Outcomes {
-            succeeded: self.succeeded.load(Relaxed),
-            panicked: self.panicked.load(Relaxed),
-            cancelled: self.cancelled.load(Relaxed),
-            timed_out: self.timed_out.load(Relaxed),
-            failed: self.failed.load(Relaxed),
+            succeeded: self.sum(|counts| &counts.succeeded),
+            panicked: self.sum(|counts| &counts.panicked),
+            cancelled: self.sum(|counts| &counts.cancelled),
+            timed_out: self.sum(|counts| &counts.timed_out),
+            failed: self.sum(|counts| &counts.failed),
         }
+    }
+
+    fn here(&self) -> &Counts {
+        self.shards.here()
+    }
+
+    fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        self.shards.iter().fold(0, |sum, counts| sum.wrapping_add(count(counts).load(Relaxed)))
     }
 }
 
-/// A count of what comes and goes. Who goes in the very moment of coming may be counted out first, by another thread.
-fn level(count: &AtomicUsize) -> usize {
-    count.load(Relaxed).cast_signed().max(0).cast_unsigned()
+fn add(count: &AtomicU64) {
+    count.fetch_add(1, Relaxed);
+}
+
+/// A count of what comes and goes wraps where more has gone in one shard than has come there; the sum is right.
+fn subtract(count: &AtomicU64) {
+    count.fetch_sub(1, Relaxed);
+}
+
+/// The sum of a count of what comes and goes. Who goes in the very moment of coming may be counted out first, by another thread.
+fn level(sum: u64) -> usize {
+    usize::try_from(sum.cast_signed().max(0)).unwrap_or(usize::MAX)
 }
 
 /// Finished tasks by outcome.
@@ -205,4 +248,39 @@ pub(crate) struct Outcomes {
     pub(crate) cancelled: u64,
     pub(crate) timed_out: u64,
     pub(crate) failed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn what_comes_in_one_thread_and_goes_in_another_adds_up() {
+        let counters = Arc::new(Counters::default());
+        (0..3).for_each(|_| counters.submitted());
+        let elsewhere = counters.clone();
+        thread::spawn(move || {
+            elsewhere.begun(Duration::from_micros(5));
+            elsewhere.begun(Duration::from_micros(5));
+            elsewhere.abandoned();
+        })
+        .join()
+        .unwrap();
+        let metrics = counters.snapshot();
+        assert_eq!((metrics.submitted, metrics.queued, metrics.running, metrics.abandoned), (3, 1, 2, 1));
+        counters.ran(Duration::from_micros(7));
+        counters.returned();
+        counters.abandoned_ended();
+        counters.finished(&Ok(()), Left::Hold);
+        let metrics = counters.snapshot();
+        assert_eq!((metrics.queued, metrics.running, metrics.abandoned), (2, 0, 0));
+        assert_eq!((metrics.queue_wait.count, metrics.run_time.count, metrics.succeeded), (2, 1, 1));
+    }
+
+    #[test]
+    fn what_is_counted_out_before_it_was_counted_in_is_nothing() {
+        assert_eq!([level(0), level(7), level(u64::MAX)], [0, 7, 0]);
+    }
 }

@@ -44,10 +44,15 @@ impl Histogram {
         }
     }
 
-    pub(crate) fn summary(&self) -> Distribution {
-        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
+    /// Summarizes several histograms as if they were one.
+    pub(crate) fn summary<'a>(all: impl Iterator<Item = &'a Self>) -> Distribution {
+        let mut counts = [0; BUCKETS];
+        let mut max = 0;
+        for histogram in all {
+            counts.iter_mut().zip(&histogram.counts).for_each(|(sum, count)| *sum += count.load(Relaxed));
+            max = max.max(histogram.max_nanos.load(Relaxed));
+        }
         let count = counts.iter().sum();
-        let max = self.max_nanos.load(Relaxed);
         let at = |percent| Duration::from_nanos(percentile(&counts, count, percent).min(max));
         Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max) }
     }
@@ -101,10 +106,10 @@ mod tests {
 
     #[test]
     fn percentiles_of_a_known_distribution() {
-        let histogram = Histogram::default();
-        assert_eq!(histogram.summary(), Distribution::default());
-        (1..=100).for_each(|ms| histogram.record(Duration::from_millis(ms)));
-        let summary = histogram.summary();
+        let histograms = [Histogram::default(), Histogram::default()];
+        assert_eq!(Histogram::summary(histograms.iter()), Distribution::default());
+        (1..=100).for_each(|ms| histograms[ms as usize % 2].record(Duration::from_millis(ms)));
+        let summary = Histogram::summary(histograms.iter());
         let near = |found: Duration, ms: u64| {
             let exact = Duration::from_millis(ms);
             found >= exact && found <= exact + exact / 8

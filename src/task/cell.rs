@@ -58,6 +58,9 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Takes note that the outcome was waited for that long, and did not come.
+    fn has_not_answered(&self) {}
+
     /// Whether the job has begun before, so that `queue_timeout` no longer applies although it waits.
     fn is_past_queue(&self) -> bool {
         false
@@ -83,11 +86,25 @@ pub(crate) struct Cell<S: Seat> {
     core: Core<S::Job, Result<S::Output, TaskError>>,
     label: TaskLabel,
     submitted: Instant,
+    /// Most tasks have none.
+    limits: Option<Box<Limits>>,
+    seat: S,
+}
+
+/// The time limits of a task.
+struct Limits {
     queue_timeout: Option<Duration>,
     run_timeout: Option<Duration>,
     /// When the run timeout is reached, for executors that let the cell watch it.
     run_deadline: OnceLock<Instant>,
-    seat: S,
+}
+
+impl Limits {
+    fn of(options: &Options) -> Option<Box<Self>> {
+        let Options { queue_timeout, run_timeout, .. } = *options;
+        let limited = queue_timeout.is_some() || run_timeout.is_some();
+        limited.then(|| Box::new(Self { queue_timeout, run_timeout, run_deadline: OnceLock::new() }))
+    }
 }
 
 impl<S: Seat> Cell<S> {
@@ -97,9 +114,7 @@ impl<S: Seat> Cell<S> {
             core: Core::new(job),
             label,
             submitted: Instant::now(),
-            queue_timeout: options.queue_timeout,
-            run_timeout: options.run_timeout,
-            run_deadline: OnceLock::new(),
+            limits: Limits::of(options),
             seat,
         })
     }
@@ -117,7 +132,16 @@ impl<S: Seat> Cell<S> {
     }
 
     pub(crate) fn run_timeout(&self) -> Option<Duration> {
-        self.run_timeout
+        self.limits.as_ref()?.run_timeout
+    }
+
+    fn queue_timeout(&self) -> Option<Duration> {
+        self.limits.as_ref()?.queue_timeout
+    }
+
+    /// When the run timeout is reached, if the cell watches it and the job has begun.
+    fn run_deadline(&self) -> Option<Instant> {
+        self.limits.as_ref()?.run_deadline.get().copied()
     }
 
     /// Whether the job waits in the core.
@@ -184,16 +208,17 @@ impl<S: Seat> Cell<S> {
 
     /// Has the timer watch `queue_timeout`. Without a timer thread the limit cannot be kept, and the task is refused.
     pub(crate) fn watch_queue(self: &Arc<Self>) {
-        if let Some(limit) = self.queue_timeout {
+        if let Some(limit) = self.queue_timeout() {
             self.watch(self.submitted.checked_add(limit), "queue_timeout");
         }
     }
 
     /// Starts the clock of `run_timeout` and has the timer watch it.
     pub(crate) fn watch_run(self: &Arc<Self>, begun: Instant) {
-        let Some(deadline) = self.run_timeout.and_then(|limit| begun.checked_add(limit)) else { return };
+        let Some(limits) = &self.limits else { return };
+        let Some(deadline) = limits.run_timeout.and_then(|limit| begun.checked_add(limit)) else { return };
         // A job begins once, so the place is empty.
-        let _ = self.run_deadline.set(deadline);
+        let _ = limits.run_deadline.set(deadline);
         self.watch(Some(deadline), "run_timeout");
     }
 
@@ -220,7 +245,7 @@ impl<S: Seat> Cell<S> {
     }
 
     fn queue_error(&self, now: Instant) -> Option<TaskError> {
-        let limit = self.queue_timeout?;
+        let limit = self.queue_timeout()?;
         let reached = self.submitted.checked_add(limit).is_some_and(|deadline| now >= deadline);
         (reached && !self.seat.is_past_queue())
             .then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
@@ -243,7 +268,7 @@ impl<S: Seat> Cell<S> {
     }
 
     fn expire_running(&self, now: Instant) {
-        let (Some(limit), Some(&deadline)) = (self.run_timeout, self.run_deadline.get()) else { return };
+        let (Some(limit), Some(deadline)) = (self.run_timeout(), self.run_deadline()) else { return };
         if now >= deadline {
             self.end(TaskError::timed_out(self.label.clone(), "run_timeout", limit));
         }
@@ -270,7 +295,7 @@ impl<S: Seat> timer::Expire for Cell<S> {
         match self.core.phase() {
             Phase::Finished => true,
             Phase::Queued => false,
-            Phase::Held => self.run_deadline.get().is_none() && self.seat.has_begun(self.label.id),
+            Phase::Held => self.run_deadline().is_none() && self.seat.has_begun(self.label.id),
         }
     }
 }
@@ -289,6 +314,7 @@ pub(crate) trait AnyTask: Send + Sync {
 
 /// A task as its [`Task`](super::Task) sees it.
 pub(crate) trait TaskCell<T>: AnyTask {
+    fn label(&self) -> &TaskLabel;
     fn status(&self) -> TaskStatus;
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>>;
     fn take(&self) -> Option<Result<T, TaskError>>;
@@ -310,6 +336,10 @@ impl<S: Seat> AnyTask for Cell<S> {
 }
 
 impl<S: Seat> TaskCell<S::Output> for Cell<S> {
+    fn label(&self) -> &TaskLabel {
+        &self.label
+    }
+
     fn status(&self) -> TaskStatus {
         self.end_if_lost();
         match self.core.phase() {
@@ -321,9 +351,14 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<S::Output, TaskError>> {
+        if let Some(outcome) = self.core.take() {
+            return Poll::Ready(outcome);
+        }
         self.end_if_lost();
-        if let Some(limit) = self.seat.answers_within() {
-            spin(limit, || self.core.phase() == Phase::Finished);
+        if let Some(limit) = self.seat.answers_within()
+            && !spin(limit, || self.core.phase() == Phase::Finished)
+        {
+            self.seat.has_not_answered();
         }
         self.core.poll(cx)
     }

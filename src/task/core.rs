@@ -16,7 +16,9 @@
 //! 3. The outcome belongs to whoever moved the word to `FINISHING`, `REVISITED` or `TAKEN`, as long as it stays there.
 //! 4. Callbacks registered before `FINISHED` run before the waker is woken; the `CALLBACKS` bit says that the list is not
 //!    empty, and nobody leaves `FINISHING` or `REVISITED` while it is set.
-//! 5. Foreign code (callbacks, wakers, drops) runs under no lock and behind `catch_unwind`.
+//! 5. Whoever awaits leaves a waker first and sets the `AWAITED` bit then, and looks at the phase last. Whoever publishes
+//!    FINISHED sees the bit, and wakes, or else is seen by that look. So a task that nobody awaits yet costs no wake.
+//! 6. Foreign code (callbacks, wakers, drops) runs under no lock and behind `catch_unwind`.
 #![expect(unsafe_code, reason = "the job and the outcome are handed over by the state word")]
 
 use std::task::{Context, Poll};
@@ -39,6 +41,8 @@ const STOP: u32 = 1 << 3;
 const CALLBACKS: u32 = 1 << 4;
 /// Nobody will take the outcome.
 const DETACHED: u32 = 1 << 5;
+/// A waker was left.
+const AWAITED: u32 = 1 << 6;
 
 /// What is done with an outcome as soon as there is one.
 pub(crate) type Callback<O> = Box<dyn FnOnce(&O) + Send>;
@@ -50,8 +54,11 @@ pub(crate) struct Core<J, O> {
     outcome: UnsafeCell<Option<O>>,
     waker: AtomicWaker,
     /// Guards the callbacks not yet run. Taken alone, never around foreign code.
-    callbacks: Mutex<Vec<Callback<O>>>,
+    callbacks: Mutex<Option<Box<Callbacks<O>>>>,
 }
+
+/// Callbacks in the order of their registration. Few tasks have any, so these take a word in the others.
+struct Callbacks<O>(Vec<Callback<O>>);
 
 /// Where a task is, as others see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +84,7 @@ impl<J, O> Core<J, O> {
             job: UnsafeCell::new(Some(job)),
             outcome: UnsafeCell::new(None),
             waker: AtomicWaker::new(),
-            callbacks: Mutex::new(Vec::new()),
+            callbacks: Mutex::new(None),
         }
     }
 
@@ -155,18 +162,22 @@ impl<J, O> Core<J, O> {
             if before & DETACHED != 0 {
                 self.discard_outcome();
             }
-            break;
+            if before & AWAITED != 0 {
+                shield(|| self.waker.wake());
+            }
+            return;
         }
-        shield(|| self.waker.wake());
     }
 
     /// Runs the callbacks in the list. The caller owns the outcome.
     fn run_callbacks(&self) {
-        // ORDERING: Acquire pairs with the AcqRel in `on_done`, though the list's own lock would do.
-        if self.word.fetch_and(!CALLBACKS, AcqRel) & CALLBACKS == 0 {
+        // ORDERING: Relaxed. A bit that is missed here makes the publication fail, and is looked for again.
+        if self.word.load(Relaxed) & CALLBACKS == 0 {
             return;
         }
-        let callbacks = std::mem::take(&mut *self.lock_callbacks());
+        // ORDERING: Acquire pairs with the AcqRel in `on_done`, though the list's own lock would do.
+        self.word.fetch_and(!CALLBACKS, AcqRel);
+        let callbacks = self.take_callbacks();
         self.outcome.with(|place| {
             // SAFETY: the caller owns the outcome (invariant 3), so nobody writes it during this borrow.
             let outcome = unsafe { (*place).as_ref() }.expect("an owned outcome has been set");
@@ -180,7 +191,7 @@ impl<J, O> Core<J, O> {
     ///
     /// Not run at all if the outcome has been taken or discarded.
     pub(crate) fn on_done(&self, callback: Callback<O>) {
-        self.lock_callbacks().push(callback);
+        self.lock_callbacks().get_or_insert_with(|| Box::new(Callbacks(Vec::new()))).0.push(callback);
         // ORDERING: AcqRel. Release publishes the list to the finisher, Acquire the outcome to us if we revisit it.
         let before = self.word.fetch_or(CALLBACKS, AcqRel);
         // In QUEUED, HELD, FINISHING and REVISITED somebody else will see the bit (invariant 4).
@@ -198,7 +209,9 @@ impl<J, O> Core<J, O> {
             return Poll::Ready(outcome);
         }
         self.waker.register(cx.waker());
-        // `leave` publishes first and wakes afterwards, so one of the two sees the other.
+        // ORDERING: AcqRel. Release publishes the waker to the finisher that sees the bit; if that came first, Acquire shows
+        // its outcome to the look that follows (invariant 5).
+        self.word.fetch_or(AWAITED, AcqRel);
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
@@ -245,7 +258,11 @@ impl<J, O> Core<J, O> {
         }
     }
 
-    fn lock_callbacks(&self) -> crate::sync::MutexGuard<'_, Vec<Callback<O>>> {
+    fn take_callbacks(&self) -> Vec<Callback<O>> {
+        self.lock_callbacks().take().map(|callbacks| callbacks.0).unwrap_or_default()
+    }
+
+    fn lock_callbacks(&self) -> crate::sync::MutexGuard<'_, Option<Box<Callbacks<O>>>> {
         self.callbacks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -265,9 +282,10 @@ impl<J, O> Drop for Core<J, O> {
     fn drop(&mut self) {
         // SAFETY: `&mut self`: nobody else is here.
         let (job, outcome) = unsafe { (take(&self.job), take(&self.outcome)) };
-        let callbacks = std::mem::take(&mut *self.lock_callbacks());
-        drop_shielded((job, outcome));
-        callbacks.into_iter().for_each(drop_shielded);
+        let callbacks = self.callbacks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        job.into_iter().for_each(drop_shielded);
+        outcome.into_iter().for_each(drop_shielded);
+        callbacks.into_iter().flat_map(|callbacks| callbacks.0).for_each(drop_shielded);
     }
 }
 

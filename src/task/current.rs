@@ -1,6 +1,7 @@
 //! What a running job can ask about itself: [`is_cancelled`] and [`checkpoint`].
+#![expect(unsafe_code, reason = "a job's signal is lent to its thread, by a pointer, while the job runs")]
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::Cell, ptr::NonNull};
 
 use crate::Cancelled;
 
@@ -11,17 +12,25 @@ pub(crate) trait StopSignal: Send + Sync {
 
 thread_local! {
     /// The job that runs on this thread; the innermost one, where a waiting job runs another.
-    static CURRENT: RefCell<Option<Arc<dyn StopSignal>>> = const { RefCell::new(None) };
+    ///
+    /// Points to what [`enter`] has borrowed, and is taken away before that ends. Not an `Arc`: its count would be changed twice
+    /// for each job, which most never ask.
+    static CURRENT: Cell<Option<NonNull<dyn StopSignal>>> = const { Cell::new(None) };
+}
+
+/// Gives the place of the job back to the outer one.
+struct Leave(Option<NonNull<dyn StopSignal>>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
 }
 
 /// Runs `f` as the job that `signal` belongs to.
-///
-/// `f` must not unwind: jobs are run behind `catch_unwind`.
-pub(crate) fn enter<R>(signal: Arc<dyn StopSignal>, f: impl FnOnce() -> R) -> R {
-    let outer = CURRENT.replace(Some(signal));
-    let result = f();
-    CURRENT.replace(outer);
-    result
+pub(crate) fn enter<R>(signal: &(dyn StopSignal + 'static), f: impl FnOnce() -> R) -> R {
+    let _leave = Leave(CURRENT.replace(Some(NonNull::from(signal))));
+    f()
 }
 
 /// Whether the job that runs on this thread was asked to stop: its task was dropped or cancelled, its `run_timeout` is
@@ -52,7 +61,9 @@ pub(crate) fn enter<R>(signal: Arc<dyn StopSignal>, f: impl FnOnce() -> R) -> R 
 /// # }
 /// ```
 pub fn is_cancelled() -> bool {
-    CURRENT.with_borrow(|current| current.as_ref().is_some_and(|signal| signal.is_stopped()))
+    // SAFETY: a pointer in `CURRENT` was made from the reference that an `enter` on this very thread has borrowed. That call
+    // has not ended: it takes the pointer away before it does, also when it unwinds.
+    CURRENT.get().is_some_and(|signal| unsafe { signal.as_ref() }.is_stopped())
 }
 
 /// Returns [`Cancelled`] if the job that runs on this thread was asked to stop, so that `checkpoint()?` ends it.

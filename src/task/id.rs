@@ -1,27 +1,39 @@
 //! [`TaskId`]: numbers the tasks of a program.
 
 use std::{
+    cell::Cell,
     fmt,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Identifies a task within the program, from 1 upwards in the order of submission.
+/// How many ids a thread takes at a time.
+const BLOCK: u64 = 64;
+
+/// Identifies a task within the program. Ids are small numbers from 1 upwards; those of the tasks that one thread starts grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(u64);
-
-static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl TaskId {
     /// Returns an id that no other task of this program has.
     pub(crate) fn next() -> Self {
-        // ORDERING: Relaxed. Only the number must be unique; nothing is published by it.
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        thread_local! {
+            /// The ids that this thread has taken and not given away.
+            static MINE: Cell<Range<u64>> = const { Cell::new(0..0) };
+        }
+        let mut mine = MINE.take();
+        if mine.is_empty() {
+            mine = new_block();
+        }
+        let id = mine.start;
+        mine.start += 1;
+        MINE.set(mine);
+        Self(id)
     }
 
     /// Returns the first of `count` ids in a row that no other task of this program has.
     pub(crate) fn next_of_many(count: u32) -> Self {
-        // ORDERING: Relaxed, as in `next`.
-        Self(NEXT.fetch_add(count.into(), Ordering::Relaxed))
+        Self(take_from_all(count.into()))
     }
 
     /// Returns one of the ids in a row that this is the first of.
@@ -38,6 +50,19 @@ impl TaskId {
     pub fn as_u64(self) -> u64 {
         self.0
     }
+}
+
+/// Takes as many ids at a time as make the one place that they come from quiet.
+fn new_block() -> Range<u64> {
+    let first = take_from_all(BLOCK);
+    first..first + BLOCK
+}
+
+/// Takes so many ids in a row, and returns the first.
+fn take_from_all(count: u64) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // ORDERING: Relaxed. Only the numbers must be unique; nothing is published by them.
+    NEXT.fetch_add(count, Ordering::Relaxed)
 }
 
 impl fmt::Display for TaskId {

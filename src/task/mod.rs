@@ -76,15 +76,14 @@ use crate::{TaskError, error::TaskLabel, panic::drop_shielded};
 /// ```
 #[must_use = "dropping a task cancels it; call `detach` to let it run"]
 pub struct Task<T> {
-    /// `None` once the outcome has been handed out.
-    cell: Option<Arc<dyn TaskCell<T>>>,
-    label: TaskLabel,
+    cell: Arc<dyn TaskCell<T>>,
+    /// Whether the outcome has been handed out, or nobody waits for it any more.
+    is_over: bool,
 }
 
 impl<T> Task<T> {
     pub(crate) fn new<S: Seat<Output = T>>(cell: Arc<Cell<S>>) -> Self {
-        let label = cell.label().clone();
-        Self { cell: Some(cell), label }
+        Self { cell, is_over: false }
     }
 
     /// Makes a task that is finished with `error`.
@@ -97,27 +96,27 @@ impl<T> Task<T> {
 
     /// The id of the task: unique in this program.
     pub fn id(&self) -> TaskId {
-        self.label.id
+        self.cell.label().id
     }
 
     /// The name of the task: as given to the job's builder, otherwise the type name of its function.
     pub fn name(&self) -> &str {
-        self.label.name.as_str()
+        self.cell.label().name.as_str()
     }
 
     /// The line that started the job.
     pub fn submitted_at(&self) -> &'static Location<'static> {
-        self.label.submitted_at
+        self.cell.label().submitted_at
     }
 
     /// How far the task has come.
     pub fn status(&self) -> TaskStatus {
-        self.cell.as_ref().map_or(TaskStatus::Finished, |cell| cell.status())
+        if self.is_over { TaskStatus::Finished } else { self.cell.status() }
     }
 
     /// Whether the outcome is known.
     pub fn is_finished(&self) -> bool {
-        self.cell.as_ref().is_none_or(|cell| cell.is_finished())
+        self.is_over || self.cell.is_finished()
     }
 
     /// Cancels the task: it finishes as cancelled at once, unless it has finished already. Says whether this call did it.
@@ -125,16 +124,12 @@ impl<T> Task<T> {
     /// A queued job never starts and is dropped. A job in a process is stopped by killing its worker, which costs no
     /// other task anything. A job in a thread goes on, sees [`is_cancelled`], and its value is dropped.
     pub fn cancel(&self) -> bool {
-        self.cell.as_ref().is_some_and(|cell| cell.cancel())
+        !self.is_over && self.cell.cancel()
     }
 
     /// Returns a handle that can cancel the task from elsewhere.
     pub fn cancel_handle(&self) -> CancelHandle {
-        let task = match &self.cell {
-            Some(cell) => Arc::downgrade(&cell.clone().as_any_task()),
-            None => std::sync::Weak::<Cell<cell::Nowhere<()>>>::new(),
-        };
-        CancelHandle::new(self.label.id, task)
+        CancelHandle::new(self.id(), Arc::downgrade(&self.cell.clone().as_any_task()))
     }
 
     /// Lets the job run to its end without anybody waiting for it. Its result is dropped; its panic is reported by the
@@ -142,8 +137,8 @@ impl<T> Task<T> {
     ///
     /// A detached job does not keep the program alive: await [`shutdown`](crate::ThreadPool::shutdown) for that.
     pub fn detach(mut self) {
-        if let Some(cell) = self.cell.take() {
-            cell.detach();
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.cell.detach();
         }
     }
 
@@ -172,8 +167,8 @@ impl<T> Task<T> {
     /// # }
     /// ```
     pub fn on_done(&self, callback: impl FnOnce(&Result<T, TaskError>) + Send + 'static) {
-        if let Some(cell) = &self.cell {
-            cell.on_done(Box::new(move |outcome| blocking::as_callback(|| callback(outcome))));
+        if !self.is_over {
+            self.cell.on_done(Box::new(move |outcome| blocking::as_callback(|| callback(outcome))));
         }
     }
 
@@ -214,8 +209,8 @@ impl<T> Task<T> {
     }
 
     fn help(&self) {
-        if let Some(cell) = &self.cell {
-            cell.clone().help();
+        if !self.is_over {
+            self.cell.clone().help();
         }
     }
 }
@@ -224,30 +219,32 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let cell = self.cell.as_ref().expect("a task must not be polled after it has resolved");
+        assert!(!self.is_over, "a task must not be polled after it has resolved");
         // Awaiting many finished tasks in a row must not hold the runtime's thread for ever.
         let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
-        let outcome = std::task::ready!(cell.poll(cx));
+        let outcome = std::task::ready!(self.cell.poll(cx));
         budget.made_progress();
-        self.cell = None;
+        self.is_over = true;
         Poll::Ready(outcome)
     }
 }
 
 impl<T> FusedFuture for Task<T> {
     fn is_terminated(&self) -> bool {
-        self.cell.is_none()
+        self.is_over
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        let Some(cell) = self.cell.take() else { return };
-        if !cell.is_finished() {
-            cell.cancel();
+        if self.is_over {
+            return;
+        }
+        if !self.cell.is_finished() {
+            self.cell.cancel();
         }
         // The value that nobody took, whose `Drop` is foreign code.
-        drop_shielded(cell.take());
+        drop_shielded(self.cell.take());
     }
 }
 

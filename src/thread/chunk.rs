@@ -27,7 +27,7 @@ use std::{
     vec,
 };
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
 use super::{
     lap::{Lap, Pace},
@@ -156,9 +156,7 @@ where
     /// Runs items on this thread until none is left to begin.
     fn run(self: &Arc<Self>) {
         let Some(job) = self.lock().job.clone() else { return };
-        let inside = self.runtime.as_ref().map(Handle::enter);
-        task::enter(self.clone(), || self.run_items(&*job));
-        drop(inside);
+        task::enter(&**self, || self.run_items(&*job));
         drop_shielded(job);
     }
 
@@ -451,6 +449,14 @@ where
         self.is_taken.store(true, Relaxed);
         self.leave_queue();
         self.chunk.run();
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        self.chunk.runtime.clone()
+    }
+
+    fn runtime_id(&self) -> Option<Id> {
+        self.chunk.runtime.as_ref().map(Handle::id)
     }
 
     fn is_queued(&self) -> bool {

@@ -16,9 +16,10 @@
 //!                               closed and the queue empty, no thread to be had
 //! ```
 //!
-//! 1. **No job is stranded.** Whenever the lock is free: if the queue holds an entry, then somebody is SEARCHING, or else
-//!    nobody is IDLE and no worker may be added (there are `max`, or the system has just refused a thread while others
-//!    live). In the second case every worker is BUSY, and looks at the queue when its job is done.
+//! 1. **No job is stranded.** Whenever the lock is free: if the queue or a desk holds a job that waits, then somebody is SEARCHING,
+//!    or else nobody is IDLE and no worker may be added (there are `max`, or the system has just refused a thread while
+//!    others live). In the second case every worker is BUSY, and looks at its desk, at the queue and at the other desks when its
+//!    job is done.
 //! 2. SEARCHING is a duty, not a mood: whoever is claimed from the idle stack, or added, looks at the queue once before it
 //!    may sleep or leave, even if its sleep ended by itself in the same moment.
 //! 3. The duty is handed on: each change that ends a search or adds an entry closes with [`State::rouse`]. A worker that
@@ -29,8 +30,14 @@
 //! 5. `live` counts every worker that is not VACANT, `searching` every one that is SEARCHING; `idle` lists the IDLE ones.
 //!    A worker that waits for its thread to be created is SEARCHING.
 //! 6. Without a worker nothing waits: if the system refuses the only thread there would be, the queue is given back.
-//! 7. Once closed, nothing is added, and every worker leaves when it finds the queue empty. By 1 the queue is then empty
+//! 7. Once closed, nothing is added, and every worker leaves when it finds nothing that waits. By 1 nothing waits
 //!    when the last one leaves.
+//! 8. A worker whose jobs are short takes its share of the queue at once, and has it wait on its [`Desk`]: one lock for many
+//!    jobs. `stocked` lists the desks that may have waiting jobs, the one that was stocked first in front. A worker that finds the
+//!    queue empty takes the older half of such a desk. A desk that has been stocked for [`PATIENCE`], which is far longer than what
+//!    lies on it was to take, is held up by a long job: whoever looks next puts what waits there back into the queue, in front. So
+//!    no job waits for the one before it longer than until the next worker looks.
+//! 9. Nothing waits on a desk while jobs of several lanes wait: who takes the first of the queue takes the most urgent of all.
 //!
 //! Why a stack of sleepers and not one condition variable: the worker that fell asleep last has the warmest caches, and the
 //! ones below it really grow old, so that keep-alive can end them; a condition variable wakes them in turn and enters the
@@ -40,20 +47,29 @@
 //! entry under the lock, and never the wake-up.
 
 use std::{
+    collections::VecDeque,
     ops::{Deref, DerefMut},
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::queue::{Queue, Queued};
+use super::{
+    desk::Desk,
+    queue::{Lane, Queue, Queued},
+};
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering::Relaxed, Sleeper, Slept, now};
 
 /// After a refusal, the first pause before a thread is asked for again. Doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long jobs may wait on a desk before they are put back into the queue.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The queue and the workers of one pool. See the module's documentation.
+///
+/// On cache lines of its own: it is written all the time, and its neighbours are read all the time.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Dispatch<J> {
     /// Guards everything. A leaf: nothing else is locked, and no foreign code is called, under it.
     state: Mutex<State<J>>,
@@ -76,6 +92,7 @@ struct State<J> {
     workers: Vec<Status>,
     /// Those that sleep; the one that fell asleep last is on top.
     idle: Vec<Idle>,
+    stocked: VecDeque<Stocked<J>>,
     live: usize,
     searching: usize,
     min: usize,
@@ -99,6 +116,32 @@ struct Idle {
     sleeper: Sleeper,
 }
 
+/// A desk on which jobs were put that wait.
+#[derive(Debug)]
+struct Stocked<J> {
+    number: usize,
+    desk: Arc<Desk<J>>,
+    since: Instant,
+}
+
+/// A worker, as it presents itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Member<J> {
+    pub(crate) number: usize,
+    pub(crate) sleeper: Sleeper,
+    pub(crate) desk: Arc<Desk<J>>,
+}
+
+/// What a worker asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) now: Instant,
+    /// How many jobs it wants at most.
+    pub(crate) most: usize,
+    /// Whether it may linger before it sleeps.
+    pub(crate) eager: bool,
+}
+
 /// Whether the system gives threads.
 #[derive(Debug, Clone, Copy)]
 enum Growth {
@@ -113,7 +156,7 @@ enum Growth {
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Turn<J> {
-    /// Performs the act, then runs the job.
+    /// Performs the act, then runs the job, and then what waits on its desk.
     Run(J, Act),
     /// Stays awake for a moment, until [`Dispatch::has_entries`], and looks again.
     Linger,
@@ -161,6 +204,7 @@ impl<J: Queued> Dispatch<J> {
                 queue: Queue::new(),
                 workers: Vec::new(),
                 idle: Vec::new(),
+                stocked: VecDeque::new(),
                 live: 0,
                 searching: 0,
                 min,
@@ -182,7 +226,9 @@ impl<J: Queued> Dispatch<J> {
         if state.closed {
             return Err(job);
         }
-        state.queue.push(job);
+        if state.queue.push(job) == Lane::Unusual {
+            state.recall_all();
+        }
         Ok(state.rouse())
     }
 
@@ -197,20 +243,20 @@ impl<J: Queued> Dispatch<J> {
         if state.closed {
             return Err(jobs);
         }
-        state.queue.push_batch(jobs);
+        if state.queue.push_batch(jobs) == Lane::Unusual {
+            state.recall_all();
+        }
         Ok(state.rouse())
     }
 
-    /// Tells a worker what to do next. Called by that worker, when it has started, after each job and after each sleep.
-    ///
-    /// An `eager` worker may linger before it sleeps.
-    pub(crate) fn look(&self, number: usize, sleeper: &Sleeper, slept: Slept, eager: bool) -> Turn<J> {
+    /// Tells a worker what to do next. Called by that worker, when it has started, when its desk is empty and after each sleep.
+    pub(crate) fn look(&self, worker: &Member<J>, slept: Slept, wish: Wish) -> Turn<J> {
         let mut state = self.lock();
-        match (state.workers[number], slept) {
+        match (state.workers[worker.number], slept) {
             (Status::Idle, Slept::Woken) => Turn::Sleep(Nap::KeepAlive),
             (Status::Idle, Slept::TooLong) if state.live <= state.min => Turn::Sleep(Nap::Unlimited),
-            (Status::Idle, Slept::TooLong) => state.leave(number),
-            _ => state.next(number, sleeper, eager),
+            (Status::Idle, Slept::TooLong) => state.leave(worker.number),
+            _ => state.next(worker, wish),
         }
     }
 
@@ -246,9 +292,12 @@ impl<J: Queued> Dispatch<J> {
         self.lock().rouse()
     }
 
-    /// Takes out a worker whose thread ended without being told to.
+    /// Takes out a worker whose thread ended without being told to. What waited on its desk waits in the queue again.
     pub(crate) fn lost(&self, number: usize) -> Act {
         let mut state = self.lock();
+        if let Some(stocked) = state.take_stocked(number) {
+            state.queue.put_back(stocked.desk.take_waiting());
+        }
         state.vacate(number);
         if !state.closed && state.live < state.min {
             return Act::Grow(state.add());
@@ -284,9 +333,12 @@ impl<J: Queued> Dispatch<J> {
         self.lock().closed
     }
 
-    /// Takes every job out of the queue.
+    /// Takes every job that waits, in the queue or on a desk.
     pub(crate) fn take_all(&self) -> Vec<J> {
-        self.lock().queue.take_all()
+        let mut state = self.lock();
+        let mut all = state.queue.take_all();
+        all.extend(state.stocked.drain(..).flat_map(|stocked| stocked.desk.take_waiting()));
+        all
     }
 
     /// Takes note that a job in the queue was cancelled. Returns entries that are of no use any more, to be dropped.
@@ -308,6 +360,11 @@ impl<J: Queued> Dispatch<J> {
     /// Whether the queue had entries, a moment ago.
     pub(crate) fn has_entries(&self) -> bool {
         self.entries.load(Relaxed) > 0
+    }
+
+    /// Whether the queue had one entry at most, a moment ago.
+    pub(crate) fn has_few_entries(&self) -> bool {
+        self.entries.load(Relaxed) <= 1
     }
 
     fn lock(&self) -> Guard<'_, J> {
@@ -337,18 +394,77 @@ impl<J> Drop for Guard<'_, J> {
 }
 
 impl<J: Queued> State<J> {
-    /// The turn of a worker that is SEARCHING or BUSY.
-    fn next(&mut self, number: usize, sleeper: &Sleeper, eager: bool) -> Turn<J> {
+    /// The turn of a worker that is SEARCHING or BUSY, and has nothing on its desk.
+    fn next(&mut self, worker: &Member<J>, wish: Wish) -> Turn<J> {
+        self.take_stocked(worker.number);
         if self.live > self.max {
-            return self.leave(number);
+            return self.leave(worker.number);
         }
-        let Some(job) = self.queue.pop() else { return self.rest(number, sleeper, eager) };
-        self.set(number, Status::Busy);
+        self.recall_stuck(wish.now);
+        let Some(job) = self.take(worker, wish).or_else(|| self.steal(worker, wish.now)) else {
+            return self.rest(worker, wish.eager);
+        };
+        self.set(worker.number, Status::Busy);
         Turn::Run(job, self.rouse())
     }
 
+    /// Takes the first job of the queue, and stocks the worker's desk with its share of the others.
+    fn take(&mut self, worker: &Member<J>, wish: Wish) -> Option<J> {
+        let job = self.queue.pop()?;
+        let behind = behind(self.queue.len(), self.live, wish.most);
+        if behind > 0 && !self.queue.is_mixed() {
+            worker.desk.stock(self.queue.pop_usual(behind));
+            self.note_stocked(worker, wish.now);
+        }
+        Some(job)
+    }
+
+    /// Takes the older half of what waits on another worker's desk.
+    fn steal(&mut self, worker: &Member<J>, now: Instant) -> Option<J> {
+        while let Some(stocked) = self.stocked.front() {
+            let mut stolen = stocked.desk.take_half();
+            let Some(job) = stolen.pop_front() else {
+                self.stocked.pop_front();
+                continue;
+            };
+            if !stolen.is_empty() {
+                worker.desk.stock(stolen);
+                self.note_stocked(worker, now);
+            }
+            return Some(job);
+        }
+        None
+    }
+
+    fn note_stocked(&mut self, worker: &Member<J>, since: Instant) {
+        let Member { number, desk, .. } = worker;
+        self.stocked.push_back(Stocked { number: *number, desk: desk.clone(), since });
+    }
+
+    fn take_stocked(&mut self, number: usize) -> Option<Stocked<J>> {
+        let index = self.stocked.iter().position(|stocked| stocked.number == number)?;
+        self.stocked.remove(index)
+    }
+
+    /// Puts back what has waited on a desk for too long.
+    fn recall_stuck(&mut self, now: Instant) {
+        while self.stocked.front().is_some_and(|oldest| now >= oldest.since + PATIENCE) {
+            let waiting = self.stocked.pop_front().map(|stocked| stocked.desk.take_waiting());
+            self.queue.put_back(waiting.unwrap_or_default());
+        }
+    }
+
+    /// Puts back what waits on desks: from now on the most urgent one of all is to be begun first.
+    fn recall_all(&mut self) {
+        let mut waiting: Vec<J> =
+            self.stocked.drain(..).flat_map(|stocked| stocked.desk.take_waiting()).collect();
+        waiting.sort_by_key(Queued::due);
+        self.queue.put_back(waiting.into());
+    }
+
     /// The turn of a worker that found nothing to do.
-    fn rest(&mut self, number: usize, sleeper: &Sleeper, eager: bool) -> Turn<J> {
+    fn rest(&mut self, worker: &Member<J>, eager: bool) -> Turn<J> {
+        let number = worker.number;
         if self.closed {
             return self.leave(number);
         }
@@ -357,7 +473,7 @@ impl<J: Queued> State<J> {
             return Turn::Linger;
         }
         self.set(number, Status::Idle);
-        self.idle.push(Idle { number, sleeper: sleeper.clone() });
+        self.idle.push(Idle { number, sleeper: worker.sleeper.clone() });
         Turn::Sleep(Nap::KeepAlive)
     }
 
@@ -374,7 +490,7 @@ impl<J: Queued> State<J> {
 
     /// Sees to it that somebody searches if there is something to find (invariant 1).
     fn rouse(&mut self) -> Act {
-        if self.queue.is_empty() || self.searching > 0 {
+        if self.searching > 0 || (self.queue.is_empty() && self.stocked.is_empty()) {
             return Act::Nothing;
         }
         if let Some(Idle { number, sleeper }) = self.idle.pop() {
@@ -434,4 +550,10 @@ impl<J: Queued> State<J> {
         self.live += usize::from(status != Status::Vacant);
         self.live -= usize::from(before != Status::Vacant);
     }
+}
+
+/// How many jobs a worker takes behind the first, when so many wait: half of what would be its share, so that what comes next is
+/// found by others, too.
+fn behind(waiting: usize, workers: usize, most: usize) -> usize {
+    (waiting / workers.max(1)).min(most.saturating_sub(1))
 }

@@ -103,7 +103,8 @@ where
     R: Send + 'static,
 {
     fn take(&self, setup: &Setup) -> bool {
-        let limits = self.pool.shared().setup.complete(setup.options.clone());
+        let mut limits = setup.options.clone();
+        self.pool.shared().setup.complete(&mut limits);
         limits.queue_timeout.is_none() && limits.run_timeout.is_none()
     }
 

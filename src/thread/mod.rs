@@ -4,8 +4,8 @@
 //!  ThreadPool ──▶ Handles ──▶ Shared ◀── Worker (one per thread)      Spawner (one per program) creates the threads
 //!                               │  ▲
 //!                      Dispatch ┘  └── ThreadSeat (in each task's Cell)
-//!                         │
-//!                       Queue
+//!                       │    │
+//!                    Queue  Desk (one per worker)
 //! ```
 //!
 //! [`dispatch`] decides who does what, and holds the protocol; [`worker`] and [`shared`] do it. A task's own life is the
@@ -13,6 +13,7 @@
 
 mod builder;
 mod chunk;
+mod desk;
 mod dispatch;
 mod global;
 mod lap;
@@ -41,6 +42,7 @@ use crate::{
         registry::{self, AnyPool},
         sealed,
     },
+    shards::Shards,
     task::{Cell, Options},
 };
 
@@ -48,7 +50,8 @@ use crate::{
 ///
 /// A handle: clones share one pool. It can be used from any runtime, from several at once, and from none. Threads are
 /// started when there is work for them, up to `max_workers`, and end when they have had none for `keep_alive`; idle ones
-/// sleep. Jobs begin in the order in which they were submitted.
+/// sleep. Jobs begin in the order in which they were submitted; while they take microseconds each, workers take several at a time, so
+/// that of jobs that begin within a few microseconds of each other a later one may be first.
 ///
 /// Two pools are there without being built: [`global`](Self::global) for calls that block, [`cpu`](Self::cpu) for work that
 /// computes.
@@ -110,7 +113,13 @@ pub struct ThreadPool {
 /// Counts the handles of a pool, which its threads and tasks do not own.
 struct Handles {
     shared: Arc<Shared>,
+    /// What tasks hold the pool by: each thread that submits counts its tasks in a place of its own.
+    grips: Shards<Arc<Grip>>,
 }
+
+/// A task's hold on its pool. Aligned, so that the count of its owners has cache lines of its own.
+#[repr(align(128))]
+struct Grip(Arc<Shared>);
 
 impl Drop for Handles {
     fn drop(&mut self) {
@@ -179,7 +188,8 @@ impl ThreadPool {
     fn new(shared: Shared) -> Self {
         let shared = Arc::new(shared);
         registry::enter(&shared);
-        Self { handles: Arc::new(Handles { shared }) }
+        let grips = Shards::new(|| Arc::new(Grip(shared.clone())));
+        Self { handles: Arc::new(Handles { shared, grips }) }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -409,10 +419,11 @@ where
     type Output = R;
 
     fn start(&self, job: F, ticket: Ticket) -> Task<R> {
-        let Ticket { label, options, place } = ticket;
-        let options = self.shared().setup.complete(options);
-        let load = Load { job, runtime: Handle::try_current().ok(), place };
-        let cell = Cell::new(label, &options, ThreadSeat::new(self.shared().clone(), options.priority), load);
+        let Ticket { label, mut options, place } = ticket;
+        self.shared().setup.complete(&mut options);
+        let grip = self.handles.grips.here().clone();
+        let seat = ThreadSeat::new(grip, options.priority, Handle::try_current().ok());
+        let cell = Cell::new(label, &options, seat, Load { job, place });
         self.shared().counters.submitted();
         cell.watch_queue();
         let task = Task::new(cell.clone());

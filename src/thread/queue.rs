@@ -17,6 +17,15 @@ const USUAL: usize = 1;
 /// A queue below this many cancelled entries is not worth compacting.
 const FEW: usize = 64;
 
+/// The kind of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// The one that nearly all jobs are in.
+    Usual,
+    /// One of the others: from now on the order between lanes counts.
+    Unusual,
+}
+
 /// What the queue asks of a job.
 pub(crate) trait Queued {
     /// The lane that it waits in: less than [`LANES`], and always the same.
@@ -32,6 +41,8 @@ pub(crate) trait Queued {
 #[derive(Debug)]
 pub(crate) struct Queue<J> {
     lanes: [VecDeque<J>; LANES],
+    /// Entries in all lanes.
+    len: usize,
     /// Cancellations since the last compaction: at least as many as there are void entries, because some of those have
     /// been popped since. That makes a compaction come too early at worst, and each is still paid for by as many
     /// cancellations as half the entries that it visits.
@@ -40,21 +51,22 @@ pub(crate) struct Queue<J> {
 
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
-        Self { lanes: [const { VecDeque::new() }; LANES], cancelled: 0 }
+        Self { lanes: [const { VecDeque::new() }; LANES], len: 0, cancelled: 0 }
     }
 
     /// Entries, void ones included.
     pub(crate) fn len(&self) -> usize {
-        self.lanes.iter().map(VecDeque::len).sum()
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(VecDeque::is_empty)
+        self.len == 0
     }
 
     /// Takes everything out.
     pub(crate) fn take_all(&mut self) -> Vec<J> {
         self.cancelled = 0;
+        self.len = 0;
         let mut lanes = std::mem::take(&mut self.lanes).map(Vec::from).into_iter();
         let mut all = lanes.next().unwrap_or_default();
         lanes.for_each(|lane| all.extend(lane));
@@ -77,30 +89,55 @@ impl<J> Queue<J> {
             }
             *lane = wanted;
         }
+        self.len -= void.len();
         self.cancelled = 0;
         void
     }
 }
 
 impl<J: Queued> Queue<J> {
-    pub(crate) fn push(&mut self, job: J) {
-        self.lanes[job.lane()].push_back(job);
+    /// Adds a job. Says which kind of lane it is in.
+    pub(crate) fn push(&mut self, job: J) -> Lane {
+        let lane = job.lane();
+        self.len += 1;
+        self.lanes[lane].push_back(job);
+        if lane == USUAL { Lane::Usual } else { Lane::Unusual }
     }
 
-    /// Adds `jobs` in their order.
-    pub(crate) fn push_batch(&mut self, jobs: Vec<J>) {
-        jobs.into_iter().for_each(|job| self.push(job));
+    /// Adds `jobs` in their order. Says whether one of them is in an unusual lane.
+    pub(crate) fn push_batch(&mut self, jobs: Vec<J>) -> Lane {
+        jobs.into_iter().map(|job| self.push(job)).max().unwrap_or(Lane::Usual)
+    }
+
+    /// Returns jobs that were taken from the usual lane, in their order, to where they were: in front.
+    pub(crate) fn put_back(&mut self, jobs: VecDeque<J>) {
+        self.len += jobs.len();
+        jobs.into_iter().rev().for_each(|job| self.lanes[USUAL].push_front(job));
+    }
+
+    /// Takes so many jobs from the usual lane.
+    pub(crate) fn pop_usual(&mut self, count: usize) -> impl Iterator<Item = J> {
+        let usual = &mut self.lanes[USUAL];
+        let count = count.min(usual.len());
+        self.len -= count;
+        usual.drain(..count)
+    }
+
+    /// Whether jobs wait in unusual lanes.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.lanes[USUAL].len() < self.len
     }
 
     /// Takes the job that is due first.
     pub(crate) fn pop(&mut self) -> Option<J> {
-        self.lanes[self.first()].pop_front()
+        let job = self.lanes[self.first()].pop_front();
+        self.len -= usize::from(job.is_some());
+        job
     }
 
     /// The lane whose head is due first; the more urgent one of two that are due at the same time.
     fn first(&self) -> usize {
-        let is_unusual = |(lane, jobs): (usize, &VecDeque<J>)| lane != USUAL && !jobs.is_empty();
-        if !self.lanes.iter().enumerate().any(is_unusual) {
+        if !self.is_mixed() {
             return USUAL;
         }
         let heads =

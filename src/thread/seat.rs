@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
-use super::{queue::Queued, shared::Shared, worker};
+use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     Priority, TaskError, TaskId,
     panic::{catch, drop_shielded},
@@ -21,8 +21,11 @@ const MOMENT: Duration = Duration::from_micros(2);
 
 /// The seat of a job `F` that returns `R`.
 pub(crate) struct ThreadSeat<F, R> {
-    shared: Arc<Shared>,
+    grip: Arc<Grip>,
     priority: Priority,
+    /// The runtime that the job was submitted from, for `Handle::current()` in it. It stays here until the task is dropped, which
+    /// happens most often in that runtime: a count that two threads change in turn costs more than the rest of a hand-over.
+    runtime: Option<(Id, Handle)>,
     job: PhantomData<fn(F) -> R>,
 }
 
@@ -31,8 +34,6 @@ pub(crate) struct ThreadSeat<F, R> {
 /// Dropped in this order, so that the job is gone when its place becomes free.
 pub(crate) struct Load<F> {
     pub(crate) job: F,
-    /// The runtime that it was submitted from, for `Handle::current()` in it.
-    pub(crate) runtime: Option<Handle>,
     pub(crate) place: Place,
 }
 
@@ -40,8 +41,14 @@ pub(crate) struct Load<F> {
 ///
 /// None of the methods unwinds: foreign code in them is shielded.
 pub(crate) trait ThreadJob: Queued + Send + Sync {
-    /// Runs the job on this thread, unless its task has been finished meanwhile.
+    /// Runs the job on this thread, which has entered its runtime, unless its task has been finished meanwhile.
     fn run(self: Arc<Self>);
+
+    /// The runtime in which it is to be run.
+    fn runtime(&self) -> Option<Handle>;
+
+    /// Which one that is.
+    fn runtime_id(&self) -> Option<Id>;
 
     /// Whether the job waits to be run.
     fn is_queued(&self) -> bool;
@@ -65,8 +72,13 @@ pub(crate) trait ThreadJob: Queued + Send + Sync {
 }
 
 impl<F, R> ThreadSeat<F, R> {
-    pub(crate) fn new(shared: Arc<Shared>, priority: Priority) -> Self {
-        Self { shared, priority, job: PhantomData }
+    pub(crate) fn new(grip: Arc<Grip>, priority: Priority, runtime: Option<Handle>) -> Self {
+        let runtime = runtime.map(|runtime| (runtime.id(), runtime));
+        Self { grip, priority, runtime, job: PhantomData }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.grip.0
     }
 }
 
@@ -79,25 +91,29 @@ where
     type Output = R;
 
     fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
-        self.shared.counters.finished(outcome, left);
+        self.shared().counters.finished(outcome, left);
         match left {
-            Left::Queue => self.shared.entry_is_void(),
+            Left::Queue => self.shared().entry_is_void(),
             Left::Hold => {}
-            Left::Abandoned => self.shared.counters.abandoned(),
+            Left::Abandoned => self.shared().counters.abandoned(),
         }
     }
 
     fn answers_within(&self) -> Option<Duration> {
-        let soon = self.shared.soon.is_likely() && self.shared.counters.has_few_queued();
+        let soon = self.shared().dispatch().has_few_entries() && self.shared().soon.is_worth_waiting();
         soon.then_some(MOMENT)
+    }
+
+    fn has_not_answered(&self) {
+        self.shared().soon.waited_in_vain();
     }
 
     /// A thread cannot be stopped: the job sees the flag that the cell has set.
     fn stop(&self, _task: TaskId) {}
 
     fn help(cell: &Arc<Cell<Self>>) {
-        if cell.is_queued() && worker::run_here(&cell.seat().shared, cell) {
-            cell.seat().shared.entry_is_void();
+        if cell.is_queued() && worker::run_here(cell.seat().shared(), cell) {
+            cell.seat().shared().entry_is_void();
         }
     }
 }
@@ -133,7 +149,7 @@ where
 {
     fn run(self: Arc<Self>) {
         let Some(load) = self.claim() else { return };
-        let counters = &self.seat().shared.counters;
+        let counters = &self.seat().shared().counters;
         let begun = Instant::now();
         counters.begun(begun.saturating_duration_since(self.submitted()));
         self.watch_run(begun);
@@ -141,7 +157,7 @@ where
         // All that belongs to the job is settled before anybody can see its outcome.
         let took = begun.elapsed();
         counters.ran(took);
-        self.seat().shared.soon.took(took);
+        self.seat().shared().soon.took(took);
         drop_shielded(place);
         // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
         let outcome = if StopSignal::is_stopped(&*self) { Err(outcome) } else { self.complete(outcome) };
@@ -149,6 +165,15 @@ where
             drop_shielded(abandoned);
             counters.abandoned_ended();
         }
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        self.seat().runtime.as_ref().map(|(_, runtime)| runtime.clone())
+    }
+
+    fn runtime_id(&self) -> Option<Id> {
+        // Not asked of the handle, whose memory other threads change all the time.
+        self.seat().runtime.as_ref().map(|(id, _)| *id)
     }
 
     fn is_queued(&self) -> bool {
@@ -168,15 +193,13 @@ where
     }
 }
 
-/// Calls the job as itself: with its stop signal and in its runtime.
+/// Calls the job as itself: with its stop signal.
 fn call<F, R>(cell: &Arc<Cell<ThreadSeat<F, R>>>, load: Load<F>) -> (Result<R, TaskError>, Place)
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    let Load { job, runtime, place } = load;
-    let inside = runtime.as_ref().map(Handle::enter);
-    let outcome = task::enter(cell.clone(), || catch(job));
-    drop(inside);
+    let Load { job, place } = load;
+    let outcome = task::enter(&**cell, || catch(job));
     (outcome.map_err(|report| TaskError::panicked(cell.label().clone(), report)), place)
 }

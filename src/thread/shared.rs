@@ -13,10 +13,10 @@ use std::{
 
 use super::{
     builder::min_above_max,
+    desk::Desk,
     dispatch::{Act, Dispatch, Refusal},
     seat::ThreadJob,
-    spawner,
-    worker::{self, Desk},
+    spawner, worker,
 };
 use crate::{
     BuildError, Metrics, Shutdown, ShutdownReport,
@@ -30,6 +30,9 @@ use crate::{
 /// Creates a thread. The tests have it fail.
 pub(crate) type Spawn =
     Box<dyn Fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync>;
+
+/// The desk of a worker of a real pool.
+type JobDesk = Desk<Arc<dyn ThreadJob>>;
 
 /// What a pool was told when it was built.
 pub(crate) struct Setup {
@@ -45,12 +48,9 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Adds the pool's limits to a job that has none of its own.
-    pub(crate) fn complete(&self, options: Options) -> Options {
-        Options {
-            queue_timeout: options.queue_timeout.or(self.queue_timeout),
-            run_timeout: options.run_timeout.or(self.run_timeout),
-            ..options
-        }
+    pub(crate) fn complete(&self, options: &mut Options) {
+        options.queue_timeout = options.queue_timeout.or(self.queue_timeout);
+        options.run_timeout = options.run_timeout.or(self.run_timeout);
     }
 }
 
@@ -58,13 +58,16 @@ impl Setup {
 ///
 /// Handles, tasks and worker threads each hold it; so that it is not kept alive by itself, the handles have a second
 /// counter of their own ([`Handles`](super::Handles)), whose end calls [`release`](Self::release).
+///
+/// Aligned, so that the count of its owners, which each task changes twice, is not on a cache line with what workers read.
+#[repr(align(128))]
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
     dispatch: Dispatch<Arc<dyn ThreadJob>>,
     /// The desks of the workers that run. Taken alone.
-    desks: Mutex<Vec<Arc<Desk>>>,
+    desks: Mutex<Vec<Arc<JobDesk>>>,
     /// Why no job can be run, for a global pool whose settings are wrong.
     broken: Option<String>,
     /// The outcomes before the first shutdown.
@@ -141,6 +144,12 @@ impl Shared {
 
     /// Does what was decided under the lock.
     pub(crate) fn perform(self: &Arc<Self>, act: Act) {
+        if !matches!(act, Act::Nothing) {
+            self.perform_something(act);
+        }
+    }
+
+    fn perform_something(self: &Arc<Self>, act: Act) {
         match act {
             Act::Nothing => {}
             Act::Wake(sleeper) => sleeper.wake(),
@@ -204,7 +213,7 @@ impl Shared {
         retry
     }
 
-    pub(crate) fn worker_came(&self, desk: Arc<Desk>) {
+    pub(crate) fn worker_came(&self, desk: Arc<JobDesk>) {
         self.lock_desks().push(desk);
     }
 
@@ -215,11 +224,11 @@ impl Shared {
         }
     }
 
-    pub(crate) fn clear_desk(&self, desk: &Arc<Desk>) {
+    pub(crate) fn clear_desk(&self, desk: &Arc<JobDesk>) {
         self.lock_desks().retain(|other| !Arc::ptr_eq(other, desk));
     }
 
-    fn lock_desks(&self) -> MutexGuard<'_, Vec<Arc<Desk>>> {
+    fn lock_desks(&self) -> MutexGuard<'_, Vec<Arc<JobDesk>>> {
         self.desks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -271,7 +280,7 @@ impl Shared {
     /// The jobs that are being run.
     fn running(&self) -> Vec<Arc<dyn ThreadJob>> {
         let desks = self.lock_desks().clone();
-        desks.iter().flat_map(|desk| desk.jobs()).collect()
+        desks.iter().flat_map(|desk| desk.running()).collect()
     }
 
     /// Whether jobs are not to be run any more. Asked by a worker after it has put the job on its desk.

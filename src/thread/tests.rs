@@ -15,7 +15,8 @@ use crate::{
     Priority,
     sync::{Sleeper, Slept},
     thread::{
-        dispatch::{Act, Dispatch, Turn},
+        desk::Desk,
+        dispatch::{Act, Dispatch, Member, Turn, Wish},
         queue::Queued,
         seat::ThreadJob,
     },
@@ -87,6 +88,14 @@ impl ThreadJob for Bug {
         panic!("a bug of ours");
     }
 
+    fn runtime(&self) -> Option<Handle> {
+        None
+    }
+
+    fn runtime_id(&self) -> Option<tokio::runtime::Id> {
+        None
+    }
+
     fn is_queued(&self) -> bool {
         true
     }
@@ -114,19 +123,24 @@ fn a_worker_that_breaks_down_fails_its_task_and_is_replaced() {
     assert_eq!(pool.metrics().workers, 0);
 }
 
+/// A worker on this thread, with an empty desk.
+fn member(number: usize) -> Member<u32> {
+    Member { number, sleeper: Sleeper::current(), desk: Arc::new(Desk::new()) }
+}
+
 #[test]
 fn a_burst_wakes_one_sleeper_and_that_one_the_next() {
-    let (dispatch, sleeper) = (Dispatch::new(2, 2), Sleeper::current());
-    let workers = [dispatch.hire(), dispatch.hire()];
-    for number in workers {
-        assert!(matches!(dispatch.look(number, &sleeper, Slept::Woken, false), Turn::Sleep(_)));
+    let (dispatch, one) = (Dispatch::new(2, 2), Wish { now: Instant::now(), most: 1, eager: false });
+    let workers = [dispatch.hire(), dispatch.hire()].map(member);
+    for worker in &workers {
+        assert!(matches!(dispatch.look(worker, Slept::Woken, one), Turn::Sleep(_)));
     }
     assert!(matches!(dispatch.submit(1), Ok(Act::Wake(_))));
     assert!(matches!(dispatch.submit(2), Ok(Act::Nothing)));
     // The one that fell asleep last is woken first.
-    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::Woken, false), Turn::Sleep(_)));
-    assert!(matches!(dispatch.look(workers[1], &sleeper, Slept::Woken, false), Turn::Run(1, Act::Wake(_))));
-    assert!(matches!(dispatch.look(workers[0], &sleeper, Slept::TooLong, false), Turn::Run(2, Act::Nothing)));
+    assert!(matches!(dispatch.look(&workers[0], Slept::Woken, one), Turn::Sleep(_)));
+    assert!(matches!(dispatch.look(&workers[1], Slept::Woken, one), Turn::Run(1, Act::Wake(_))));
+    assert!(matches!(dispatch.look(&workers[0], Slept::TooLong, one), Turn::Run(2, Act::Nothing)));
 }
 
 #[test]
@@ -143,7 +157,112 @@ fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Arc<dyn T
     let sender = sender.clone();
     let job = move || sender.send(n).unwrap();
     let label = crate::task::label("()", &mut Options::default(), Location::caller());
-    let load = Load { job, runtime: None, place: crate::pool::Place::default() };
+    let load = Load { job, place: crate::pool::Place::default() };
+    let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), Priority::Normal, None);
     pool.shared().counters.submitted();
-    Cell::new(label, &Options::default(), ThreadSeat::new(pool.shared().clone(), Priority::Normal), load)
+    Cell::new(label, &Options::default(), seat, load)
+}
+
+/// A job in a lane, with its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Numbered {
+    lane: usize,
+    number: u32,
+    start: Instant,
+}
+
+impl Queued for Numbered {
+    fn lane(&self) -> usize {
+        self.lane
+    }
+
+    fn due(&self) -> Instant {
+        // The urgent lane comes first, and otherwise the order of the numbers counts.
+        let seconds = if self.lane == 0 { 0 } else { 1 + self.number };
+        self.start + Duration::from_secs(seconds.into())
+    }
+}
+
+/// A dispatch with two workers, who take what they are given in the order of `begun`.
+struct Two {
+    dispatch: Dispatch<Numbered>,
+    workers: [Member<Numbered>; 2],
+    start: Instant,
+    begun: Vec<u32>,
+}
+
+impl Two {
+    /// With so many jobs in the queue, numbered from 1.
+    fn with_jobs(jobs: u32) -> Self {
+        let dispatch = Dispatch::new(2, 2);
+        let member = |number| Member { number, sleeper: Sleeper::current(), desk: Arc::new(Desk::new()) };
+        let workers = [dispatch.hire(), dispatch.hire()].map(member);
+        let two = Self { dispatch, workers, start: Instant::now(), begun: Vec::new() };
+        (1..=jobs).for_each(|number| two.submit(1, number));
+        two
+    }
+
+    fn submit(&self, lane: usize, number: u32) {
+        let job = Numbered { lane, number, start: self.start };
+        assert!(self.dispatch.submit(job).is_ok());
+    }
+
+    /// Has a worker that has nothing on its desk ask for jobs, so long after the start.
+    fn ask(&mut self, worker: usize, after: Duration) {
+        let wish = Wish { now: self.start + after, most: 8, eager: false };
+        let turn = self.dispatch.look(&self.workers[worker], Slept::Woken, wish);
+        let Turn::Run(job, _) = turn else { panic!("{turn:?}") };
+        self.workers[worker].desk.begin(&job);
+        self.begun.push(job.number);
+    }
+
+    /// Has a worker go on with what waits on its desk; says whether something did.
+    fn go_on(&mut self, worker: usize) -> bool {
+        let next = self.workers[worker].desk.turn_over().next;
+        self.begun.extend(next.map(|job| job.number));
+        next.is_some()
+    }
+}
+
+#[test]
+fn a_worker_takes_its_share_and_runs_it_in_order() {
+    let mut two = Two::with_jobs(9);
+    two.ask(0, Duration::ZERO);
+    while two.go_on(0) {}
+    assert_eq!(two.begun, [1, 2, 3, 4, 5]);
+    two.ask(1, Duration::ZERO);
+    assert_eq!(two.begun[5..], [6]);
+}
+
+#[test]
+fn who_finds_the_queue_empty_takes_the_older_half_of_a_desk() {
+    let mut two = Two::with_jobs(7);
+    two.ask(0, Duration::ZERO); // 2 to 4 wait on its desk
+    (0..3).for_each(|_| {
+        two.ask(1, Duration::ZERO);
+        while two.go_on(1) {}
+    });
+    assert_eq!(two.begun, [1, 5, 6, 7, 2, 3]);
+    assert!(two.go_on(0) && !two.go_on(0));
+    assert_eq!(two.begun[6..], [4]);
+}
+
+#[test]
+fn what_waits_behind_a_long_job_is_begun_by_whoever_looks_next() {
+    let mut two = Two::with_jobs(9);
+    two.ask(0, Duration::ZERO); // 2 to 5 wait on its desk
+    two.ask(1, Duration::from_millis(1));
+    assert_eq!(two.begun, [1, 2]);
+    assert!(!two.go_on(0));
+}
+
+#[test]
+fn an_urgent_job_is_begun_before_what_waits_on_a_desk() {
+    let mut two = Two::with_jobs(9);
+    two.ask(0, Duration::ZERO); // 2 to 5 wait on its desk
+    two.submit(0, 10);
+    assert!(!two.go_on(0));
+    two.ask(0, Duration::ZERO);
+    while two.go_on(0) {}
+    assert_eq!(two.begun[..6], [1, 10, 2, 3, 4, 5]);
 }

@@ -3,13 +3,16 @@
 use std::{
     cell::RefCell,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
+
 use super::{
-    dispatch::{Nap, Turn},
+    desk::{Desk, Turnover},
+    dispatch::{Act, Member, Nap, Turn, Wish},
     seat::ThreadJob,
     shared::Shared,
 };
@@ -27,38 +30,19 @@ thread_local! {
     static HERE: RefCell<Option<Worker>> = const { RefCell::new(None) };
 }
 
-/// Where a worker keeps the jobs it runs, so that a shutdown finds them.
-#[derive(Default)]
-pub(crate) struct Desk {
-    /// Several where a job that waits runs another; the innermost comes last. Taken alone, never while a job is dropped.
-    jobs: Mutex<Vec<Arc<dyn ThreadJob>>>,
-}
-
-impl Desk {
-    /// The jobs that are being run.
-    pub(crate) fn jobs(&self) -> Vec<Arc<dyn ThreadJob>> {
-        self.lock().clone()
-    }
-
-    fn put(&self, job: Arc<dyn ThreadJob>) {
-        self.lock().push(job);
-    }
-
-    fn clear(&self) -> Option<Arc<dyn ThreadJob>> {
-        self.lock().pop()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<dyn ThreadJob>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// How much work a worker takes at a time.
+const AHEAD: Duration = Duration::from_micros(50);
+/// How long after it has taken several jobs a worker asks for more.
+const GATHER: Duration = Duration::from_micros(4);
+/// The most jobs that a worker takes at a time.
+const MOST: usize = 64;
 
 /// One worker, on its own thread.
 #[derive(Clone)]
 struct Worker {
     shared: Arc<Shared>,
     number: usize,
-    desk: Arc<Desk>,
+    desk: Arc<Desk<Arc<dyn ThreadJob>>>,
 }
 
 /// Creates the thread of a worker.
@@ -68,7 +52,7 @@ pub(crate) fn start(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
     if let Some(size) = setup.stack_size {
         builder = builder.stack_size(size);
     }
-    let worker = Worker { shared: shared.clone(), number, desk: Arc::default() };
+    let worker = Worker { shared: shared.clone(), number, desk: Arc::new(Desk::new()) };
     (setup.spawn)(builder, Box::new(move || worker.live()))
 }
 
@@ -80,7 +64,13 @@ pub(crate) fn is_here(shared: &Arc<Shared>) -> bool {
 /// Runs a queued job right here, if this thread is a worker of its pool. Says whether it is.
 pub(crate) fn run_here<J: ThreadJob + 'static>(shared: &Arc<Shared>, job: &Arc<J>) -> bool {
     let Some(worker) = here(shared) else { return false };
-    worker.run(job.clone());
+    let job: Arc<dyn ThreadJob> = job.clone();
+    let runtime = job.runtime();
+    let inside = runtime.as_ref().map(Handle::enter);
+    worker.desk.begin(&job);
+    worker.run(job);
+    drop(inside);
+    drop(worker.desk.end());
     true
 }
 
@@ -113,40 +103,85 @@ impl Worker {
 
     /// Takes one turn after the other, until it is told to leave.
     fn work(&self) {
-        let sleeper = Sleeper::current();
-        let mut slept = Slept::Woken;
-        let mut pause = Pause::default();
+        let mut shift = Shift::new(self);
+        let mut turn = self.look(&mut shift);
         loop {
-            match self.shared.dispatch().look(self.number, &sleeper, slept, pause.was_short()) {
+            turn = match turn {
                 Turn::Run(job, act) => {
-                    pause.end();
                     self.shared.perform(act);
-                    self.run(job);
+                    self.work_in_runtime(job, &mut shift)
                 }
-                Turn::Linger => _ = pause.linger(|| self.shared.dispatch().has_entries()),
+                Turn::Linger => {
+                    shift.pause.linger(|| self.shared.dispatch().has_entries());
+                    self.look(&mut shift)
+                }
                 Turn::Sleep(nap) => {
-                    pause.begin();
+                    shift.pause.begin();
                     self.shared.soon.not_now();
-                    slept = sleeper.sleep(self.limit(nap));
+                    shift.slept = shift.member.sleeper.sleep(self.limit(nap));
+                    self.look(&mut shift)
                 }
                 Turn::Leave(act) => return self.shared.perform(act),
             }
         }
     }
 
+    /// Runs a job in its runtime, which is entered once for all jobs in a row that come from it. Returns the first turn that is
+    /// something else.
+    fn work_in_runtime(&self, mut job: Arc<dyn ThreadJob>, shift: &mut Shift) -> Turn<Arc<dyn ThreadJob>> {
+        let runtime = job.runtime();
+        let _inside = runtime.as_ref().map(Handle::enter);
+        let id = runtime.as_ref().map(Handle::id);
+        loop {
+            self.run(job);
+            shift.jobs += 1;
+            match self.next(shift) {
+                Turn::Run(next, act) if next.runtime_id() == id => {
+                    self.shared.perform(act);
+                    job = next;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The next turn after a job: what waits on the desk, or else what the dispatch says.
+    fn next(&self, shift: &mut Shift) -> Turn<Arc<dyn ThreadJob>> {
+        let Turnover { ended, next } = self.desk.turn_over();
+        drop(ended);
+        match next {
+            Some(job) => Turn::Run(job, Act::Nothing),
+            None => {
+                shift.let_jobs_gather();
+                self.look(shift)
+            }
+        }
+    }
+
+    /// Asks the dispatch, and puts the job that it gives on the desk.
+    fn look(&self, shift: &mut Shift) -> Turn<Arc<dyn ThreadJob>> {
+        let wish = shift.wish();
+        let turn = self.shared.dispatch().look(&shift.member, shift.slept, wish);
+        if let Turn::Run(job, _) = &turn {
+            shift.pause.end();
+            shift.took_several = self.desk.has_waiting();
+            self.desk.begin(job);
+        }
+        turn
+    }
+
     fn limit(&self, nap: Nap) -> Option<Duration> {
         (nap == Nap::KeepAlive).then_some(self.shared.setup.keep_alive)
     }
 
+    /// Runs a job that lies on the desk.
     fn run(&self, job: Arc<dyn ThreadJob>) {
-        self.desk.put(job.clone());
         if self.shared.is_killed() {
             job.cancel();
         } else if self.shared.cancels_queued() {
             job.cancel_waiting();
         }
         job.run();
-        drop(self.desk.clear());
     }
 
     /// Undoes what `live` has set up.
@@ -155,6 +190,53 @@ impl Worker {
         HERE.set(None);
         self.shared.worker_left();
     }
+}
+
+/// What a worker remembers from turn to turn.
+struct Shift {
+    member: Member<Arc<dyn ThreadJob>>,
+    slept: Slept,
+    pause: Pause,
+    /// When it last asked for jobs, and how many it has run since.
+    asked: Instant,
+    jobs: u32,
+    /// Whether it was given more than one job when it last asked.
+    took_several: bool,
+    /// How many jobs it takes at a time.
+    most: usize,
+}
+
+impl Shift {
+    /// Where jobs come in great numbers, waits a little after it has last asked: others use the processor, and who submits has
+    /// the queue for itself, while more come that can be taken at once.
+    fn let_jobs_gather(&self) {
+        while self.took_several && self.asked.elapsed() < GATHER {
+            thread::yield_now();
+        }
+    }
+
+    fn new(worker: &Worker) -> Self {
+        let member = Member { number: worker.number, sleeper: Sleeper::current(), desk: worker.desk.clone() };
+        let (slept, pause) = (Slept::Woken, Pause::default());
+        Self { member, slept, pause, asked: Instant::now(), jobs: 0, took_several: false, most: 1 }
+    }
+
+    /// What to ask for now, by how long the last jobs took.
+    fn wish(&mut self) -> Wish {
+        let now = Instant::now();
+        let asked = std::mem::replace(&mut self.asked, now);
+        let jobs = std::mem::take(&mut self.jobs);
+        if jobs > 0 {
+            self.most = most_of(now.duration_since(asked) / jobs);
+        }
+        Wish { now, most: self.most, eager: self.pause.was_short() }
+    }
+}
+
+/// How many jobs that take so long make up the work that a worker takes at a time.
+fn most_of(mean: Duration) -> usize {
+    let jobs = AHEAD.as_nanos() / mean.as_nanos().max(1);
+    usize::try_from(jobs).unwrap_or(MOST).clamp(1, MOST)
 }
 
 /// What is left to do if a worker unwinds, which only a bug of this crate can cause: its tasks finish, and another worker
@@ -169,7 +251,7 @@ impl Drop for Guard {
         let Worker { shared, number, desk } = &self.0;
         let reason =
             format!("worker {number} of pool {:?} broke down, by a bug in heavylift", shared.setup.name);
-        desk.jobs().iter().for_each(|job| job.fail(&reason));
+        desk.running().iter().for_each(|job| job.fail(&reason));
         shared.perform(shared.dispatch().lost(*number));
         self.0.end();
     }

@@ -13,14 +13,18 @@ use loom::{
     thread::{self, JoinHandle},
 };
 
-use self::protocol::dispatch::{Act, Dispatch, Nap, Refusal, Turn};
+use self::protocol::{
+    desk::{Desk, Turnover},
+    dispatch::{Act, Dispatch, Member, Nap, Refusal, Turn, Wish},
+};
 use crate::{
     check, check_with,
-    sync::{Sleeper, Slept},
+    sync::{Sleeper, Slept, now},
 };
 
 #[path = "../../src/thread"]
 mod protocol {
+    pub(crate) mod desk;
     pub(crate) mod dispatch;
     pub(crate) mod queue;
 }
@@ -33,8 +37,8 @@ struct Pool {
     /// The jobs that have begun.
     begun: Mutex<Vec<u32>>,
     changed: Condvar,
-    /// How many jobs must have begun before any of them ends.
-    together: usize,
+    /// How many jobs must have begun before a job ends.
+    together: fn(u32) -> usize,
     /// How many more threads are refused.
     refusals: StdMutex<usize>,
     stranded: StdMutex<Vec<u32>>,
@@ -42,7 +46,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(min: usize, max: usize, keep_alive: Option<Duration>, together: usize) -> Arc<Self> {
+    fn new(min: usize, max: usize, keep_alive: Option<Duration>, together: fn(u32) -> usize) -> Arc<Self> {
         let pool = Arc::new(Self {
             dispatch: Dispatch::new(min, max),
             keep_alive,
@@ -88,26 +92,37 @@ impl Pool {
     }
 
     fn work(self: &Arc<Self>, number: usize) {
-        let sleeper = Sleeper::current();
+        let member = member(number);
         let mut slept = Slept::Woken;
         loop {
-            match self.dispatch.look(number, &sleeper, slept, true) {
+            match self.dispatch.look(&member, slept, many()) {
                 Turn::Run(job, act) => {
                     self.perform(act);
-                    self.run(job);
+                    self.run_all(&member.desk, job);
                 }
                 Turn::Linger => thread::yield_now(),
-                Turn::Sleep(Nap::KeepAlive) => slept = sleeper.sleep(self.keep_alive),
-                Turn::Sleep(Nap::Unlimited) => slept = sleeper.sleep(None),
+                Turn::Sleep(Nap::KeepAlive) => slept = member.sleeper.sleep(self.keep_alive),
+                Turn::Sleep(Nap::Unlimited) => slept = member.sleeper.sleep(None),
                 Turn::Leave(act) => return self.perform(act),
             }
+        }
+    }
+
+    fn run_all(&self, desk: &Desk<u32>, mut job: u32) {
+        desk.begin(&job);
+        loop {
+            self.run(job);
+            let Turnover { ended, next } = desk.turn_over();
+            assert_eq!(ended, Some(job));
+            let Some(next) = next else { return };
+            job = next;
         }
     }
 
     fn run(&self, job: u32) {
         self.begun.lock().unwrap().push(job);
         self.changed.notify_all();
-        self.wait_for(self.together);
+        self.wait_for((self.together)(job));
     }
 
     /// Waits until so many jobs have begun.
@@ -135,12 +150,22 @@ impl Pool {
     }
 }
 
+/// A worker on this thread, with an empty desk.
+fn member(number: usize) -> Member<u32> {
+    Member { number, sleeper: Sleeper::current(), desk: Arc::new(Desk::new()) }
+}
+
+/// What every worker asks for: it takes several jobs if there are, and lingers.
+fn many() -> Wish {
+    Wish { now: now(), most: 8, eager: true }
+}
+
 const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 
 #[test]
 fn a_job_reaches_a_worker_that_is_falling_asleep() {
     check(|| {
-        let pool = Pool::new(0, 1, None, 0);
+        let pool = Pool::new(0, 1, None, |_| 0);
         for job in 1..=3 {
             pool.submit(job);
             pool.wait_for(job as usize);
@@ -152,7 +177,7 @@ fn a_job_reaches_a_worker_that_is_falling_asleep() {
 #[test]
 fn a_job_reaches_a_worker_that_is_leaving_because_it_was_idle_too_long() {
     check(|| {
-        let pool = Pool::new(0, 1, AT_ONCE, 0);
+        let pool = Pool::new(0, 1, AT_ONCE, |_| 0);
         for job in 1..=2 {
             pool.submit(job);
             pool.wait_for(job as usize);
@@ -164,7 +189,7 @@ fn a_job_reaches_a_worker_that_is_leaving_because_it_was_idle_too_long() {
 #[test]
 fn two_submitters_and_a_worker_that_comes_and_goes_lose_no_job() {
     check(|| {
-        let pool = Pool::new(0, 1, AT_ONCE, 0);
+        let pool = Pool::new(0, 1, AT_ONCE, |_| 0);
         let other = thread::spawn({
             let pool = pool.clone();
             move || pool.submit(1)
@@ -179,7 +204,7 @@ fn two_submitters_and_a_worker_that_comes_and_goes_lose_no_job() {
 #[test]
 fn jobs_that_wait_for_each_other_all_get_a_worker() {
     check(|| {
-        let pool = Pool::new(0, 2, None, 2);
+        let pool = Pool::new(0, 2, None, |_| 2);
         pool.submit(1);
         pool.submit(2);
         pool.wait_for(2);
@@ -190,7 +215,7 @@ fn jobs_that_wait_for_each_other_all_get_a_worker() {
 #[test]
 fn a_batch_of_jobs_that_wait_for_each_other_wakes_one_worker_after_the_other() {
     check(|| {
-        let pool = Pool::new(2, 2, None, 2);
+        let pool = Pool::new(2, 2, None, |_| 2);
         let act = pool.dispatch.submit_batch(vec![1, 2]).unwrap();
         pool.perform(act);
         pool.wait_for(2);
@@ -198,10 +223,74 @@ fn a_batch_of_jobs_that_wait_for_each_other_wakes_one_worker_after_the_other() {
     });
 }
 
+/// The first worker takes two jobs, and the one on its desk is what the first of them waits for.
+#[test]
+fn a_job_that_waits_on_a_desk_is_run_by_another_worker() {
+    check(|| {
+        let pool = Pool::new(1, 2, None, |job| if job == 1 { 3 } else { 0 });
+        let act = pool.dispatch.submit_batch(vec![1, 2, 3]).unwrap();
+        pool.perform(act);
+        pool.wait_for(3);
+        assert_eq!(pool.end(), [1, 2, 3]);
+    });
+}
+
+#[test]
+fn what_waits_on_desks_is_run_once_while_workers_come_and_go() {
+    check(|| {
+        let pool = Pool::new(0, 2, AT_ONCE, |_| 0);
+        let act = pool.dispatch.submit_batch(vec![1, 2, 3]).unwrap();
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.submit(4)
+        });
+        pool.perform(act);
+        pool.wait_for(4);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn what_waits_on_the_desk_of_a_worker_that_breaks_down_is_run_by_the_next() {
+    check(|| {
+        let pool = Pool::new(0, 2, None, |_| 0);
+        let act = pool.dispatch.submit_batch(vec![1, 2, 3]).unwrap();
+        let Act::Grow(number) = act else { panic!("there is no worker yet") };
+        let broken = thread::spawn({
+            let pool = pool.clone();
+            move || {
+                let Turn::Run(1, act) = pool.dispatch.look(&member(number), Slept::Woken, many()) else {
+                    panic!("there is a job")
+                };
+                pool.perform(act);
+                pool.perform(pool.dispatch.lost(number));
+            }
+        });
+        pool.wait_for(2);
+        broken.join().unwrap();
+        assert_eq!(pool.end(), [2, 3]);
+    });
+}
+
+#[test]
+fn what_is_cancelled_on_a_desk_is_handed_back_or_run() {
+    check(|| {
+        let pool = Pool::new(1, 1, None, |_| 0);
+        let act = pool.dispatch.submit_batch(vec![1, 2, 3]).unwrap();
+        pool.perform(act);
+        let taken = pool.dispatch.take_all();
+        let mut all = pool.end();
+        all.extend(taken);
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
+    });
+}
+
 #[test]
 fn a_smaller_pool_loses_no_job_and_no_worker_too_many() {
     check(|| {
-        let pool = Pool::new(0, 2, None, 0);
+        let pool = Pool::new(0, 2, None, |_| 0);
         pool.submit(1);
         let other = thread::spawn({
             let pool = pool.clone();
@@ -218,7 +307,7 @@ fn a_smaller_pool_loses_no_job_and_no_worker_too_many() {
 #[test]
 fn a_larger_pool_takes_up_what_waits() {
     check(|| {
-        let pool = Pool::new(0, 1, None, 2);
+        let pool = Pool::new(0, 1, None, |_| 2);
         pool.submit(1);
         pool.submit(2);
         let other = thread::spawn({
@@ -235,7 +324,7 @@ fn a_larger_pool_takes_up_what_waits() {
 fn a_refused_thread_leaves_its_job_to_the_workers_there_are() {
     // It takes three to have job 3 come between.
     check_with(3, || {
-        let pool = Pool::new(0, 2, None, 0);
+        let pool = Pool::new(0, 2, None, |_| 0);
         pool.submit(1);
         *pool.refusals.lock().unwrap() = 1;
         // While the thread that job 2 asks for is being refused, the worker may fall asleep, and job 3 come.
@@ -253,7 +342,7 @@ fn a_refused_thread_leaves_its_job_to_the_workers_there_are() {
 #[test]
 fn a_refused_thread_without_which_there_is_none_gives_the_jobs_back() {
     check(|| {
-        let pool = Pool::new(0, 1, AT_ONCE, 0);
+        let pool = Pool::new(0, 1, AT_ONCE, |_| 0);
         *pool.refusals.lock().unwrap() = 1;
         let other = thread::spawn({
             let pool = pool.clone();
@@ -274,14 +363,13 @@ fn a_refused_thread_without_which_there_is_none_gives_the_jobs_back() {
 #[test]
 fn a_worker_that_breaks_down_leaves_nothing_behind() {
     check(|| {
-        let pool = Pool::new(0, 1, None, 0);
+        let pool = Pool::new(0, 1, None, |_| 0);
         // A worker that takes the first job and is never seen again.
         let Ok(Act::Grow(number)) = pool.dispatch.submit(1) else { panic!("there is no worker yet") };
         let broken = thread::spawn({
             let pool = pool.clone();
             move || {
-                let Turn::Run(_, act) = pool.dispatch.look(number, &Sleeper::current(), Slept::Woken, true)
-                else {
+                let Turn::Run(_, act) = pool.dispatch.look(&member(number), Slept::Woken, many()) else {
                     panic!("there is a job")
                 };
                 pool.perform(act);
@@ -298,7 +386,7 @@ fn a_worker_that_breaks_down_leaves_nothing_behind() {
 #[test]
 fn closing_ends_every_worker_and_every_job_is_run_or_handed_back() {
     check(|| {
-        let pool = Pool::new(0, 2, None, 0);
+        let pool = Pool::new(0, 2, None, |_| 0);
         pool.submit(1);
         let other = thread::spawn({
             let pool = pool.clone();
@@ -322,7 +410,7 @@ fn closing_ends_every_worker_and_every_job_is_run_or_handed_back() {
 #[test]
 fn closing_wakes_whoever_sleeps() {
     check(|| {
-        let pool = Pool::new(2, 2, None, 0);
+        let pool = Pool::new(2, 2, None, |_| 0);
         pool.perform(pool.dispatch.close());
         pool.join();
         assert_eq!(pool.dispatch.live(), 0);

@@ -213,7 +213,7 @@ impl Worker {
         let function = function_of(&header);
         #[expect(unsafe_code, reason = "calls the function that the parent named")]
         // SAFETY: the name comes from the parent, which runs the same file: the zygote's greeting has shown it.
-        let reply = enter(self.stop.clone(), || unsafe { call::call(function, argument) });
+        let reply = enter(&*self.stop, || unsafe { call::call(function, argument) });
         flush_stdout();
         // Items have been looked at one by one.
         let has_items = self.stop.has_items.swap(false, Relaxed);
