@@ -507,3 +507,415 @@ fn a_map_polled_by_another_waker_wakes_the_new_one() {
     }
     assert!(matches!(map.poll_next(), Poll::Ready(Some(Ok(0)))));
 }
+
+#[tokio::test]
+async fn chunks_keep_the_order_and_unordered_ones_the_indices() {
+    let pool = threads(3);
+    for chunk in [2, 3, 64, 1000] {
+        let values: Vec<u32> = pool.map(|n: u32| n, 0..1000).chunk_size(chunk).try_collect().await.unwrap();
+        assert_eq!(values, Vec::from_iter(0..1000));
+        let mut items: Vec<_> = pool.map(|n: u32| n, 0..1000).unordered().chunk_size(chunk).collect().await;
+        items.sort_unstable_by_key(|(index, _)| *index);
+        assert!(
+            items
+                .iter()
+                .zip(0..)
+                .all(|((index, value), n)| *index == n && *value.as_ref().unwrap() as usize == n)
+        );
+        assert_eq!(items.len(), 1000);
+    }
+    let metrics = pool.metrics();
+    assert_eq!((metrics.submitted, metrics.succeeded), (8000, 8000));
+    assert_eq!((metrics.queued, metrics.running, metrics.abandoned), (0, 0, 0));
+    assert_eq!((metrics.queue_wait.count, metrics.run_time.count), (8000, 8000));
+}
+
+#[tokio::test]
+async fn a_panic_in_a_chunk_costs_one_item_and_each_has_its_own_id() {
+    let pool = threads(2);
+    let job = |n: u32| if n % 7 == 3 { panic!("number {n}") } else { n };
+    let items: Vec<_> = pool.map(job, 0..100).chunk_size(32).name("sevens").collect().await;
+    let mut ids = std::collections::BTreeSet::new();
+    for (n, item) in (0..).zip(&items) {
+        match item {
+            Ok(value) => assert_eq!(*value, n),
+            Err(error) => {
+                assert_eq!((n % 7, error.panic_message()), (3, Some(format!("number {n}").as_str())));
+                assert!(ids.insert(error.id()), "its own id");
+                assert_eq!(error.name(), "sevens");
+            }
+        }
+    }
+    assert_eq!((items.len(), ids.len() as u64), (100, pool.metrics().panicked));
+}
+
+#[tokio::test]
+async fn an_item_does_not_wait_for_the_next_one_of_its_chunk() {
+    for unordered in [false, true] {
+        let (pool, (sender, gate)) = (threads(1), Gate::new());
+        let job = move |n: u32| {
+            if n == 20 {
+                gate.pass();
+            }
+            n
+        };
+        // The 20th item holds up the worker while the outcomes of those before it have been woken for by nobody.
+        let mut seen = Vec::new();
+        if unordered {
+            let mut map = pool.map(job, 0..40).chunk_size(40).in_flight(80).unordered();
+            while seen.len() < 20 {
+                seen.push(tokio::time::timeout(BOUND, map.next()).await.unwrap().unwrap().1.unwrap());
+            }
+            drop(sender);
+            assert_eq!(map.count().await, 20);
+        } else {
+            let mut map = pool.map(job, 0..40).chunk_size(40).in_flight(80);
+            while seen.len() < 20 {
+                seen.push(tokio::time::timeout(BOUND, map.next()).await.unwrap().unwrap().unwrap());
+            }
+            let metrics = pool.metrics();
+            assert_eq!((metrics.succeeded, metrics.running, metrics.queued), (20, 1, 19));
+            drop(sender);
+            assert_eq!(map.count().await, 20);
+        }
+        assert_eq!(seen, Vec::from_iter(0..20));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_worker_takes_over_what_waits_behind_a_slow_item_of_a_chunk() {
+    let (pool, (sender, gate)) = (threads(2), Gate::new());
+    // So that the pace of the items is known to be quick, and no helper is called from the start.
+    let job = move |n: u32| {
+        if n == 2000 {
+            gate.pass();
+        }
+        n
+    };
+    let mut map = pool.map(job, 0..2100).chunk_size(100).unordered();
+    let mut seen = Vec::new();
+    while seen.len() < 2099 {
+        seen.push(tokio::time::timeout(BOUND, map.next()).await.unwrap().unwrap().0);
+    }
+    assert!(!seen.contains(&2000));
+    drop(sender);
+    assert_eq!(map.next().await.unwrap().0, 2000);
+    assert!(map.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_dropped_map_cancels_the_rest_of_a_running_chunk() {
+    let (pool, (sender, gate)) = (threads(1), Gate::new());
+    let (begun, has_begun) = mpsc::channel();
+    let (inputs, dropped) = (Arc::new(()), mpsc::channel());
+    let job = move |(n, _): (u32, Arc<()>)| {
+        begun.send(n).unwrap();
+        gate.pass();
+        dropped.0.send(heavylift::is_cancelled()).unwrap();
+    };
+    let items: Vec<_> = (0..10).map(|n| (n, inputs.clone())).collect();
+    let mut map = pool.map(job, items).chunk_size(10).in_flight(20);
+    assert!(map.next().now_or_never().is_none());
+    assert_eq!(has_begun.recv_timeout(BOUND), Ok(0));
+    assert_eq!((pool.metrics().running, pool.metrics().queued), (1, 9));
+    drop(map);
+    assert_eq!(Arc::strong_count(&inputs), 2, "what has not begun is dropped at once");
+    let metrics = pool.metrics();
+    assert_eq!((metrics.cancelled, metrics.abandoned, metrics.queued), (10, 1, 0));
+    drop(sender);
+    assert_eq!(dropped.1.recv_timeout(BOUND), Ok(true));
+    pool.run(|| ()).await.unwrap();
+    assert!(has_begun.try_recv().is_err(), "no other has begun, and the function is dropped");
+    let metrics = pool.metrics();
+    assert_eq!((metrics.abandoned, metrics.running, metrics.succeeded), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_bounded_pool_lets_smaller_chunks_in() {
+    for limit in [1, 2, 5, 100] {
+        let pool = ThreadPool::builder().max_workers(2).queue_limit(limit).build().unwrap();
+        let (pulled, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let finished = done.clone();
+        let job = move |n: u32| {
+            finished.fetch_add(1, SeqCst);
+            n
+        };
+        let inputs = (0..300).inspect(move |_| {
+            // One more than there is room for may wait before the door.
+            assert!(pulled.fetch_add(1, SeqCst) < done.load(SeqCst) + limit + 2 + 1);
+        });
+        let values: Vec<u32> = pool.map(job, inputs).chunk_size(50).try_collect().await.unwrap();
+        assert_eq!(values, Vec::from_iter(0..300));
+    }
+}
+
+#[tokio::test]
+async fn chunked_maps_of_one_bounded_pool_feed_each_other() {
+    let pool = ThreadPool::builder().max_workers(2).queue_limit(3).build().unwrap();
+    let doubled = pool.map(|n: u32| 2 * n, 0..500).chunk_size(20).map(Result::unwrap);
+    let again = pool.map_stream(|n: u32| n + 1, doubled).chunk_size(7).map(Result::unwrap);
+    let values: Vec<u32> = pool.map_stream(|n: u32| n, again).try_collect().await.unwrap();
+    assert_eq!(values, Vec::from_iter((0..500).map(|n| 2 * n + 1)));
+}
+
+#[tokio::test]
+async fn chunks_stay_within_in_flight_of_a_slow_consumer() {
+    let pool = threads(2);
+    let pulled = Arc::new(AtomicUsize::new(0));
+    let counter = pulled.clone();
+    let inputs = (0..).inspect(move |_: &u32| _ = counter.fetch_add(1, SeqCst));
+    let mut map = pool.map(|n: u32| n, inputs).chunk_size(8).in_flight(20);
+    for yielded in 0..200 {
+        assert_eq!(map.next().await.unwrap().unwrap() as usize, yielded);
+        assert!(pulled.load(SeqCst) <= yielded + 20, "{} pulled after {yielded}", pulled.load(SeqCst));
+    }
+}
+
+#[tokio::test]
+async fn items_with_a_limit_of_their_own_keep_it_in_chunks() {
+    let (pool, (sender, gate)) = (threads(1), Gate::new());
+    let job = move |n: u32| {
+        if n == 1 {
+            while !heavylift::is_cancelled() {
+                std::thread::yield_now();
+            }
+            gate.pass();
+        }
+        n
+    };
+    drop(sender);
+    let items: Vec<_> = pool.map(job, 0..4).chunk_size(4).run_timeout(SHORT).collect().await;
+    assert!(items[1].as_ref().unwrap_err().is_timed_out());
+    assert_eq!([0, 2, 3].map(|n| *items[n].as_ref().unwrap()), [0, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_a_shutdown_cancels_of_a_chunk_is_told_apart() {
+    use heavylift::Shutdown;
+    for mode in [Shutdown::Drain, Shutdown::CancelQueued, Shutdown::Kill] {
+        let (pool, (sender, gate)) = (threads(1), Gate::new());
+        let (begun, has_begun) = mpsc::channel();
+        let job = move |n: u32| {
+            begun.send(n).unwrap();
+            gate.pass();
+            n
+        };
+        let mut map = pool.map(job, 0..5).chunk_size(5).in_flight(10);
+        assert!(map.next().now_or_never().is_none());
+        assert_eq!(has_begun.recv_timeout(BOUND), Ok(0));
+        let closing = pool.shutdown(mode);
+        drop(sender);
+        let items: Vec<_> = map.collect().await;
+        let finished = items.iter().filter(|item| item.is_ok()).count();
+        let expected = match mode {
+            Shutdown::Drain => 5,
+            Shutdown::CancelQueued => 1,
+            Shutdown::Kill => 0,
+        };
+        assert_eq!((finished, items.len()), (expected, 5), "{mode:?}");
+        assert!(items.iter().filter_map(|item| item.as_ref().err()).all(TaskError::is_cancelled));
+        let report = closing.await;
+        assert_eq!((report.succeeded, report.cancelled), (expected as u64, 5 - expected as u64), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn chunks_on_processes_keep_order_indices_and_counts() {
+    let pool = processes(2);
+    for chunk in [2, 7, 1000] {
+        let values: Vec<u64> =
+            pool.map(|n: u64| 2 * n, 0..2000).chunk_size(chunk).try_collect().await.unwrap();
+        assert_eq!(values, Vec::from_iter((0..2000).map(|n| 2 * n)));
+    }
+    let mut items: Vec<_> = pool.map(|n: u64| n, 0..2000).unordered().chunk_size(100).collect().await;
+    items.sort_unstable_by_key(|(index, _)| *index);
+    assert!(
+        items
+            .iter()
+            .zip(0..)
+            .all(|((index, value), n)| *index == n && *value.as_ref().unwrap() as usize == n)
+    );
+    let metrics = pool.metrics();
+    assert_eq!((metrics.submitted, metrics.succeeded), (8000, 8000));
+    assert_eq!((metrics.queued, metrics.running), (0, 0));
+    assert_eq!((metrics.queue_wait.count, metrics.run_time.count), (8000, 8000));
+}
+
+#[tokio::test]
+async fn a_panic_in_a_chunk_on_a_process_costs_one_item() {
+    let pool = processes(1);
+    let job = |n: u32| if n % 7 == 3 { panic!("number {n}") } else { n.to_string() };
+    let items: Vec<_> = pool.map(job, 0..100).chunk_size(50).name("sevens").collect().await;
+    let mut ids = std::collections::BTreeSet::new();
+    for (n, item) in (0..).zip(&items) {
+        match item {
+            Ok(value) => assert_eq!(*value, n.to_string()),
+            Err(error) => {
+                assert_eq!((n % 7, error.panic_message()), (3, Some(format!("number {n}").as_str())));
+                assert!(ids.insert(error.id()) && error.name() == "sevens");
+            }
+        }
+    }
+    let metrics = pool.metrics();
+    assert_eq!((metrics.panicked, metrics.succeeded), (ids.len() as u64, 100 - ids.len() as u64));
+    assert_eq!((items.len(), metrics.worker_deaths), (100, 0));
+}
+
+#[tokio::test]
+async fn a_death_in_the_middle_of_a_chunk_costs_one_item_and_none_runs_twice() {
+    let (pool, yard) = (processes(2), tempfile::tempdir().unwrap());
+    let job = |(n, yard): (u32, std::path::PathBuf)| {
+        // Fails if the item has begun before.
+        std::fs::OpenOptions::new().write(true).create_new(true).open(yard.join(n.to_string())).unwrap();
+        match n {
+            10 | 11 => std::process::abort(),
+            49 => std::process::exit(3),
+            _ => n,
+        }
+    };
+    let inputs: Vec<_> = (0..50).map(|n| (n, yard.path().to_owned())).collect();
+    let items: Vec<_> = pool.map(job, inputs).chunk_size(25).collect().await;
+    for (n, item) in (0..).zip(&items) {
+        match item {
+            Ok(value) => assert_eq!(*value, n),
+            Err(error) => assert!([10, 11, 49].contains(&n) && error.is_worker_died(), "{n}: {error}"),
+        }
+    }
+    let metrics = pool.metrics();
+    assert_eq!((items.len(), metrics.succeeded, metrics.submitted), (50, 47, 50));
+    assert_eq!((metrics.queued, metrics.running, metrics.worker_deaths), (0, 0, 3));
+    let [first, second] = [10, 11].map(|n: usize| items[n].as_ref().unwrap_err().id());
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn an_item_on_a_process_does_not_wait_for_the_next_one_of_its_chunk() {
+    let (pool, yard) = (processes(1), tempfile::tempdir().unwrap());
+    let job = |(n, gate): (u32, std::path::PathBuf)| {
+        while n == 20 && !gate.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        n
+    };
+    let gate = yard.path().join("gate");
+    let inputs: Vec<_> = (0..30).map(|n| (n, gate.clone())).collect();
+    let mut map = pool.map(job, inputs).chunk_size(30).in_flight(60);
+    for n in 0..20 {
+        assert_eq!(tokio::time::timeout(BOUND, map.next()).await.unwrap().unwrap().unwrap(), n);
+    }
+    assert_eq!(pool.metrics().succeeded, 20);
+    std::fs::write(gate, "").unwrap();
+    let rest: Vec<u32> = map.try_collect().await.unwrap();
+    assert_eq!(rest, Vec::from_iter(20..30));
+    assert_eq!(pool.metrics().succeeded, 30);
+}
+
+#[tokio::test]
+async fn a_dropped_map_kills_the_process_that_runs_its_chunk() {
+    let (pool, yard) = (processes(1), tempfile::tempdir().unwrap());
+    let job = |(n, yard): (u32, std::path::PathBuf)| {
+        std::fs::write(yard.join(n.to_string()), "").unwrap();
+        if n == 3 {
+            std::thread::sleep(BOUND);
+        }
+    };
+    let inputs: Vec<_> = (0..20).map(|n| (n, yard.path().to_owned())).collect();
+    let mut map = pool.map(job, inputs).chunk_size(20).in_flight(40);
+    assert!(map.next().now_or_never().is_none());
+    until("the fourth item to run", || yard.path().join("3").exists()).await;
+    drop(map);
+    assert_eq!(pool.run(|n: u32| n + 1, 1).await.unwrap(), 2);
+    assert!(!yard.path().join("4").exists());
+    let metrics = pool.metrics();
+    assert_eq!((metrics.succeeded + metrics.cancelled, metrics.worker_deaths), (21, 0));
+    assert_eq!((metrics.queued, metrics.running), (0, 0));
+}
+
+#[tokio::test]
+async fn results_of_all_sizes_and_shared_memory_come_out_of_chunks() {
+    use heavylift::SharedBytes;
+    let pool = processes(2);
+    let grown = |n: usize| vec![n as u8; n * n];
+    let values: Vec<Vec<u8>> = pool.map(grown, 0..300).chunk_size(64).try_collect().await.unwrap();
+    assert!(values.iter().enumerate().all(|(n, value)| *value == vec![n as u8; n * n]));
+    let taken = |bytes: Vec<u8>| bytes.len();
+    let inputs: Vec<_> = (0..300).map(|n| vec![1u8; n * n]).collect();
+    let lengths: Vec<usize> = pool.map(taken, inputs).chunk_size(64).try_collect().await.unwrap();
+    assert_eq!(lengths, Vec::from_iter((0..300).map(|n| n * n)));
+    let shared = |n: u8| {
+        if n.is_multiple_of(5) { Ok(SharedBytes::copy_from_slice(&[n; 100]).unwrap()) } else { Err(n) }
+    };
+    let values: Vec<Result<SharedBytes, u8>> =
+        pool.map(shared, 0..50).chunk_size(25).try_collect().await.unwrap();
+    for (n, value) in (0..).zip(values) {
+        match value {
+            Ok(bytes) => assert_eq!((n % 5, &bytes[..]), (0, &[n; 100][..])),
+            Err(number) => assert_eq!(number, n),
+        }
+    }
+    let table = SharedBytes::copy_from_slice(b"table").unwrap();
+    let inputs: Vec<_> = (0..40usize).map(|n| (n, (n % 3 == 0).then(|| table.clone()))).collect();
+    let job = |(n, table): (usize, Option<SharedBytes>)| n + table.map_or(0, |table| table.len());
+    let sums: Vec<usize> = pool.map(job, inputs).chunk_size(20).try_collect().await.unwrap();
+    assert!(sums.iter().enumerate().all(|(n, sum)| *sum == n + if n % 3 == 0 { 5 } else { 0 }));
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_cross_costs_nothing_else_in_its_chunk() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Odd {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<u32>,
+    }
+    let pool = ProcessPool::builder().max_workers(1).max_payload(10_000).build().unwrap();
+    let inputs = (0..20).map(|n| Odd { value: (n != 7).then_some(n) });
+    let job = |odd: Odd| match odd.value {
+        Some(3) => Ok(vec![0u8; 20_000]),
+        Some(5) => Err(Odd { value: None }),
+        _ => Ok(vec![1]),
+    };
+    let items: Vec<_> = pool.map(job, inputs).chunk_size(20).collect().await;
+    for (n, item) in items.iter().enumerate() {
+        match (n, item) {
+            (3, Err(error)) => assert!(error.is_too_large(), "{error}"),
+            (5 | 7, Err(error)) => assert!(error.is_encode(), "{error}"),
+            (_, item) => assert!(item.as_ref().is_ok_and(Result::is_ok), "{n}"),
+        }
+    }
+    assert_eq!(items.len(), 20);
+}
+
+#[tokio::test]
+async fn a_bounded_process_pool_lets_smaller_chunks_in() {
+    let pool = ProcessPool::builder().max_workers(2).queue_limit(5).build().unwrap();
+    let values: Vec<u32> = pool.map(|n: u32| n, 0..300).chunk_size(50).try_collect().await.unwrap();
+    assert_eq!(values, Vec::from_iter(0..300));
+    let doubled = pool.map(|n: u32| 2 * n, 0..200).chunk_size(20).map(Result::unwrap);
+    let values: Vec<u32> =
+        pool.map_stream(|n: u32| n + 1, doubled).chunk_size(5).try_collect().await.unwrap();
+    assert_eq!(values, Vec::from_iter((0..200).map(|n| 2 * n + 1)));
+}
+
+#[tokio::test]
+async fn a_shutdown_of_a_process_pool_ends_every_item_of_its_chunks() {
+    use heavylift::Shutdown;
+    for mode in [Shutdown::Drain, Shutdown::CancelQueued, Shutdown::Kill] {
+        let pool = processes(1);
+        let job = |n: u32| {
+            if n == 5 {
+                std::process::abort();
+            }
+            n
+        };
+        let mut map = pool.map(job, 0..100).chunk_size(50);
+        assert!(map.next().now_or_never().is_none());
+        let closing = pool.shutdown(mode);
+        let items: Vec<_> = map.collect().await;
+        assert_eq!(items.len(), 100);
+        let report = closing.await;
+        assert_eq!(report.succeeded + report.cancelled + report.failed, 100, "{mode:?}");
+        if mode == Shutdown::Drain {
+            assert_eq!((report.succeeded, report.failed), (99, 1));
+        }
+    }
+}

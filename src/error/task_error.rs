@@ -199,6 +199,31 @@ impl TaskError {
     }
 }
 
+impl TaskError {
+    /// The same error of another task, which was a part of the same job.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for process pools"))]
+    pub(crate) fn for_task(&self, label: TaskLabel) -> Self {
+        match &self.0.detail {
+            Detail::Cancelled => Self::cancelled(label),
+            Detail::TimedOut { limit, after } => Self::timed_out(label, limit, *after),
+            Detail::WorkerDied { exit, .. } => Self::worker_died(label, exit.clone().with_items(None)),
+            Detail::Overloaded { pool, limit } => Self::overloaded(label, pool, *limit),
+            Detail::Closed { pool } => Self::closed(label, pool),
+            Detail::Encode(operand, why) => Self::encode(label, *operand, why.to_string()),
+            Detail::Decode(operand, why) => Self::decode(label, *operand, why.to_string()),
+            Detail::TooLarge { operand, size, limit } => Self::too_large(label, *operand, *size, *limit),
+            Detail::Unavailable(reason) => Self::unavailable(label, reason.as_str()),
+            Detail::Panicked(PanicText { message, location, backtrace }, _) => {
+                let (message, location) = (message.clone(), location.clone());
+                Self::panicked(
+                    label,
+                    PanicReport { message, location, backtrace: backtrace.clone(), payload: None },
+                )
+            }
+        }
+    }
+}
+
 /// What happened.
 impl TaskError {
     /// Returns how the task ended.

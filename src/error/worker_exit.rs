@@ -1,6 +1,6 @@
 //! [`WorkerExit`]: how a worker process ended.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// How a worker process ended.
 ///
@@ -11,6 +11,8 @@ pub struct WorkerExit {
     status: ExitCause,
     stderr_tail: String,
     note: Option<Cow<'static, str>>,
+    /// What the items of the job published, where it was several.
+    items: Option<Arc<[u8]>>,
 }
 
 /// What is known of the exit status.
@@ -23,13 +25,26 @@ pub(crate) enum ExitCause {
 
 impl WorkerExit {
     pub(crate) fn new(pid: u32, status: ExitCause, stderr_tail: String) -> Self {
-        Self { pid, status, stderr_tail, note: None }
+        Self { pid, status, stderr_tail, note: None, items: None }
     }
 
     /// Adds what the worker had done to be killed, if there is anything to say.
     pub(crate) fn with_note(mut self, note: Option<impl Into<Cow<'static, str>>>) -> Self {
         self.note = note.map(Into::into).or(self.note);
         self
+    }
+
+    /// Adds what the items of its job had published.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for process pools"))]
+    pub(crate) fn with_items(mut self, items: Option<Vec<u8>>) -> Self {
+        self.items = items.filter(|items| !items.is_empty()).map(Into::into);
+        self
+    }
+
+    /// What the items of its job had published; the worker's word.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for process pools"))]
+    pub(crate) fn items(&self) -> Option<&[u8]> {
+        self.items.as_deref()
     }
 
     /// The process id that the worker had.

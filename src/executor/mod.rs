@@ -14,7 +14,7 @@ pub use inline::Inline;
 
 use crate::{
     Closing, Job, Metrics, Payload, ProcessPool, Shutdown, Task, ThreadPool,
-    map::{FromStream, Map, PoolFeed, Source},
+    map::{FromStream, Map, PoolFeed, Singly, Source},
     no_capture::assert_no_capture,
     pool::Start,
     task::Options,
@@ -111,7 +111,7 @@ where
     F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
     R: Payload,
 {
-    let feed = PoolFeed::new(executor, AnyExecutor::max_workers, move |input: I::Item| (job, input));
+    let feed = PoolFeed::new(executor, AnyExecutor::max_workers, move |input: I::Item| (job, input), Singly);
     Map::new(inputs, Box::new(feed), type_name::<F>(), at)
 }
 

@@ -1,24 +1,26 @@
-//! [`Feed`]: how a map starts the job of one input.
+//! [`Feed`]: how a map starts the jobs of its inputs.
 
 use std::{
     future::Future,
     marker::PhantomData,
     panic::Location,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
+use super::Batch;
 use crate::{
-    Task, TaskError,
-    pool::{Entering, Start, Takes, Ticket, Turn},
+    Task,
+    pool::{Entering, NoRoom, Place, Start, Takes, Ticket, Turn},
     task::{Options, label},
 };
 
 /// What all items of a map have in common.
 pub(crate) struct Setup {
-    pub(super) function: &'static str,
-    pub(super) options: Options,
-    at: &'static Location<'static>,
+    pub(crate) function: &'static str,
+    pub(crate) options: Options,
+    pub(crate) at: &'static Location<'static>,
 }
 
 impl Setup {
@@ -29,8 +31,23 @@ impl Setup {
 
 /// Starts jobs for a map, in whichever pool.
 pub(crate) trait Feed<A, R> {
-    /// Starts the job of `input`, or gives it back and arranges for a wake-up when there may be room.
-    fn poll_start(&mut self, input: A, setup: &Setup, cx: &mut Context<'_>) -> Result<Task<R>, A>;
+    /// Waits for room for one item.
+    fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, NoRoom>>;
+
+    /// Room for one more item, if there is some.
+    fn try_enter(&mut self) -> Option<Place>;
+
+    /// Starts the job of an item that was let in.
+    fn start(&mut self, input: A, place: Place, setup: &Setup) -> Task<R>;
+
+    /// Whether items can travel together.
+    fn takes_chunks(&self, setup: &Setup) -> bool;
+
+    /// Starts the jobs of items that were let in, and returns them in their order. Only called where they can travel together.
+    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>>;
+
+    /// A task of an item that was not let in.
+    fn refuse(&mut self, why: NoRoom, setup: &Setup) -> Task<R>;
 
     /// Gives up a place in the line.
     fn leave_line(&mut self);
@@ -39,41 +56,87 @@ pub(crate) trait Feed<A, R> {
     fn workers(&self) -> usize;
 }
 
-/// Starts jobs in a pool: `make` turns an input into what the pool takes.
-pub(crate) struct PoolFeed<P, M, J> {
+/// How a pool runs many items as one job, if it does.
+pub(crate) trait Chunks<A, R> {
+    /// Whether it does so with jobs that were told this.
+    fn take(&self, setup: &Setup) -> bool;
+
+    /// Starts the jobs of these items, and returns them in their order.
+    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>>;
+}
+
+/// One item, or several that travel together.
+pub(crate) enum Started<R> {
+    One(Task<R>),
+    Many(Arc<dyn Batch<R>>),
+}
+
+/// Every item is a job of its own.
+pub(crate) struct Singly;
+
+impl<A, R> Chunks<A, R> for Singly {
+    fn take(&self, _setup: &Setup) -> bool {
+        false
+    }
+
+    fn start(&mut self, _items: Vec<(A, Place)>, _setup: &Setup) -> Vec<Started<R>> {
+        unreachable!("it takes no chunks")
+    }
+}
+
+/// Starts jobs in a pool: `make` turns an input into what the pool takes, `chunks` takes many together.
+pub(crate) struct PoolFeed<P, M, J, C> {
     pool: P,
     make: M,
+    chunks: C,
     workers: fn(&P) -> usize,
     /// The place in the line for room, while the pool is full.
     entering: Option<Entering>,
     job: PhantomData<fn() -> J>,
 }
 
-impl<P, M, J> PoolFeed<P, M, J> {
-    pub(crate) fn new(pool: P, workers: fn(&P) -> usize, make: M) -> Self {
-        Self { pool, make, workers, entering: None, job: PhantomData }
+impl<P, M, J, C> PoolFeed<P, M, J, C> {
+    pub(crate) fn new(pool: P, workers: fn(&P) -> usize, make: M, chunks: C) -> Self {
+        Self { pool, make, chunks, workers, entering: None, job: PhantomData }
     }
 }
 
-impl<P, M, J, A> Feed<A, P::Output> for PoolFeed<P, M, J>
+impl<P, M, J, C, A> Feed<A, P::Output> for PoolFeed<P, M, J, C>
 where
     P: Takes<J>,
     M: FnMut(A) -> J,
+    C: Chunks<A, P::Output>,
 {
-    fn poll_start(&mut self, input: A, setup: &Setup, cx: &mut Context<'_>) -> Result<Task<P::Output>, A> {
+    fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, NoRoom>> {
         // A map may be left unpolled at any time, so it keeps no place from others.
         let entering = self.entering.get_or_insert_with(|| self.pool.admission().enter(Turn::Yielded));
-        let Poll::Ready(entered) = Pin::new(entering).poll(cx) else { return Err(input) };
+        let entered = std::task::ready!(Pin::new(entering).poll(cx));
         self.entering = None;
+        Poll::Ready(entered)
+    }
+
+    fn try_enter(&mut self) -> Option<Place> {
+        self.pool.admission().try_enter().ok()
+    }
+
+    fn start(&mut self, input: A, place: Place, setup: &Setup) -> Task<P::Output> {
         let mut options = setup.options.clone();
         let label = label(setup.function, &mut options, setup.at);
-        Ok(match entered {
-            Ok(place) => self.pool.start((self.make)(input), Ticket { label, options, place }),
-            Err(why) => {
-                let error: TaskError = self.pool.refusal(&label, why);
-                Task::refused(error, label)
-            }
-        })
+        self.pool.start((self.make)(input), Ticket { label, options, place })
+    }
+
+    fn takes_chunks(&self, setup: &Setup) -> bool {
+        self.chunks.take(setup)
+    }
+
+    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<P::Output>> {
+        self.chunks.start(items, setup)
+    }
+
+    fn refuse(&mut self, why: NoRoom, setup: &Setup) -> Task<P::Output> {
+        let mut options = setup.options.clone();
+        let label = label(setup.function, &mut options, setup.at);
+        Task::refused(self.pool.refusal(&label, why), label)
     }
 
     fn leave_line(&mut self) {

@@ -29,6 +29,8 @@ struct Counts {
     returned: AtomicU64,
     /// Jobs that have begun after that. Those that began for the first time are those whose wait was recorded.
     begun_again: AtomicU64,
+    /// Jobs that have ended and whose time has not been recorded: a count that wraps, as it may be counted out first.
+    untimed: AtomicU64,
     abandoned: AtomicU64,
     succeeded: AtomicU64,
     panicked: AtomicU64,
@@ -40,6 +42,19 @@ struct Counts {
     recycled: AtomicU64,
     queue_wait: Histogram,
     run_time: Histogram,
+}
+
+impl Counts {
+    /// The count of tasks that finished in this way.
+    fn of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
+        match outcome.as_ref().map_err(TaskError::kind) {
+            Ok(_) => &self.succeeded,
+            Err(TaskErrorKind::Panicked) => &self.panicked,
+            Err(TaskErrorKind::Cancelled) => &self.cancelled,
+            Err(TaskErrorKind::TimedOut) => &self.timed_out,
+            Err(_) => &self.failed,
+        }
+    }
 }
 
 impl Default for Counters {
@@ -64,14 +79,42 @@ impl Counters {
         self.here().queue_wait.record(waited);
     }
 
+    /// So many jobs have entered the queue.
+    pub(crate) fn submitted_many(&self, jobs: u64) {
+        self.here().submitted.fetch_add(jobs, Relaxed);
+    }
+
+    /// Workers have begun so many queued jobs, which had waited about as long.
+    pub(crate) fn begun_many(&self, jobs: u64, waited: Duration) {
+        self.here().queue_wait.record_many(jobs, waited);
+    }
+
+    /// Workers have let go of `ended` jobs; so many of their tasks finished in these ways, the others had finished before. How long
+    /// they ran is told by [`took`](Self::took).
+    pub(crate) fn ended_many(&self, ended: u64, succeeded: u64, panicked: u64) {
+        let here = self.here();
+        here.untimed.fetch_add(ended, Relaxed);
+        here.succeeded.fetch_add(succeeded, Relaxed);
+        here.panicked.fetch_add(panicked, Relaxed);
+    }
+
+    /// So many jobs ran so long each.
+    pub(crate) fn took(&self, times: impl IntoIterator<Item = (u64, Duration)>) {
+        let here = self.here();
+        for (jobs, time) in times {
+            here.run_time.record_many(jobs, time);
+            here.untimed.fetch_sub(jobs, Relaxed);
+        }
+    }
+
     /// A job that had begun waits again, to be run once more.
     pub(crate) fn returned(&self) {
         add(&self.here().returned);
     }
 
-    /// A worker has begun a job that had begun before, whose wait has been recorded.
-    pub(crate) fn begun_again(&self) {
-        add(&self.here().begun_again);
+    /// A worker has begun so many jobs that had begun before, or nearly, whose wait has been recorded.
+    pub(crate) fn begun_again(&self, jobs: u64) {
+        self.here().begun_again.fetch_add(jobs, Relaxed);
     }
 
     /// A worker has let go of a job that it had begun.
@@ -109,15 +152,29 @@ impl Counters {
         if left == Left::Queue {
             self.left_queue();
         }
+        add(self.here().of(outcome));
+    }
+
+    /// As [`finished`](Self::finished), for so many tasks.
+    pub(crate) fn finished_many<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
+        self.here().of(outcome).fetch_add(tasks, Relaxed);
+    }
+
+    /// So many tasks that were counted as finished in this way have not, or in another way.
+    pub(crate) fn not_finished<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
+        self.here().of(outcome).fetch_sub(tasks, Relaxed);
+    }
+
+    /// So many jobs leave the queue without having begun.
+    pub(crate) fn left_queue_many(&self, jobs: u64) {
+        self.here().left_queue.fetch_add(jobs, Relaxed);
+    }
+
+    /// So many jobs that were let go of without having begun wait.
+    pub(crate) fn waits_again(&self, jobs: u64) {
         let here = self.here();
-        let count = match outcome.as_ref().map_err(TaskError::kind) {
-            Ok(_) => &here.succeeded,
-            Err(TaskErrorKind::Panicked) => &here.panicked,
-            Err(TaskErrorKind::Cancelled) => &here.cancelled,
-            Err(TaskErrorKind::TimedOut) => &here.timed_out,
-            Err(_) => &here.failed,
-        };
-        add(count);
+        here.returned.fetch_add(jobs, Relaxed);
+        here.untimed.fetch_sub(jobs, Relaxed);
     }
 
     /// The counts so far; the caller adds the workers.
@@ -129,10 +186,11 @@ impl Counters {
         let returned = self.sum(|counts| &counts.returned);
         let entered = submitted + returned;
         let left = begun + self.sum(|counts| &counts.left_queue);
+        let ended = run_time.count.wrapping_add(self.sum(|counts| &counts.untimed));
         let Outcomes { succeeded, panicked, cancelled, timed_out, failed: _ } = self.outcomes();
         Metrics {
             queued: level(entered.wrapping_sub(left)),
-            running: level(begun.wrapping_sub(run_time.count + returned)),
+            running: level(begun.wrapping_sub(ended.wrapping_add(returned))),
             submitted,
             succeeded,
             panicked,

@@ -29,8 +29,16 @@ impl Default for Histogram {
 
 impl Histogram {
     pub(crate) fn record(&self, duration: Duration) {
+        self.record_many(1, duration);
+    }
+
+    /// Counts so many of the same duration.
+    pub(crate) fn record_many(&self, count: u64, duration: Duration) {
+        if count == 0 {
+            return;
+        }
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.counts[bucket(nanos)].fetch_add(1, Relaxed);
+        self.counts[bucket(nanos)].fetch_add(count, Relaxed);
         if nanos > self.max_nanos.load(Relaxed) {
             self.max_nanos.fetch_max(nanos, Relaxed);
         }

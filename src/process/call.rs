@@ -14,16 +14,28 @@
 
 use std::{
     any::TypeId,
+    cell::Cell,
     hash::{DefaultHasher, Hash, Hasher},
     process::{ExitCode, Termination},
+    sync::{Arc, OnceLock},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::reply::Reply;
+#[cfg(target_os = "linux")]
+use super::{
+    items::{self, Sheaf},
+    reply::VALUE,
+};
 use crate::{
     panic::catch,
     wire::{Arrived, Payload, decode, encode},
+};
+#[cfg(target_os = "linux")]
+use crate::{
+    shared_memory::SharedBytes,
+    wire::{Appended, append, decode_part},
 };
 
 /// Where distances are counted from.
@@ -47,6 +59,17 @@ where
     R: Payload,
 {
     name(run::<F, A, R>, type_hash::<(F, A, R)>())
+}
+
+/// Names the function that runs a job of several items.
+#[cfg(target_os = "linux")]
+pub(super) fn items<F, A, R>() -> Function
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    name(run_items::<F, A, R>, type_hash::<(F, A, R, Sheaf)>())
 }
 
 /// Names the function that runs an initialiser or a preload.
@@ -141,6 +164,109 @@ where
         Ok(Err(why)) => Reply::ResultNotEncodable(why.to_string()),
         Err(report) => Reply::ResultNotEncodable(report.into_summary()),
     }
+}
+
+/// Where the items of a job publish their results, each before the next one begins.
+pub(super) trait PublishItems: Send + Sync {
+    /// A job of several items begins.
+    fn begin(&self);
+
+    /// `results` are those of all items so far, `items` in number; the last one begins at `from`. Says whether there was room.
+    fn publish(&self, items: u32, results: &[u8], from: usize) -> bool;
+
+    /// The largest result of one item.
+    fn max_payload(&self) -> u64;
+}
+
+/// Set once, in a worker.
+static PUBLISHER: OnceLock<Arc<dyn PublishItems>> = OnceLock::new();
+
+/// Says where the items of jobs publish their results in this process.
+#[cfg(target_os = "linux")]
+pub(super) fn publish_items_by(publisher: Arc<dyn PublishItems>) {
+    let _ = PUBLISHER.set(publisher);
+}
+
+/// Runs items one after the other: all, or until one whose result cannot be published beside the others.
+#[cfg(target_os = "linux")]
+fn run_items<F, A, R>(expected: u64, argument: Arrived) -> Reply
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    let arguments = match take_argument::<(F, A, R, Sheaf), Vec<u8>>(expected, argument) {
+        Ok(arguments) => arguments,
+        Err(reply) => return reply,
+    };
+    let publisher = PUBLISHER.get().expect("a worker says where before it runs a job");
+    publisher.begin();
+    let mut sheaf = Sheaf { results: Vec::with_capacity(arguments.len()), shared: Vec::new() };
+    let (mut rest, mut count) = (&arguments[..], 0);
+    while let Some((_, item)) = items::take(&mut rest) {
+        let from = items::begin(&mut sheaf.results);
+        match run_item::<F, A, R>(item, &mut sheaf.results, publisher.max_payload()) {
+            Ok(shared) => {
+                items::end(&mut sheaf.results, VALUE, from);
+                sheaf.shared = shared;
+            }
+            Err(other) => {
+                let (kind, bytes) = other.into_wire();
+                sheaf.results.truncate(from);
+                items::put(&mut sheaf.results, kind, bytes.as_bytes());
+            }
+        }
+        count += 1;
+        if !sheaf.shared.is_empty() || !publisher.publish(count, &sheaf.results, from) {
+            break;
+        }
+    }
+    encode(sheaf).map_or_else(|why| Reply::ResultNotEncodable(why.to_string()), Reply::Value)
+}
+
+/// Runs one item and writes its value behind `results`; returns the shared memory that it names, or what there is instead of a value.
+#[cfg(target_os = "linux")]
+fn run_item<F, A, R>(
+    argument: &[u8],
+    results: &mut Vec<u8>,
+    max_payload: u64,
+) -> Result<Vec<SharedBytes>, Reply>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Payload,
+    R: Payload,
+{
+    let from = results.len();
+    let stage = Cell::new(Stage::Argument);
+    // One for all: it is most of what a small item costs besides.
+    let outcome = catch(|| {
+        let argument = decode_part::<A>(argument, &[])?;
+        stage.set(Stage::Job);
+        let value = conjure::<F>()(argument);
+        stage.set(Stage::Result);
+        append(value, results, usize::MAX)
+    });
+    match (outcome, stage.get()) {
+        (Ok(Ok(Appended::Apart(_))), _) => unreachable!("nothing is larger than that"),
+        (Ok(Ok(Appended::Here(shared))), _) => match (results.len() - from) as u64 {
+            len if len > max_payload => Err(Reply::ResultTooLarge(len)),
+            _ => Ok(shared),
+        },
+        (Ok(Err(why)), Stage::Argument) => Err(Reply::ArgumentNotDecodable(why.to_string())),
+        (Ok(Err(why)), _) => Err(Reply::ResultNotEncodable(why.to_string())),
+        (Err(report), Stage::Argument) => Err(Reply::ArgumentNotDecodable(report.into_summary())),
+        (Err(report), Stage::Job) => Err(Reply::panicked(report)),
+        (Err(report), Stage::Result) => Err(Reply::ResultNotEncodable(report.into_summary())),
+    }
+}
+
+/// How far an item has come.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Argument,
+    Job,
+    Result,
 }
 
 fn set_up<F, A, R>(expected: u64, argument: Arrived) -> Reply

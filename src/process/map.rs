@@ -1,14 +1,26 @@
 //! `map` on a process pool.
 
-use std::{any::type_name, panic::Location};
+use std::{any::type_name, marker::PhantomData, panic::Location};
 
 use futures_core::Stream;
 
 use super::ProcessPool;
 use crate::{
     Payload,
-    map::{Feed, FromStream, Map, PoolFeed},
+    map::{Chunks, Feed, FromStream, Map, PoolFeed, Setup, Started},
     no_capture::assert_no_capture,
+    pool::Place,
+};
+#[cfg(target_os = "linux")]
+use crate::{
+    error::{TaskLabel, TaskName},
+    pool::Ticket,
+    process::{
+        call,
+        parent::{ItemBatch, Items},
+        ring::INLINE,
+    },
+    task::label,
 };
 
 impl ProcessPool {
@@ -60,11 +72,90 @@ impl ProcessPool {
         F: Fn(A) -> R + Copy + Send + 'static,
         R: Payload,
     {
-        Box::new(PoolFeed::new(self.clone(), Self::max_workers_now, move |input: A| (job, input)))
+        let chunks = ProcessChunks { pool: self.clone(), call: PhantomData::<fn(F, A) -> R> };
+        Box::new(PoolFeed::new(self.clone(), Self::max_workers_now, move |input: A| (job, input), chunks))
     }
 
     /// How many workers the pool may have at this moment.
     pub(crate) fn max_workers_now(&self) -> usize {
         self.shared().max_workers()
+    }
+}
+
+/// Runs many items as one job of the pool, where that does not change what the pool was told.
+struct ProcessChunks<C> {
+    pool: ProcessPool,
+    call: PhantomData<C>,
+}
+
+/// An item that takes more than this travels alone.
+#[cfg(target_os = "linux")]
+const LARGE: usize = INLINE / 8;
+/// No item is added to this many bytes: one more, with its head, still fits into the slot.
+#[cfg(target_os = "linux")]
+const FULL: usize = INLINE - LARGE - 2;
+
+#[cfg(target_os = "linux")]
+impl<F, A, R> Chunks<A, R> for ProcessChunks<fn(F, A) -> R>
+where
+    F: Fn(A) -> R + Copy + Send + 'static,
+    A: Payload,
+    R: Payload,
+{
+    fn take(&self, setup: &Setup) -> bool {
+        let (options, config) = (&setup.options, self.pool.shared().config());
+        let limits = [options.queue_timeout, options.run_timeout, config.queue_timeout, config.run_timeout];
+        let is_counted = config.max_tasks_per_worker.is_some() || config.max_memory_per_worker.is_some();
+        limits.iter().all(Option::is_none) && options.retry == 0 && !is_counted && !config.output.is_told()
+    }
+
+    fn start(&mut self, inputs: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>> {
+        let mut started = Vec::new();
+        let mut items = Items::default();
+        for (input, place) in inputs {
+            if items.bytes() > FULL {
+                started.push(self.start_items(std::mem::take(&mut items), setup));
+            }
+            let Err((encoded, place)) = items.push(input, place, LARGE) else { continue };
+            if !items.is_empty() {
+                started.push(self.start_items(std::mem::take(&mut items), setup));
+            }
+            let mut options = setup.options.clone();
+            let label = label(setup.function, &mut options, setup.at);
+            let ticket = Ticket { label, options, place };
+            started.push(Started::One(self.pool.start_encoded::<F, A, R>(encoded, ticket)));
+        }
+        if !items.is_empty() {
+            started.push(self.start_items(items, setup));
+        }
+        started
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl<F, A, R> ProcessChunks<fn(F, A) -> R>
+where
+    F: Fn(A) -> R + Copy + Send + 'static,
+    A: Payload,
+    R: Payload,
+{
+    fn start_items(&self, items: Items, setup: &Setup) -> Started<R> {
+        let mut options = setup.options.clone();
+        let name = options.name.take().map_or(TaskName::OfFunction(setup.function), TaskName::Given);
+        let label = |id| TaskLabel { id, name, submitted_at: setup.at };
+        let function = call::items::<F, A, R>();
+        Started::Many(ItemBatch::start(self.pool.shared(), function, label, options, items))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl<F, A, R> Chunks<A, R> for ProcessChunks<fn(F, A) -> R> {
+    fn take(&self, _setup: &Setup) -> bool {
+        let _ = &self.pool;
+        false
+    }
+
+    fn start(&mut self, _inputs: Vec<(A, Place)>, _setup: &Setup) -> Vec<Started<R>> {
+        unreachable!("it takes no chunks")
     }
 }

@@ -6,6 +6,8 @@ mod capabilities;
 #[cfg(target_os = "linux")]
 mod child;
 mod config;
+#[cfg(target_os = "linux")]
+mod items;
 mod map;
 mod message;
 #[cfg(target_os = "linux")]

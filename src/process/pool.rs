@@ -23,7 +23,7 @@ use crate::{
         sealed,
     },
     task::{Cell, Options},
-    wire::encode,
+    wire::{Encoded, encode},
 };
 
 /// Runs functions in a pool of managed child processes.
@@ -288,15 +288,36 @@ where
     type Output = R;
 
     fn start(&self, (_, argument): (F, A), ticket: Ticket) -> Task<R> {
+        self.start_encoded::<F, A, R>(encode_argument(argument), ticket)
+    }
+
+    fn default_name() -> &'static str {
+        type_name::<F>()
+    }
+}
+
+/// Encodes an argument, or says why not.
+fn encode_argument<A: Payload>(argument: A) -> Result<Encoded, String> {
+    match catch(|| encode(argument)) {
+        Ok(Ok(encoded)) => Ok(encoded),
+        Ok(Err(why)) => Err(why.to_string()),
+        Err(report) => Err(report.into_summary()),
+    }
+}
+
+impl ProcessPool {
+    /// Starts the job of an argument that has been encoded, as far as it could be.
+    pub(super) fn start_encoded<F, A, R>(&self, argument: Result<Encoded, String>, ticket: Ticket) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Payload,
+        R: Payload,
+    {
         let Ticket { label, options, place } = ticket;
-        let encoded = match catch(|| encode(argument)) {
-            Ok(Ok(encoded)) => encoded,
-            Ok(Err(why)) => {
+        let encoded = match argument {
+            Ok(encoded) => encoded,
+            Err(why) => {
                 return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label);
-            }
-            Err(report) => {
-                let error = TaskError::encode(label.clone(), Operand::Argument, report.into_summary());
-                return Task::refused(error, label);
             }
         };
         let (size, limit) = (encoded.len() as u64, self.shared.config().max_payload);
@@ -318,10 +339,6 @@ where
         self.shared.push(cell.clone());
         cell.watch_queue();
         task
-    }
-
-    fn default_name() -> &'static str {
-        type_name::<F>()
     }
 }
 

@@ -6,18 +6,60 @@
 //!
 //! Serialising may itself encode another payload (a `Serialize` that submits a job): the lists nest.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::{MOST_IN_PAYLOAD, SharedBytes};
 
 thread_local! {
-    /// The pieces of the payload that is being written, each once; `None` if none is.
-    static COLLECTED: RefCell<Option<Vec<SharedBytes>>> = const { RefCell::new(None) };
+    /// Whether a payload is being written. Looked at for every payload, and so apart from the list, which has a destructor.
+    static WRITING: Cell<Writing> = const { Cell::new(Writing::Nothing) };
+    /// The pieces of the payload that is being written, each once.
+    static COLLECTED: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
     /// The pieces of the payload that is being read.
     static ARRIVED: RefCell<Option<Vec<SharedBytes>>> = const { RefCell::new(None) };
 }
 
 type List = std::thread::LocalKey<RefCell<Option<Vec<SharedBytes>>>>;
+
+/// What is being written on this thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    Nothing,
+    /// A payload in which no piece has been found: the list is empty.
+    Plain,
+    /// A payload in which pieces have been found.
+    Naming,
+}
+
+/// The time in which a payload is written. Puts what was before back when it is dropped, also by a panic.
+struct Collecting {
+    outer: Writing,
+    pieces: Vec<SharedBytes>,
+}
+
+impl Collecting {
+    fn enter() -> Self {
+        let outer = WRITING.replace(Writing::Plain);
+        let pieces = if outer == Writing::Naming { COLLECTED.take() } else { Vec::new() };
+        Self { outer, pieces }
+    }
+
+    /// Returns the list.
+    fn leave(self) -> Vec<SharedBytes> {
+        match WRITING.replace(Writing::Plain) {
+            Writing::Naming => COLLECTED.take(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        if WRITING.replace(self.outer) == Writing::Naming || self.outer == Writing::Naming {
+            drop(COLLECTED.replace(std::mem::take(&mut self.pieces)));
+        }
+    }
+}
 
 /// Puts a list in place of another, and the other back when it is dropped, also by a panic.
 struct Scope {
@@ -29,11 +71,6 @@ impl Scope {
     fn enter(list: &'static List, pieces: Vec<SharedBytes>) -> Self {
         Self { list, outer: list.replace(Some(pieces)) }
     }
-
-    /// Returns the list, and puts the other back.
-    fn leave(self) -> Vec<SharedBytes> {
-        self.list.take().unwrap_or_default()
-    }
 }
 
 impl Drop for Scope {
@@ -44,7 +81,7 @@ impl Drop for Scope {
 
 /// Runs `write`, and returns also the pieces that were serialised meanwhile, each once.
 pub(crate) fn collecting<R>(write: impl FnOnce() -> R) -> (R, Vec<SharedBytes>) {
-    let scope = Scope::enter(&COLLECTED, Vec::new());
+    let scope = Collecting::enter();
     let written = write();
     (written, scope.leave())
 }
@@ -57,12 +94,10 @@ pub(crate) fn resolving<R>(pieces: Vec<SharedBytes>, read: impl FnOnce() -> R) -
 
 /// The number of a piece in the payload that is being written.
 pub(super) fn number_of(piece: &SharedBytes) -> Result<u32, String> {
-    COLLECTED.with_borrow_mut(|collected| {
-        let Some(pieces) = collected else {
-            return Err(
-                "shared memory crosses only as an argument or result of a process pool job".to_owned()
-            );
-        };
+    if WRITING.get() == Writing::Nothing {
+        return Err("shared memory crosses only as an argument or result of a process pool job".to_owned());
+    }
+    COLLECTED.with_borrow_mut(|pieces| {
         let known = pieces.iter().position(|other| other.is_same(piece));
         let number = known.unwrap_or(pieces.len());
         if number >= MOST_IN_PAYLOAD {
@@ -70,6 +105,7 @@ pub(super) fn number_of(piece: &SharedBytes) -> Result<u32, String> {
         }
         if known.is_none() {
             pieces.push(piece.clone());
+            WRITING.set(Writing::Naming);
         }
         Ok(number as u32)
     })

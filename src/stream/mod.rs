@@ -10,12 +10,13 @@
 mod as_completed;
 mod as_completed_timeout;
 mod budget;
+mod children;
 mod fallible;
 mod gather;
 mod gathered;
 mod limit;
-mod numbered;
 mod racing;
+mod ready;
 mod return_when;
 mod settled;
 mod unfinished;

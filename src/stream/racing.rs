@@ -1,27 +1,35 @@
 //! [`Racing`]: futures with their input positions, reaped as they finish.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use futures_core::Stream;
-use futures_util::stream::FuturesUnordered;
-
-use super::{budget, numbered::Numbered};
+use super::{budget, children::Children};
 use crate::timer::Delay;
 
 /// Unfinished futures with their input positions; what all combinators are made of.
 ///
 /// 1. A future leaves when it has finished, when it has panicked, or by [`clear`](Self::clear).
 /// 2. Reaping one costs one unit of tokio's cooperative budget, besides what its own poll spends.
+/// 3. Only what was woken is polled, in the order in which it was. Without budget nothing is polled: once a sibling has spent it,
+///    tokio's own futures only pretend to be pending, and all that have finished would be visited in vain, each turn anew.
+/// 4. A turn ends after as many polls as there are futures: those that wake themselves hold up nobody.
 pub(super) struct Racing<F> {
-    unfinished: FuturesUnordered<Numbered<F>>,
+    children: Children<F>,
+    /// Those that have not been polled yet, in the order of their positions.
+    fresh: VecDeque<u32>,
+    /// Those that were woken, the first to be polled last.
+    woken: Vec<u32>,
     /// How many were ever pushed; the next position.
     pushed: usize,
     /// Whether the limit has passed and the turn since then reaped nothing, for want of budget.
     is_overtime: bool,
 }
+
+/// A turn polls at least so many: some may turn out to be gone, or to wake themselves once.
+const LEAST_POLLS: usize = 4;
 
 /// What became of a poll that did not have to wait.
 pub(super) enum Reaped<T> {
@@ -35,13 +43,22 @@ pub(super) enum Reaped<T> {
 
 impl<F> Racing<F> {
     pub(super) fn new() -> Self {
-        Self { unfinished: FuturesUnordered::new(), pushed: 0, is_overtime: false }
+        Self {
+            children: Children::new(),
+            fresh: VecDeque::new(),
+            woken: Vec::new(),
+            pushed: 0,
+            is_overtime: false,
+        }
     }
 
     /// Adds a future and returns its position.
     pub(super) fn push(&mut self, future: F) -> usize {
         let position = self.pushed;
-        self.unfinished.push(Numbered { position, future });
+        let (number, is_unqueued) = self.children.insert(position, future);
+        if is_unqueued {
+            self.fresh.push_back(number);
+        }
         self.pushed += 1;
         position
     }
@@ -53,29 +70,28 @@ impl<F> Racing<F> {
 
     /// How many are unfinished.
     pub(super) fn len(&self) -> usize {
-        self.unfinished.len()
+        self.children.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.unfinished.is_empty()
+        self.children.len() == 0
     }
 
     /// The positions of those that are unfinished, in no order.
     pub(super) fn positions(&self) -> impl Iterator<Item = usize> {
-        Pin::new(&self.unfinished).iter_pin_ref().map(|child| child.position)
+        self.children.positions()
     }
 
     /// Drops those that are unfinished.
     pub(super) fn clear(&mut self) {
-        self.unfinished.clear();
+        self.children.clear();
     }
 }
 
 impl<F: Unpin> Racing<F> {
     /// Takes out those that are unfinished, in input order.
     pub(super) fn take(&mut self) -> Vec<(usize, F)> {
-        let unfinished = std::mem::take(&mut self.unfinished);
-        let mut taken: Vec<_> = unfinished.into_iter().map(|child| (child.position, child.future)).collect();
+        let mut taken = self.children.take();
         taken.sort_unstable_by_key(|&(position, _)| position);
         taken
     }
@@ -112,12 +128,38 @@ impl<F: Future> Racing<F> {
         Poll::Pending
     }
 
+    /// Polls what is fresh or was woken until one has finished. The caller has seen that there is budget.
     fn poll_children(&mut self, cx: &mut Context<'_>) -> Poll<Reaped<F::Output>> {
-        let Some((position, output)) = ready!(Pin::new(&mut self.unfinished).poll_next(cx)) else {
+        if self.is_empty() {
             return Poll::Ready(Reaped::Empty);
-        };
-        budget::spend(cx);
-        Poll::Ready(Reaped::Output(position, output))
+        }
+        for _ in 0..self.len().max(LEAST_POLLS) {
+            let Some(number) = self.next_woken() else {
+                if self.children.ready().sleep(cx.waker()) {
+                    return Poll::Pending;
+                }
+                continue;
+            };
+            if let Some(Poll::Ready((position, output))) = self.children.poll(number) {
+                budget::spend(cx);
+                return Poll::Ready(Reaped::Output(position, output));
+            }
+            if !budget::is_left() {
+                break;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn next_woken(&mut self) -> Option<u32> {
+        if let Some(number) = self.fresh.pop_front() {
+            return Some(number);
+        }
+        if self.woken.is_empty() {
+            self.children.ready().take_all(&mut self.woken, |number| self.children.link(number));
+        }
+        self.woken.pop()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 /// How many ids a thread takes at a time.
 const BLOCK: u64 = 64;
 
-/// Identifies a task within the program. Ids are small numbers from 1 upwards; those of the tasks that one thread starts grow.
+/// Identifies a task within the program. Ids are numbers from 1 upwards, roughly in the order of submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(u64);
 
@@ -31,6 +31,16 @@ impl TaskId {
         Self(id)
     }
 
+    /// Returns the first of `count` ids in a row that no other task of this program has.
+    pub(crate) fn next_of_many(count: u32) -> Self {
+        Self(take_from_all(count.into()))
+    }
+
+    /// Returns one of the ids in a row that this is the first of.
+    pub(crate) fn plus(self, count: u32) -> Self {
+        Self(self.0 + u64::from(count))
+    }
+
     #[cfg(test)]
     pub(crate) fn from_raw(id: u64) -> Self {
         Self(id)
@@ -44,10 +54,15 @@ impl TaskId {
 
 /// Takes as many ids at a time as make the one place that they come from quiet.
 fn new_block() -> Range<u64> {
+    let first = take_from_all(BLOCK);
+    first..first + BLOCK
+}
+
+/// Takes so many ids in a row, and returns the first.
+fn take_from_all(count: u64) -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     // ORDERING: Relaxed. Only the numbers must be unique; nothing is published by them.
-    let first = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
-    first..first + BLOCK
+    NEXT.fetch_add(count, Ordering::Relaxed)
 }
 
 impl fmt::Display for TaskId {

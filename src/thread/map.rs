@@ -4,8 +4,11 @@ use std::{any::type_name, panic::Location, sync::Arc};
 
 use futures_core::Stream;
 
-use super::ThreadPool;
-use crate::map::{Feed, FromStream, Map, PoolFeed};
+use super::{ThreadPool, chunk::Chunk, lap::Pace};
+use crate::{
+    map::{Chunks, Feed, FromStream, Map, PoolFeed, Setup, Started},
+    pool::Place,
+};
 
 impl ThreadPool {
     /// Runs `job` over `inputs`, and returns a stream of the results in the order of the inputs.
@@ -72,14 +75,41 @@ impl ThreadPool {
         R: Send + 'static,
     {
         let job = Arc::new(job);
-        Box::new(PoolFeed::new(self.clone(), Self::max_workers_now, move |input: A| {
+        let chunks = ThreadChunks { pool: self.clone(), job: job.clone(), pace: Arc::default() };
+        let make = move |input: A| {
             let job = job.clone();
             move || job(input)
-        }))
+        };
+        Box::new(PoolFeed::new(self.clone(), Self::max_workers_now, make, chunks))
     }
 
     /// How many workers the pool may have at this moment.
     pub(crate) fn max_workers_now(&self) -> usize {
         self.shared().max_workers()
+    }
+}
+
+/// Runs many items as one job of the pool.
+pub(crate) struct ThreadChunks<F> {
+    pool: ThreadPool,
+    job: Arc<F>,
+    pace: Arc<Pace>,
+}
+
+impl<F, A, R> Chunks<A, R> for ThreadChunks<F>
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    fn take(&self, setup: &Setup) -> bool {
+        let mut limits = setup.options.clone();
+        self.pool.shared().setup.complete(&mut limits);
+        limits.queue_timeout.is_none() && limits.run_timeout.is_none()
+    }
+
+    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>> {
+        let (job, pace) = (self.job.clone(), self.pace.clone());
+        vec![Started::Many(Chunk::start(self.pool.shared(), job, pace, items, setup))]
     }
 }

@@ -12,9 +12,11 @@
 //! business of its `task::Cell`.
 
 mod builder;
+mod chunk;
 mod desk;
 mod dispatch;
 mod global;
+mod lap;
 mod map;
 mod queue;
 mod seat;

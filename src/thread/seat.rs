@@ -53,8 +53,16 @@ pub(crate) trait ThreadJob: Queued + Send + Sync {
     /// Whether the job waits to be run.
     fn is_queued(&self) -> bool;
 
-    /// Finishes the task as cancelled. Says whether this call did it.
-    fn cancel(&self) -> bool;
+    /// Finishes the task as cancelled. Returns how many tasks this call has finished: a chunk is several.
+    fn cancel(&self) -> u64;
+
+    /// Cancels what has not begun, although the job runs. Returns how many tasks that were.
+    fn cancel_waiting(&self) -> u64 {
+        0
+    }
+
+    /// Adds to the pool's counts what the job has not counted yet.
+    fn settle_counts(&self) {}
 
     /// Finishes the task as refused, because the pool named `pool` is closed.
     fn refuse(&self, pool: &str);
@@ -172,8 +180,8 @@ where
         Cell::is_queued(self)
     }
 
-    fn cancel(&self) -> bool {
-        self.end(TaskError::cancelled(self.label().clone()))
+    fn cancel(&self) -> u64 {
+        self.end(TaskError::cancelled(self.label().clone())).into()
     }
 
     fn refuse(&self, pool: &str) {

@@ -73,6 +73,7 @@ pub(crate) struct Shared {
     /// The outcomes before the first shutdown.
     before_shutdown: OnceLock<Outcomes>,
     killed: AtomicBool,
+    cancels_queued: AtomicBool,
     pub(crate) soon: Soon,
     /// Who waits for the end. Taken alone, and never while a waker is cloned, woken or dropped.
     closers: Mutex<Vec<Waker>>,
@@ -89,6 +90,7 @@ impl Shared {
             broken: None,
             before_shutdown: OnceLock::new(),
             killed: AtomicBool::new(false),
+            cancels_queued: AtomicBool::new(false),
             soon: Soon::default(),
             closers: Mutex::default(),
         }
@@ -121,8 +123,14 @@ impl Shared {
         drop(self.dispatch.cancelled(|job| job.is_queued()));
     }
 
+    /// Has running jobs count what they have not counted yet.
+    fn settle_counts(&self) {
+        self.running().iter().for_each(|job| job.settle_counts());
+    }
+
     /// The workers and the counts.
     pub(crate) fn metrics(&self) -> Metrics {
+        self.settle_counts();
         let (workers, idle_workers) = self.dispatch.workers();
         Metrics { workers, idle_workers, ..self.counters.snapshot() }
     }
@@ -233,6 +241,7 @@ impl Shared {
     }
 
     pub(crate) fn close(self: &Arc<Self>, mode: Shutdown) {
+        self.settle_counts();
         self.before_shutdown.get_or_init(|| self.counters.outcomes());
         // It wakes whoever waits for room: foreign wakers.
         shield(|| self.admission.close());
@@ -247,7 +256,16 @@ impl Shared {
 
     /// Cancels what is queued. Returns how many tasks that ended.
     fn cancel_queued(&self) -> u64 {
-        count(self.dispatch.take_all())
+        // ORDERING: Relaxed, as in `kill`, and for the same reason.
+        self.cancels_queued.store(true, Ordering::Relaxed);
+        let waiting: u64 = self.running().iter().map(|job| job.cancel_waiting()).sum();
+        waiting + count(self.dispatch.take_all())
+    }
+
+    /// Whether what has not begun is not to begin any more. Asked by a worker after it has put the job on its desk.
+    pub(crate) fn cancels_queued(&self) -> bool {
+        // ORDERING: Relaxed, as in `kill`.
+        self.cancels_queued.load(Ordering::Relaxed)
     }
 
     /// Cancels what is queued or running. Returns how many tasks that ended.
@@ -255,8 +273,14 @@ impl Shared {
         // ORDERING: Relaxed. Pairs with the load in `is_killed` by way of the desk's lock: a worker that puts down its job
         // after this has looked at its desk has locked the desk after this did, and sees the flag.
         self.killed.store(true, Ordering::Relaxed);
+        let running = self.running();
+        self.cancel_queued() + count(running)
+    }
+
+    /// The jobs that are being run.
+    fn running(&self) -> Vec<Arc<dyn ThreadJob>> {
         let desks = self.lock_desks().clone();
-        self.cancel_queued() + desks.iter().map(|desk| count(desk.running())).sum::<u64>()
+        desks.iter().flat_map(|desk| desk.running()).collect()
     }
 
     /// Whether jobs are not to be run any more. Asked by a worker after it has put the job on its desk.
@@ -284,7 +308,7 @@ impl Shared {
 
 /// Cancels the tasks. Returns how many of them this call ended.
 fn count(jobs: Vec<Arc<dyn ThreadJob>>) -> u64 {
-    jobs.iter().map(|job| u64::from(job.cancel())).sum()
+    jobs.iter().map(|job| job.cancel()).sum()
 }
 
 /// The pool as its [`Closing`](crate::Closing) sees it.
@@ -309,6 +333,7 @@ impl Closable for End {
     }
 
     fn report(&self) -> ShutdownReport {
+        self.0.settle_counts();
         let before = self.0.before_shutdown.get().copied().unwrap_or_default();
         ShutdownReport::between(before, self.0.counters.outcomes())
     }

@@ -100,8 +100,8 @@ impl ThreadJob for Bug {
         true
     }
 
-    fn cancel(&self) -> bool {
-        false
+    fn cancel(&self) -> u64 {
+        0
     }
 
     fn refuse(&self, _pool: &str) {}

@@ -178,6 +178,8 @@ impl Worker {
     fn run(&self, job: Arc<dyn ThreadJob>) {
         if self.shared.is_killed() {
             job.cancel();
+        } else if self.shared.cancels_queued() {
+            job.cancel_waiting();
         }
         job.run();
     }

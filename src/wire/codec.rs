@@ -5,14 +5,14 @@
 use std::cell::Cell;
 
 use super::{
-    Arrived, CodecError, Encoded, Payload,
+    Arrived, Body, CodecError, Encoded, Payload,
     decoder::Decoder,
     encoder::Encoder,
     whole::{self, Read},
 };
 use crate::{
     panic::drop_shielded,
-    shared_memory::{collecting, resolving},
+    shared_memory::{SharedBytes, collecting, resolving},
 };
 
 /// Turns a value into bytes. A bulk buffer is taken over without a copy.
@@ -28,6 +28,36 @@ pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
     }
 }
 
+/// Where [`append`] has put a value.
+pub(crate) enum Appended {
+    /// Behind the other bytes, with the shared memory that it names.
+    Here(Vec<SharedBytes>),
+    /// Nowhere: it is a bulk buffer that is not to be copied.
+    Apart(Encoded),
+}
+
+/// As [`encode`], behind other bytes, unless it is a bulk buffer of more than `large` bytes.
+///
+/// What is written when it fails or panics is to be cut off.
+pub(crate) fn append<T: Payload>(
+    value: T,
+    bytes: &mut Vec<u8>,
+    large: usize,
+) -> Result<Appended, CodecError> {
+    let value = match whole::take_over(value) {
+        Ok(encoded) if encoded.len() > large => return Ok(Appended::Apart(encoded)),
+        Ok(encoded) => {
+            bytes.extend_from_slice(encoded.as_bytes());
+            return Ok(Appended::Here(Vec::new()));
+        }
+        Err(value) => value,
+    };
+    let (written, pieces) = collecting(|| Encoder::append(&value, bytes));
+    drop_shielded(value);
+    written.map_err(CodecError::in_payload::<T>)?;
+    Ok(Appended::Here(pieces))
+}
+
 /// Turns bytes, which are not trusted, into a value. A `Vec<u8>`, a `Box<[u8]>`, a `String` or a `Bytes` takes the buffer over
 /// without a copy; bytes that lie elsewhere are copied once, also into a `Vec` of numbers.
 ///
@@ -41,6 +71,19 @@ pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, Codec
             resolving(pieces, || Decoder::run(&bytes))
         }
         Err(error) => Err(error),
+    };
+    value.map_err(CodecError::in_payload::<T>)
+}
+
+/// As [`decode`], of a payload among others, which is copied only where the value takes the buffer over.
+pub(crate) fn decode_part<T: Payload>(bytes: &[u8], pieces: &[SharedBytes]) -> Result<T, CodecError> {
+    // Whether it is a buffer depends on the type alone.
+    if !matches!(whole::read::<T>(Body::Here(Vec::new())), Ok(Read::NoBuffer(_))) {
+        return decode(Arrived { body: bytes.to_vec().into(), pieces: pieces.to_vec() });
+    }
+    let value = match pieces {
+        [] => Decoder::run(bytes),
+        pieces => resolving(pieces.to_vec(), || Decoder::run(bytes)),
     };
     value.map_err(CodecError::in_payload::<T>)
 }

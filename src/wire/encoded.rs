@@ -61,7 +61,7 @@ impl Encoded {
         Some(Self::of(Repr::Short(Short::new(bytes)?), Vec::new()))
     }
 
-    pub(super) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
+    pub(crate) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
         Self::of(Repr::Plain(bytes), pieces)
     }
 

@@ -23,7 +23,13 @@ impl Flavor for Output {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // Most are numbers of a few bytes, and to call `memcpy` takes longer than to store them.
+        if bytes.len() <= 4 {
+            self.0.reserve(4);
+            bytes.iter().for_each(|&byte| self.0.push(byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
 
@@ -40,6 +46,18 @@ pub(super) struct Encoder {
     failed: Option<CodecError>,
 }
 
+/// Writes behind bytes that were there before, and gives them back when it is dropped, also by a panic.
+struct Appending<'a> {
+    encoder: Encoder,
+    bytes: &'a mut Vec<u8>,
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        *self.bytes = std::mem::take(&mut self.encoder.out.output.0);
+    }
+}
+
 impl Encoder {
     /// Returns `value` as bytes, in `buffer`, which is empty.
     pub(super) fn run<T: Serialize>(value: &T, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
@@ -52,6 +70,14 @@ impl Encoder {
             Some(swallowed) => Err(swallowed),
             None => Ok(encoder.out.output.0),
         }
+    }
+
+    /// Writes `value` behind `bytes`. What is written when it fails or panics is to be cut off.
+    pub(super) fn append<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result {
+        let out = postcard::Serializer { output: Output(std::mem::take(bytes)) };
+        let mut appending = Appending { encoder: Self { out, limits: Limits::new(), failed: None }, bytes };
+        value.serialize(&mut appending.encoder)?;
+        appending.encoder.failed.take().map_or(Ok(()), Err)
     }
 
     /// Lets postcard write a primitive value.

@@ -12,6 +12,7 @@ mod progress;
 mod ring;
 mod sync;
 mod task;
+mod woken;
 
 /// Runs `body` under every schedule with at most two preemptions: enough for all that was ever found here, and
 /// quick enough to be run always.

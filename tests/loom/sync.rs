@@ -147,6 +147,10 @@ pub(crate) fn now() -> Instant {
 pub(crate) struct AtomicWaker(Mutex<Option<Waker>>);
 
 impl AtomicWaker {
+    pub(crate) fn take(&self) -> Option<Waker> {
+        self.0.lock().unwrap().take()
+    }
+
     pub(crate) fn new() -> Self {
         Self(Mutex::new(None))
     }

@@ -18,7 +18,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -108,6 +108,11 @@ struct Worker {
 /// Tells the running job whether it should stop.
 struct Stop {
     arena: &'static Arena,
+    /// Whether the running job is several items.
+    ///
+    /// ORDERING: Relaxed, as for the position.
+    has_items: AtomicBool,
+    max_payload: u64,
     /// The position of the running job.
     ///
     /// ORDERING: Relaxed. Written and read by the thread that runs the job, or by one that the job has told.
@@ -117,6 +122,21 @@ struct Stop {
 impl StopSignal for Stop {
     fn is_stopped(&self) -> bool {
         self.arena.stop_requested(self.position.load(Relaxed))
+    }
+}
+
+impl call::PublishItems for Stop {
+    fn begin(&self) {
+        self.has_items.store(true, Relaxed);
+        self.arena.begin_items(self.position.load(Relaxed));
+    }
+
+    fn publish(&self, items: u32, results: &[u8], from: usize) -> bool {
+        self.arena.add_item(items, results, from)
+    }
+
+    fn max_payload(&self) -> u64 {
+        self.max_payload
     }
 }
 
@@ -152,13 +172,19 @@ impl Worker {
         let worker = Self {
             socket: Socket::from_fd(socket),
             ring: WorkerRing::new(arena),
-            stop: Arc::new(Stop { arena, position: AtomicU64::new(u64::MAX) }),
+            stop: Arc::new(Stop {
+                arena,
+                has_items: AtomicBool::new(false),
+                max_payload: settings.max_payload,
+                position: AtomicU64::new(u64::MAX),
+            }),
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             pieces: Pieces::default(),
             max_payload: settings.max_payload,
             spare: settings.keeps_heap.then(Spare::keep).flatten(),
         };
+        call::publish_items_by(worker.stop.clone());
         if let Some(bytes) = settings.address_space_limit {
             or_exit(limit_address_space(bytes), what);
         }
@@ -223,7 +249,10 @@ impl Worker {
         let reply = enter(&*self.stop, || unsafe { call::call(function, argument) });
         flush_stdout();
         self.ring.note_took(monotonic_ns().saturating_sub(begun_ns));
-        self.publish(reply.within(self.max_payload), &given);
+        // Items have been looked at one by one.
+        let has_items = self.stop.has_items.swap(false, Relaxed);
+        let limit = if has_items { u64::MAX } else { self.max_payload };
+        self.publish(reply.within(limit), &given);
     }
 
     /// The argument with the shared memory that it names, and that once more.

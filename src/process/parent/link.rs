@@ -178,6 +178,14 @@ impl Link {
         })
     }
 
+    /// What the items of a running job have published, if it is several.
+    pub(super) fn published(&self, task: TaskId) -> Option<Vec<u8>> {
+        let flight = self.flights.iter().find(|flight| flight.job.id() == task)?;
+        let Look::Claimed { .. } = self.ring.look(flight.position) else { return None };
+        // If it is impossible its keeper will see that, too.
+        self.ring.items(flight.position).ok().map(|(_, bytes)| bytes)
+    }
+
     /// When what waits behind the running job has waited for too long; `None` if nothing waits.
     pub(super) fn stuck_at(&self) -> Option<Instant> {
         (self.flights.len() > 1).then(|| self.last_sign + PATIENCE)

@@ -9,6 +9,7 @@
 mod arrivals;
 mod assigned;
 mod backoff;
+mod batch;
 mod copier;
 mod direct;
 mod forgotten;
@@ -31,6 +32,7 @@ mod worker;
 mod zygote;
 
 pub(super) use super::child::depth;
+pub(super) use batch::{ItemBatch, Items};
 pub(super) use seat::{Call, ProcessSeat};
 pub(super) use shared::Shared;
 

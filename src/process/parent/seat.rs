@@ -1,6 +1,7 @@
 //! [`ProcessSeat`]: what a process pool adds to its tasks; [`ProcessJob`]: a task as the pool's threads see it.
 
 use std::{
+    any::Any,
     marker::PhantomData,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -25,6 +26,7 @@ use crate::{
     pool::Place,
     process::{
         call::Function,
+        items::{self, Sheaf},
         names::{self, Name},
         ring::INLINE,
         sys::generation,
@@ -115,6 +117,10 @@ pub(in crate::process) struct ProcessSeat<R> {
     begun_nanos: AtomicU64,
     /// How long it ran, where that is known before it is counted; else 0.
     ran_nanos: AtomicU64,
+    /// How many items of a map the job is; 1 for any other.
+    items: u32,
+    /// Whether they are what was left of a job that had begun.
+    is_rest: bool,
     result: PhantomData<fn() -> R>,
 }
 
@@ -144,8 +150,25 @@ impl<R> ProcessSeat<R> {
             progress: AtomicU8::new(WAITS),
             begun_nanos: AtomicU64::new(0),
             ran_nanos: AtomicU64::new(0),
+            items: 1,
+            is_rest: false,
             result: PhantomData,
         }
+    }
+
+    /// Has the job count as so many, and, if some of them have been tried before, wait in their old place.
+    pub(super) fn of_items(self, items: u32, rank: Option<Rank>) -> Self {
+        let is_rest = rank.is_some();
+        Self { items, is_rest, rank: rank.unwrap_or(self.rank), needs: Needs::Keeper, ..self }
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// What the job's items have published, if it runs and is several; the worker's word.
+    pub(super) fn published(&self, task: TaskId) -> Option<Vec<u8>> {
+        self.worker()?.link().published(task)
     }
 
     fn counters(&self) -> &Counters {
@@ -165,7 +188,10 @@ impl<R> ProcessSeat<R> {
         let Ok(before) = self.progress.fetch_update(Relaxed, Relaxed, may_begin) else { return };
         self.begun_nanos.store(waited.as_nanos() as u64, Relaxed);
         self.shared.waiting().remove(self.priority);
-        if before == WAITS { self.counters().begun(waited) } else { self.counters().begun_again() }
+        match before {
+            WAITS if !self.is_rest => self.counters().begun_many(self.items.into(), waited),
+            _ => self.counters().begun_again(self.items.into()),
+        }
     }
 
     /// The job had begun, and waits to be run once more.
@@ -176,14 +202,19 @@ impl<R> ProcessSeat<R> {
         }
     }
 
-    /// Settles the counts of a task that ends now.
-    fn count_end(&self) {
+    /// Settles the counts of a task that ends now, of whose items so many have run.
+    fn count_end(&self, ran: u32) {
         match self.progress.swap(OVER, Relaxed) {
             WAITS | AGAIN => {
                 self.shared.waiting().remove(self.priority);
-                self.counters().left_queue();
+                self.counters().left_queue_many(self.items.into());
             }
-            RUNS => self.counters().ran(self.ran()),
+            RUNS if self.items == 1 => self.counters().ran(self.ran()),
+            RUNS => {
+                let time = self.ran() / ran.max(1);
+                self.counters().ended_many(self.items.into(), 0, 0);
+                self.counters().took([(ran.into(), time)]);
+            }
             _ => {}
         }
     }
@@ -204,9 +235,9 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     type Output = R;
 
     fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
-        self.count_end();
+        self.count_end(if self.items == 1 { 1 } else { ran(outcome).min(self.items) });
         // The count of the queue is settled above, also for a job that was sent and never begun.
-        self.counters().finished(outcome, Left::Hold);
+        self.counters().finished_many(outcome, self.items.into());
         if left == Left::Queue {
             self.shared.forget(self.rank);
         }
@@ -252,6 +283,16 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         !matches!(self.progress.load(Relaxed), WAITS | AGAIN)
             || !self.shared.is_inherited()
                 && self.worker().is_some_and(|worker| worker.link().has_begun(task))
+    }
+}
+
+/// How many items have run of a job of several that ends so.
+fn ran<R: 'static>(outcome: &Result<R, TaskError>) -> u32 {
+    let count = |mut results: &[u8]| std::iter::from_fn(|| items::take(&mut results)).count() as u32;
+    match outcome {
+        Ok(sheaf) => (sheaf as &dyn Any).downcast_ref().map_or(1, |sheaf: &Sheaf| count(&sheaf.results)),
+        // That which was running when the worker ended has run, too.
+        Err(error) => error.worker().and_then(WorkerExit::items).map_or(0, count) + 1,
     }
 }
 

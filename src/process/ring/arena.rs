@@ -1,6 +1,6 @@
 //! [`Arena`]: the shared memory of one worker's ring.
 
-use super::{asleep::Asleep, size::SLOTS, slot::Slot};
+use super::{asleep::Asleep, progress::Progress, size::SLOTS, slot::Slot, violation::Violation};
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 /// The layout of the shared memory. All zero is the empty ring.
@@ -17,6 +17,7 @@ pub(crate) struct Arena {
     /// Set by the worker, cleared by either.
     pub(super) worker_asleep: Asleep,
     slots: [Slot; SLOTS],
+    progress: Progress,
 }
 
 impl Arena {
@@ -28,12 +29,30 @@ impl Arena {
             parent_asleep: Asleep::new(),
             worker_asleep: Asleep::new(),
             slots: std::array::from_fn(|_| Slot::new()),
+            progress: Progress::new(),
         }
     }
 
     /// Returns the slot that `position` uses.
     pub(super) fn slot(&self, position: u64) -> &Slot {
         &self.slots[(position % SLOTS as u64) as usize]
+    }
+
+    /// Says that the job at `position`, which runs, is several items. For the worker.
+    pub(crate) fn begin_items(&self, position: u64) {
+        self.progress.begin(position);
+    }
+
+    /// Publishes the result of an item of the running job, the `items`-th: `bytes` are all results so far, and the new one begins
+    /// at `from`. Says whether there was room. For the worker.
+    pub(crate) fn add_item(&self, items: u32, bytes: &[u8], from: usize) -> bool {
+        self.progress.add(items, bytes, from)
+    }
+
+    /// Copies the results of the items of the job at `position` that has run last: their number, and their bytes, both the worker's
+    /// word.
+    pub(super) fn items(&self, position: u64) -> Result<(u32, Vec<u8>), Violation> {
+        self.progress.read(position)
     }
 
     /// Returns whether the job at `position` was asked to stop. For the worker, from any thread.

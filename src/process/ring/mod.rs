@@ -66,6 +66,12 @@
 //! positions, not in free slots: while position *p* runs, `SLOTS` − 1 more can be sent, whether or not they
 //! are then taken back.
 //!
+//! # Jobs of several items
+//!
+//! Such a job publishes the result of each item before it begins the next, in a place beside the slots that the worker's
+//! running job has for itself (`progress.rs`). The slots know nothing of it: the job is one position, with one reply in the end.
+//! When the worker is dead and the position is CLAIMED, the place says which items were finished.
+//!
 //! # Sleep
 //!
 //! ```text
@@ -89,6 +95,7 @@ mod job;
 mod look;
 mod parent;
 mod place;
+mod progress;
 mod reply;
 mod size;
 mod slot;

@@ -171,6 +171,15 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
         self.arena.request_stop(position);
     }
 
+    /// Returns the results of the items of a job that runs, or that ran when the worker died: their number, and their bytes.
+    ///
+    /// # Errors
+    ///
+    /// A [`Violation`] if that cannot be.
+    pub(crate) fn items(&self, position: u64) -> Result<(u32, Vec<u8>), Violation> {
+        self.arena.items(position)
+    }
+
     /// Returns the positions in flight, oldest first.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = u64> + '_ {
         (self.oldest..self.next).filter(|&position| self.is_in_flight(position))

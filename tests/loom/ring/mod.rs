@@ -29,6 +29,7 @@ mod protocol {
     pub(crate) mod look;
     pub(crate) mod parent;
     pub(crate) mod place;
+    pub(crate) mod progress;
     pub(crate) mod reply;
     pub(crate) mod slot;
     pub(crate) mod violation;
@@ -559,5 +560,56 @@ fn a_reply_is_taken_by_who_watches_or_by_the_keeper_and_so_is_the_next() {
             }
         }
         check_reply(&keeper.join().unwrap(), kept);
+    });
+}
+
+#[test]
+fn the_results_of_items_are_known_after_a_death_at_any_step_and_during_the_job() {
+    for steps in 0..12 {
+        check(move || {
+            let arena = Arc::new(Arena::new());
+            let (mut parent, mut worker) = (ParentRing::new(arena.clone()), WorkerRing::new(arena.clone()));
+            let position = send(&mut parent, 10);
+            let begun = thread::spawn(move || {
+                let mut published = 0;
+                mortal(steps, || {
+                    begin(&mut worker);
+                    arena.begin_items(position);
+                    assert!(arena.add_item(1, b"a", 0));
+                    published = 1;
+                    assert!(arena.add_item(2, b"ab", 1));
+                    published = 2;
+                });
+                published
+            });
+            let check_items = |least: u32| {
+                let (items, bytes) = parent.items(position).unwrap();
+                assert!(items >= least && bytes == b"ab"[..items as usize]);
+                items
+            };
+            let seen = check_items(0);
+            let published = begun.join().unwrap();
+            // What was stored may be more than what the worker had the time to take note of.
+            assert!(check_items(published) >= seen);
+        });
+    }
+}
+
+#[test]
+fn the_results_of_one_job_are_never_taken_for_those_of_another() {
+    check(|| {
+        let arena = Arc::new(Arena::new());
+        let mut parent = ParentRing::new(arena.clone());
+        let position = send(&mut parent, 10);
+        arena.begin_items(position);
+        assert!(arena.add_item(1, b"a", 0));
+        let other = thread::spawn(move || {
+            arena.begin_items(position + 1);
+            assert!(arena.add_item(1, b"b", 0));
+        });
+        let (items, bytes) = parent.items(position).unwrap();
+        assert!((items, &bytes[..]) == (1, b"a") || (items, &bytes[..]) == (0, b""), "{bytes:?}");
+        other.join().unwrap();
+        assert_eq!(parent.items(position + 1).unwrap(), (1, b"b".to_vec()));
     });
 }

@@ -163,7 +163,10 @@ impl Keeper {
         let note = condemned.and_then(|condemned| condemned.note);
         let note = note.or(lost.iter().find_map(|(_, note)| *note)).or(out_of_reach);
         let exit = self.worker.exit(note).with_note(self.memory.overuse.clone());
-        lost.into_iter().for_each(|(flight, _)| lose(flight, exit.clone()));
+        for (flight, _) in lost {
+            let items = self.worker.link().ring.items(flight.position);
+            lose(flight, exit.clone().with_items(items.ok().map(|(_, bytes)| bytes)));
+        }
         self.shared.gone(&self.worker);
     }
 

@@ -1,6 +1,7 @@
 //! The ring against a hostile worker, against a model, and under a race. The schedules themselves are checked
 //! in `tests/loom`.
 mod hostile;
+mod items;
 mod model;
 mod race;
 

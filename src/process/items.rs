@@ -1,0 +1,100 @@
+//! How several items travel as the argument and the result of one job.
+//!
+//! Each item is a head, the length and a kind in one number of as few bytes as it needs, and its bytes. As an argument they are all
+//! there is; as a result they lie in a [`Sheaf`], and each is what a reply of its own would be.
+
+use serde::{Deserialize, Serialize};
+
+use crate::shared_memory::SharedBytes;
+
+/// How many bits of the head are the kind.
+const KIND_BITS: u32 = 3;
+
+/// The results of the first items of a job: of all, unless their place was full or one names shared memory, which is then the last.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Sheaf {
+    pub(super) results: Vec<u8>,
+    /// What the last result names.
+    pub(super) shared: Vec<SharedBytes>,
+}
+
+/// Adds an item.
+pub(super) fn put(items: &mut Vec<u8>, kind: u8, item: &[u8]) {
+    let at = begin(items);
+    items.extend_from_slice(item);
+    end(items, kind, at);
+}
+
+/// Begins an item, whose bytes are then appended. Returns where it begins.
+pub(super) fn begin(items: &mut Vec<u8>) -> usize {
+    items.push(0);
+    items.len() - 1
+}
+
+/// How many bytes the item that begins there has by now.
+pub(super) fn len(items: &[u8], at: usize) -> usize {
+    items.len() - at - 1
+}
+
+/// Ends the item that begins there.
+pub(super) fn end(items: &mut Vec<u8>, kind: u8, at: usize) {
+    debug_assert!(u32::from(kind) < 1 << KIND_BITS);
+    let mut head = (len(items, at) as u64) << KIND_BITS | u64::from(kind);
+    if head < 0x80 {
+        items[at] = head as u8;
+        return;
+    }
+    let (mut bytes, mut count) = ([0; 10], 0);
+    while head >= 0x80 {
+        bytes[count] = head as u8 | 0x80;
+        count += 1;
+        head >>= 7;
+    }
+    bytes[count] = head as u8;
+    items.splice(at..=at, bytes[..=count].iter().copied());
+}
+
+/// Takes the first item off; `None` if there is none, or if the bytes, which are not trusted, are none of ours.
+pub(super) fn take<'a>(items: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let mut head = 0;
+    let mut shift = 0;
+    loop {
+        let (&byte, rest) = items.split_first()?;
+        *items = rest;
+        head |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte < 0x80 {
+            break;
+        }
+        shift += 7;
+    }
+    let kind = (head & ((1 << KIND_BITS) - 1)) as u8;
+    let (item, rest) = items.split_at_checked(usize::try_from(head >> KIND_BITS).ok()?)?;
+    *items = rest;
+    Some((kind, item))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn items_come_out_as_they_went_in(all in prop::collection::vec((0u8..8, prop::collection::vec(any::<u8>(), 0..300)), 0..9)) {
+            let mut bytes = Vec::new();
+            all.iter().for_each(|(kind, item)| put(&mut bytes, *kind, item));
+            let mut rest = &bytes[..];
+            for (kind, item) in &all {
+                prop_assert_eq!(take(&mut rest), Some((*kind, &item[..])));
+            }
+            prop_assert_eq!(take(&mut rest), None);
+        }
+
+        #[test]
+        fn whatever_the_bytes_are_it_ends(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut rest = &bytes[..];
+            while take(&mut rest).is_some() {}
+        }
+    }
+}

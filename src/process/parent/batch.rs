@@ -1,0 +1,379 @@
+//! [`ItemBatch`]: items of a map that are one job of the pool at a time.
+//!
+//! ```text
+//!            start                 reply: the first k items          map
+//!  items ───────────▶ job ─────┬──────────────────────────▶ finished ─────▶
+//!                      ▲       │ death: those published; the next one is lost
+//!                      └───────┘
+//!               the others are a job again, in the old place
+//! ```
+//!
+//! 1. To the queue, the keepers and the ring the items are one job like others, whose function runs them one by one and publishes
+//!    each result before it begins the next (`ring/progress.rs`). So cancel, drop and shutdown need nothing of their own.
+//! 2. The job ends with a reply that holds the results of the first items, or with its worker. In either case it is known which items
+//!    have begun. Those behind them have not, and become a job again that keeps the rank.
+//! 3. Items are finished in their order: `next` is the first that is not.
+//! 4. The job counts all its items as finished in one way; that is put right for each when its outcome is known, before anybody can
+//!    see it.
+//! 5. What a worker published is not trusted: it is copied, then taken apart and decoded.
+
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    queue::Rank,
+    seat::{Call, ProcessJob, ProcessSeat},
+    shared::{INHERITED, Shared},
+};
+use crate::{
+    TaskError, TaskId,
+    error::{Operand, TaskLabel},
+    map::{Batch, Finished, Outcome},
+    panic::{catch, drop_shielded, shield},
+    pool::Place,
+    process::{
+        call::Function,
+        items::{self, Sheaf},
+        reply::{Reply, VALUE},
+    },
+    shared_memory::SharedBytes,
+    task::{AnyTask, Cell, Options, Task},
+    wire::{Appended, Encoded, Payload, append, decode_part, encode},
+};
+
+type Job = Cell<ProcessSeat<Sheaf>>;
+
+/// Items that are one job. See the module's documentation.
+pub(in crate::process) struct ItemBatch<R> {
+    shared: Arc<Shared>,
+    function: Function,
+    options: Options,
+    /// The label of the first item; those of the others differ by the id.
+    label: TaskLabel,
+    len: u32,
+    /// Taken alone.
+    state: Mutex<State<R>>,
+}
+
+struct State<R> {
+    /// The arguments, and where each of them begins.
+    arguments: Vec<u8>,
+    starts: Vec<usize>,
+    /// The places in the pool of the items that have not finished.
+    places: std::vec::IntoIter<Place>,
+    /// The first item that has not finished, and the first of the job's.
+    next: u32,
+    first: u32,
+    finished: Vec<Finished<R>>,
+    waiter: Option<Waker>,
+    job: Weak<Job>,
+    rank: Option<Rank>,
+    is_cancelled: bool,
+}
+
+/// Items that are to travel together, encoded.
+#[derive(Default)]
+pub(in crate::process) struct Items {
+    arguments: Vec<u8>,
+    starts: Vec<usize>,
+    places: Vec<Place>,
+}
+
+impl Items {
+    /// Adds an item, or returns its argument where it is to travel alone: what cannot be encoded, takes more than `large` bytes or
+    /// names shared memory.
+    pub(in crate::process) fn push<A: Payload>(
+        &mut self,
+        argument: A,
+        place: Place,
+        large: usize,
+    ) -> Result<(), (Result<Encoded, String>, Place)> {
+        let at = items::begin(&mut self.arguments);
+        let written = catch(|| append(argument, &mut self.arguments, large));
+        let why = match written {
+            Ok(Ok(Appended::Apart(encoded))) => Ok(encoded),
+            Ok(Ok(Appended::Here(pieces)))
+                if pieces.is_empty() && items::len(&self.arguments, at) <= large =>
+            {
+                items::end(&mut self.arguments, 0, at);
+                self.starts.push(at);
+                self.places.push(place);
+                return Ok(());
+            }
+            Ok(Ok(Appended::Here(pieces))) => Ok(Encoded::naming(self.arguments.split_off(at + 1), pieces)),
+            Ok(Err(why)) => Err(why.to_string()),
+            Err(report) => Err(report.into_summary()),
+        };
+        self.arguments.truncate(at);
+        Err((why, place))
+    }
+
+    pub(in crate::process) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How many bytes they take.
+    pub(in crate::process) fn bytes(&self) -> usize {
+        self.arguments.len()
+    }
+}
+
+impl<R: Payload> ItemBatch<R> {
+    /// Starts the job of items. There is at least one.
+    pub(in crate::process) fn start(
+        shared: &Arc<Shared>,
+        function: Function,
+        label: impl FnOnce(TaskId) -> TaskLabel,
+        options: Options,
+        items: Items,
+    ) -> Arc<Self> {
+        let len = u32::try_from(items.places.len()).expect("they fit into a slot");
+        let batch = Arc::new(Self {
+            shared: shared.clone(),
+            function,
+            options,
+            label: label(TaskId::next_of_many(len)),
+            len,
+            state: Mutex::new(State {
+                arguments: items.arguments,
+                starts: items.starts,
+                places: items.places.into_iter(),
+                next: 0,
+                first: 0,
+                finished: Vec::new(),
+                waiter: None,
+                job: Weak::new(),
+                rank: None,
+                is_cancelled: false,
+            }),
+        });
+        shared.counters().submitted_many(len.into());
+        batch.launch();
+        batch
+    }
+
+    fn label_of(&self, item: u32) -> TaskLabel {
+        TaskLabel { id: self.label.id.plus(item), ..self.label.clone() }
+    }
+
+    /// Makes a job of all items that have not finished.
+    fn launch(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let first = state.next;
+        let arguments = state.arguments[state.starts[first as usize]..].to_vec();
+        let encoded = encode(arguments).expect("bytes are always encoded");
+        let call = Call::new(self.function, encoded, Place::default()).expect("no shared memory is named");
+        let seat = ProcessSeat::new(self.shared.clone(), &self.options, &call)
+            .of_items(self.len - first, state.rank);
+        let before = state.rank.replace(seat.rank());
+        let job = Cell::new(self.label_of(first), &self.options, seat, call);
+        let task = Task::new(job.clone());
+        let batch = self.clone();
+        task.on_done(move |outcome| batch.done(outcome));
+        state.first = first;
+        state.job = Arc::downgrade(&job);
+        let is_cancelled = state.is_cancelled;
+        drop(state);
+        if before.is_none() {
+            self.shared.push(job);
+        } else {
+            self.shared.counters().waits_again((self.len - first).into());
+            if is_cancelled {
+                AnyTask::cancel(&*job);
+            } else if let Some(call) = Cell::claim(&job) {
+                self.shared.put_back_calls(vec![(job as Arc<dyn ProcessJob>, call)]);
+            }
+        }
+        task.detach();
+    }
+
+    /// The job has come to its end.
+    fn done(self: &Arc<Self>, outcome: &Result<Sheaf, TaskError>) {
+        let state = self.lock();
+        let (first, len) = (state.first, self.len);
+        drop(state);
+        let mut outcomes = match outcome {
+            Ok(Sheaf { results, shared }) => self.decode_all(first, results, shared),
+            Err(error) => match error.worker().and_then(|exit| exit.items()) {
+                Some(published) => self.decode_all(first, published, &[]),
+                None => Vec::new(),
+            },
+        };
+        let known = first + outcomes.len() as u32;
+        match outcome {
+            Ok(_) if known > first => {}
+            Ok(_) => {
+                let why = "the worker published no result";
+                outcomes.extend((known..len).map(|item| (item, Err(self.unreadable(item, why)))));
+            }
+            Err(error) if error.is_worker_died() => {
+                outcomes.extend((known < len).then(|| (known, Err(error.for_task(self.label_of(known))))));
+            }
+            Err(error) => {
+                outcomes.extend((known..len).map(|item| (item, Err(error.for_task(self.label_of(item))))))
+            }
+        }
+        self.shared.counters().not_finished(outcome, (len - first).into());
+        if self.deliver(outcomes) < len {
+            self.launch();
+        }
+    }
+
+    /// Takes the results of items from `first` on apart. What cannot be read ends them.
+    fn decode_all(&self, first: u32, mut results: &[u8], shared: &[SharedBytes]) -> Vec<Finished<R>> {
+        let mut outcomes = Vec::with_capacity((self.len - first) as usize);
+        let mut item = first;
+        loop {
+            // One for all of them, as long as none panics.
+            let all = catch(|| {
+                while item < self.len
+                    && let Some((kind, bytes)) = items::take(&mut results)
+                {
+                    item += 1;
+                    let pieces = of_the_last(shared, results);
+                    outcomes.push((item - 1, self.decode(item - 1, kind, bytes, pieces)));
+                }
+            });
+            let Err(report) = all else { return outcomes };
+            outcomes.push((item - 1, Err(self.unreadable(item - 1, report.into_summary()))));
+        }
+    }
+
+    fn unreadable(&self, item: u32, why: impl Into<Box<dyn Error + Send + Sync>>) -> TaskError {
+        TaskError::decode(self.label_of(item), Operand::Result, why)
+    }
+
+    fn decode(&self, item: u32, kind: u8, bytes: &[u8], pieces: &[SharedBytes]) -> Outcome<R> {
+        if kind == VALUE {
+            return decode_part::<R>(bytes, pieces).map_err(|why| self.unreadable(item, why));
+        }
+        let limit = self.shared.config().max_payload;
+        Err(match Reply::from_wire(kind, bytes.to_vec().into(), &self.label_of(item), limit) {
+            Ok(_) => self.unreadable(item, "it came in an unknown form"),
+            Err(Ok(error)) => error,
+            Err(Err(what)) => self.unreadable(item, what),
+        })
+    }
+
+    /// Hands over outcomes, as far as that has not been done. Returns the first item that has not finished.
+    fn deliver(&self, mut outcomes: Vec<Finished<R>>) -> u32 {
+        let mut state = self.lock();
+        // Somebody may have looked meanwhile.
+        let late = outcomes.partition_point(|(item, _)| *item < state.next);
+        let late: Vec<_> = outcomes.drain(..late).collect();
+        state.next += outcomes.len() as u32;
+        self.count(&outcomes);
+        if state.finished.is_empty() {
+            state.finished = outcomes;
+        } else {
+            state.finished.append(&mut outcomes);
+        }
+        let next = state.next;
+        let given_back = state.places.len() - (self.len - next) as usize;
+        let places: Vec<Place> = state.places.by_ref().take(given_back).collect();
+        let waker = if state.finished.is_empty() { None } else { state.waiter.take() };
+        drop(state);
+        self.give_back(places);
+        drop_shielded(late);
+        if let Some(waker) = waker {
+            shield(|| waker.wake());
+        }
+        next
+    }
+
+    fn count(&self, outcomes: &[Finished<R>]) {
+        let counters = self.shared.counters();
+        let succeeded = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count() as u64;
+        counters.finished_many(&Ok::<(), _>(()), succeeded);
+        let failed = outcomes.iter().filter(|(_, outcome)| outcome.is_err());
+        failed.for_each(|(_, outcome)| counters.finished_many(outcome, 1));
+    }
+
+    /// Delivers what the worker has published of the running job.
+    fn look(&self) {
+        let state = self.lock();
+        let (first, job) = (state.first, state.job.upgrade());
+        drop(state);
+        let Some(published) = job.and_then(|job| job.seat().published(job.label().id)) else { return };
+        let outcomes = self.decode_all(first, &published, &[]);
+        self.deliver(outcomes);
+    }
+}
+
+impl<R> ItemBatch<R> {
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Exchanges `outcomes` for what has finished; says whether that is something.
+    fn take(&self, outcomes: &mut Vec<Finished<R>>) -> bool {
+        std::mem::swap(&mut self.lock().finished, outcomes);
+        !outcomes.is_empty()
+    }
+
+    fn give_back(&self, places: Vec<Place>) {
+        if self.shared.is_inherited() {
+            // A copy of the pool, whose locks may be taken for good.
+            std::mem::forget(places);
+        } else {
+            drop_shielded(places);
+        }
+    }
+}
+
+impl<R: Payload> Batch<R> for ItemBatch<R> {
+    fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    fn poll_take(&self, outcomes: &mut Vec<Finished<R>>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.take(outcomes) {
+            return Poll::Ready(());
+        }
+        if self.shared.is_inherited() {
+            let next = self.lock().next;
+            let lost = |item| (item, Err(TaskError::unavailable(self.label_of(item), INHERITED)));
+            self.deliver((next..self.len).map(lost).collect());
+        }
+        // Cloned outside the lock, and left before the look.
+        let waker = cx.waker().clone();
+        let before = self.lock().waiter.replace(waker);
+        drop(before);
+        if self.take(outcomes) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn hurry(self: Arc<Self>) {
+        if !self.shared.is_inherited() {
+            self.look();
+        }
+    }
+
+    fn cancel(&self) {
+        let mut state = self.lock();
+        state.is_cancelled = true;
+        let job = state.job.upgrade();
+        drop(state);
+        if let Some(job) = job {
+            AnyTask::cancel(&*job);
+        }
+        let finished = std::mem::take(&mut self.lock().finished);
+        drop_shielded(finished);
+    }
+}
+
+impl<R> Drop for ItemBatch<R> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (places, finished) = (state.places.by_ref().collect(), std::mem::take(&mut state.finished));
+        self.give_back(places);
+        drop_shielded(finished);
+    }
+}
+
+/// The shared memory that the last result names; nothing if others are left.
+fn of_the_last<'a>(shared: &'a [SharedBytes], left: &[u8]) -> &'a [SharedBytes] {
+    if left.is_empty() { shared } else { &[] }
+}

@@ -1,0 +1,494 @@
+//! [`Chunk`]: items of a map that are one job of the pool.
+//!
+//! ```text
+//! inputs ──claim──▶ running ──finish──▶ finished ──poll_take──▶ the map
+//!    └────────────────┴──────── end ──────┘
+//! ```
+//!
+//! 1. An item is in one of these places, and moves under the lock. What is ended while its job runs is *abandoned*: its
+//!    outcome is dropped when it comes.
+//! 2. A worker that finishes an item and claims the next does both in one step, which is all that an item costs besides its job.
+//! 3. Whoever runs the chunk has an [`Entry`] of its own, in the queue and on its desk: the first for the chunk itself, others for
+//!    helpers. A helper is called when what is left may take longer than to wake it ([`Pace::is_worth_help`]), or when the map has
+//!    waited in vain ([`Batch::hurry`]). So an item that takes long holds up others of its chunk for a few milliseconds at most
+//!    while other workers are idle.
+//! 4. What the items add to the pool's counts is noted in the chunk and counted before anybody can look: when outcomes are
+//!    taken, at the end of each lap, and when the counts are asked for. Items that take less than about a microsecond are measured
+//!    a few together ([`Lap`]).
+//! 5. Wakers, jobs and drops of inputs and values are foreign code: never called under the lock.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+    vec,
+};
+
+use tokio::runtime::{Handle, Id};
+
+use super::{
+    lap::{Lap, Pace},
+    queue::Queued,
+    seat::ThreadJob,
+    shared::Shared,
+};
+use crate::{
+    Priority, TaskError, TaskId,
+    error::{TaskLabel, TaskName},
+    map::{Batch, Finished, Outcome, Setup},
+    panic::{catch, drop_shielded, shield},
+    pool::Place,
+    task::{self, Left, StopSignal},
+};
+
+/// At most so long does an outcome wait for others before whoever waits for it is woken.
+const PATIENCE: Duration = Duration::from_micros(50);
+
+/// Items that run one after the other. See the module's documentation.
+pub(super) struct Chunk<F, A, R> {
+    shared: Arc<Shared>,
+    /// The label of the first item; those of the others differ by the id.
+    label: TaskLabel,
+    len: u32,
+    priority: Priority,
+    submitted: Instant,
+    runtime: Option<Handle>,
+    /// How long the items of the map take.
+    pace: Arc<Pace>,
+    /// Whether items that have begun are not wanted any more.
+    ///
+    /// ORDERING: Relaxed, as for `is_exhausted`. Advice, which publishes nothing.
+    is_stopped: AtomicBool,
+    /// Whether nothing is left to begin: for who must not lock.
+    is_exhausted: AtomicBool,
+    /// Taken alone.
+    state: Mutex<State<F, A, R>>,
+}
+
+struct State<F, A, R> {
+    /// Absent once nothing is left to begin.
+    job: Option<Arc<F>>,
+    /// What has not begun.
+    inputs: vec::IntoIter<(A, Place)>,
+    /// The items that run, at most one per worker.
+    running: Vec<u32>,
+    finished: Vec<Finished<R>>,
+    waiter: Option<Waker>,
+    /// When whoever waits was last woken, or else the submission.
+    woken: Instant,
+    /// The entries that no worker has taken yet: the first, and one of a helper.
+    first_is_queued: bool,
+    helper_is_queued: bool,
+    tally: Tally,
+}
+
+/// What has happened and is not in the pool's counts.
+#[derive(Debug, Default)]
+struct Tally {
+    begun: u64,
+    ended: u64,
+    succeeded: u64,
+    panicked: u64,
+}
+
+/// An item with what it takes to run it.
+type Claimed<A> = (u32, (A, Place));
+
+/// What of a chunk is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    NotBegun,
+    All,
+}
+
+impl<F, A, R> Chunk<F, A, R>
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    /// Puts items into the pool's queue.
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        job: Arc<F>,
+        pace: Arc<Pace>,
+        items: Vec<(A, Place)>,
+        setup: &Setup,
+    ) -> Arc<Self> {
+        let len = u32::try_from(items.len()).expect("nobody has memory for more");
+        let name = setup.options.name.clone().map_or(TaskName::OfFunction(setup.function), TaskName::Given);
+        let submitted = Instant::now();
+        let state = State {
+            job: Some(job),
+            inputs: items.into_iter(),
+            running: Vec::new(),
+            finished: Vec::new(),
+            waiter: None,
+            woken: submitted,
+            first_is_queued: true,
+            helper_is_queued: false,
+            tally: Tally::default(),
+        };
+        let chunk = Arc::new(Self {
+            shared: shared.clone(),
+            label: TaskLabel { id: TaskId::next_of_many(len), name, submitted_at: setup.at },
+            len,
+            priority: setup.options.priority,
+            submitted,
+            runtime: Handle::try_current().ok(),
+            pace,
+            is_stopped: AtomicBool::new(false),
+            is_exhausted: AtomicBool::new(false),
+            state: Mutex::new(state),
+        });
+        shared.counters.submitted_many(len.into());
+        shared.enqueue(Entry::new(&chunk, Role::First));
+        chunk
+    }
+
+    fn label_of(&self, item: u32) -> TaskLabel {
+        TaskLabel { id: self.label.id.plus(item), ..self.label.clone() }
+    }
+
+    /// Runs items on this thread until none is left to begin.
+    fn run(self: &Arc<Self>) {
+        let Some(job) = self.lock().job.clone() else { return };
+        task::enter(&**self, || self.run_items(&*job));
+        drop_shielded(job);
+    }
+
+    fn run_items(self: &Arc<Self>, job: &F) {
+        self.call_help_if_worth_it();
+        let mut lap = Lap::new(Instant::now());
+        let mut done = None;
+        while let Some((item, (input, place))) = self.step(done.take(), lap.began()) {
+            let outcome = catch(|| job(input));
+            // It comes free before anybody can see the outcome and come back for it.
+            drop_shielded(place);
+            done = Some((item, outcome.map_err(|report| TaskError::panicked(self.label_of(item), report))));
+            if lap.is_over_after_one_more() {
+                self.end_lap(&mut lap);
+            }
+        }
+        self.end_lap(&mut lap);
+    }
+
+    /// Takes note of an outcome, and claims the next item.
+    fn step(&self, done: Option<Finished<R>>, now: Instant) -> Option<Claimed<A>> {
+        let mut state = self.lock();
+        let late = done.and_then(|(item, outcome)| state.finish(item, outcome).err());
+        let next = state.claim(self.len);
+        let job = if next.is_none() { state.job.take() } else { None };
+        let waker = state.due_waker(now);
+        drop(state);
+        if let Some(late) = late {
+            drop_shielded(late);
+            self.shared.counters.abandoned_ended();
+        }
+        if let Some(waker) = waker {
+            shield(|| waker.wake());
+        }
+        if next.is_none() {
+            self.is_exhausted.store(true, Relaxed);
+            drop_shielded(job);
+        }
+        next
+    }
+
+    /// Reads the clock, and counts what has happened.
+    fn end_lap(self: &Arc<Self>, lap: &mut Lap) {
+        let times = lap.end(Instant::now());
+        self.pace.note(times);
+        self.shared.counters.took(times);
+        self.count(&mut self.lock(), lap.began());
+        if lap.is_of_one() {
+            self.call_help_if_worth_it();
+        }
+    }
+
+    fn call_help_if_worth_it(self: &Arc<Self>) {
+        let left = self.lock().inputs.len();
+        if self.pace.is_worth_help(left) {
+            self.call_help();
+        }
+    }
+
+    /// Puts an entry into the queue by which another worker takes a part of what is left.
+    fn call_help(self: &Arc<Self>) {
+        if self.shared.max_workers() < 2 {
+            return;
+        }
+        let mut state = self.lock();
+        if state.inputs.len() == 0 || std::mem::replace(&mut state.helper_is_queued, true) {
+            return;
+        }
+        drop(state);
+        self.shared.enqueue(Entry::new(self, Role::Helper));
+    }
+
+    /// Ends what has not begun, or all that has not finished, each item with an error of its own. Returns how many items.
+    fn end(&self, extent: Extent, error: impl Fn(TaskLabel) -> TaskError) -> u64 {
+        let mut state = self.lock();
+        let inputs = std::mem::replace(&mut state.inputs, Vec::new().into_iter());
+        let first_waiting = self.len - inputs.len() as u32;
+        let running = if extent == Extent::All { std::mem::take(&mut state.running) } else { Vec::new() };
+        if inputs.len() + running.len() == 0 {
+            return 0;
+        }
+        self.is_exhausted.store(true, Relaxed);
+        if !running.is_empty() {
+            self.is_stopped.store(true, Relaxed);
+        }
+        self.count(&mut state, Instant::now());
+        let running = running.into_iter().map(|item| (item, Left::Abandoned));
+        let waiting = (first_waiting..self.len).map(|item| (item, Left::Queue));
+        let mut ended = 0;
+        for (item, left) in running.chain(waiting) {
+            let outcome = Err(error(self.label_of(item)));
+            self.shared.counters.finished(&outcome, left);
+            if left == Left::Abandoned {
+                self.shared.counters.abandoned();
+            }
+            state.finished.push((item, outcome));
+            ended += 1;
+        }
+        let (waker, job) = (state.waiter.take(), state.job.take());
+        let is_void = std::mem::take(&mut state.first_is_queued);
+        drop(state);
+        if is_void {
+            self.shared.entry_is_void();
+        }
+        // What is foreign; each input comes with its place in the pool.
+        inputs.for_each(drop_shielded);
+        drop_shielded(job);
+        if let Some(waker) = waker {
+            shield(|| waker.wake());
+        }
+        ended
+    }
+}
+
+impl<F, A, R> Chunk<F, A, R> {
+    fn lock(&self) -> MutexGuard<'_, State<F, A, R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what has happened to the pool's counts.
+    fn count(&self, state: &mut State<F, A, R>, now: Instant) {
+        let Tally { begun, ended, succeeded, panicked } = std::mem::take(&mut state.tally);
+        let counters = &self.shared.counters;
+        if begun > 0 {
+            counters.begun_many(begun, now.saturating_duration_since(self.submitted));
+        }
+        if ended > 0 {
+            counters.ended_many(ended, succeeded, panicked);
+        }
+    }
+}
+
+impl<F, A, R> State<F, A, R> {
+    fn claim(&mut self, len: u32) -> Option<Claimed<A>> {
+        let item = len - self.inputs.len() as u32;
+        let next = self.inputs.next()?;
+        self.running.push(item);
+        self.tally.begun += 1;
+        Some((item, next))
+    }
+
+    /// Takes note of an outcome; gives it back if the item was ended before.
+    fn finish(&mut self, item: u32, outcome: Outcome<R>) -> Result<(), Outcome<R>> {
+        self.tally.ended += 1;
+        let Some(at) = self.running.iter().position(|running| *running == item) else { return Err(outcome) };
+        self.running.swap_remove(at);
+        match &outcome {
+            Ok(_) => self.tally.succeeded += 1,
+            Err(_) => self.tally.panicked += 1,
+        }
+        self.finished.push((item, outcome));
+        Ok(())
+    }
+
+    /// Who is to be woken at this moment.
+    fn due_waker(&mut self, now: Instant) -> Option<Waker> {
+        if self.waiter.is_none() || self.finished.is_empty() {
+            return None;
+        }
+        let is_last = self.running.is_empty() && self.inputs.len() == 0;
+        if !is_last && now.saturating_duration_since(self.woken) < PATIENCE {
+            return None;
+        }
+        self.woken = now;
+        self.waiter.take()
+    }
+}
+
+impl<F, A, R> Batch<R> for Chunk<F, A, R>
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    fn poll_take(&self, outcomes: &mut Vec<Finished<R>>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.take(outcomes) {
+            return Poll::Ready(());
+        }
+        // Cloned outside the lock, and left before the look: whoever finishes an item later wakes it.
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        let before = state.waiter.replace(waker);
+        drop(state);
+        drop(before);
+        if self.take(outcomes) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn hurry(self: Arc<Self>) {
+        if !self.lock().running.is_empty() {
+            self.call_help();
+        }
+    }
+
+    fn cancel(&self) {
+        self.end(Extent::All, TaskError::cancelled);
+        let finished = std::mem::take(&mut self.lock().finished);
+        drop_shielded(finished);
+    }
+}
+
+impl<F, A, R> Chunk<F, A, R> {
+    /// Exchanges `outcomes` for what has finished; says whether that is something.
+    fn take(&self, outcomes: &mut Vec<Finished<R>>) -> bool {
+        debug_assert!(outcomes.is_empty());
+        let mut state = self.lock();
+        if state.finished.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut state.finished, outcomes);
+        // Who sees an outcome finds it counted.
+        self.count(&mut state, Instant::now());
+        true
+    }
+}
+
+impl<F, A, R> StopSignal for Chunk<F, A, R>
+where
+    F: Send + Sync,
+    A: Send,
+    R: Send,
+{
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Relaxed)
+    }
+}
+
+impl<F, A, R> Drop for Chunk<F, A, R> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop_shielded((state.job.take(), std::mem::take(&mut state.finished)));
+    }
+}
+
+/// A chunk in the queue and on a desk, once for each worker that is to run it.
+struct Entry<F, A, R> {
+    chunk: Arc<Chunk<F, A, R>>,
+    role: Role,
+    /// Whether a worker runs it. Written by that worker alone.
+    ///
+    /// ORDERING: Relaxed. Who reads it has locked the queue or the desk that the worker has locked since.
+    is_taken: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    First,
+    Helper,
+}
+
+impl<F, A, R> Entry<F, A, R> {
+    fn new(chunk: &Arc<Chunk<F, A, R>>, role: Role) -> Arc<Self> {
+        Arc::new(Self { chunk: chunk.clone(), role, is_taken: AtomicBool::new(false) })
+    }
+
+    fn is_taken(&self) -> bool {
+        self.is_taken.load(Relaxed)
+    }
+
+    /// It is not in the queue any more.
+    fn leave_queue(&self) {
+        let mut state = self.chunk.lock();
+        match self.role {
+            Role::First => state.first_is_queued = false,
+            Role::Helper => state.helper_is_queued = false,
+        }
+    }
+}
+
+impl<F, A, R> Queued for Entry<F, A, R> {
+    fn lane(&self) -> usize {
+        self.chunk.priority.lane()
+    }
+
+    fn due(&self) -> Instant {
+        self.chunk.priority.due(self.chunk.submitted)
+    }
+}
+
+impl<F, A, R> ThreadJob for Entry<F, A, R>
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    fn run(self: Arc<Self>) {
+        self.is_taken.store(true, Relaxed);
+        self.leave_queue();
+        self.chunk.run();
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        self.chunk.runtime.clone()
+    }
+
+    fn runtime_id(&self) -> Option<Id> {
+        self.chunk.runtime.as_ref().map(Handle::id)
+    }
+
+    fn is_queued(&self) -> bool {
+        !self.chunk.is_exhausted.load(Relaxed)
+    }
+
+    fn cancel(&self) -> u64 {
+        self.chunk.end(if self.is_taken() { Extent::All } else { Extent::NotBegun }, TaskError::cancelled)
+    }
+
+    fn cancel_waiting(&self) -> u64 {
+        self.chunk.end(Extent::NotBegun, TaskError::cancelled)
+    }
+
+    fn refuse(&self, pool: &str) {
+        self.leave_queue();
+        // Without a helper the others do its work.
+        if self.role == Role::First {
+            self.chunk.end(Extent::NotBegun, |label| TaskError::closed(label, pool));
+        }
+    }
+
+    fn fail(&self, reason: &str) {
+        let extent = match (self.is_taken(), self.role) {
+            (true, _) => Extent::All,
+            (false, Role::First) => Extent::NotBegun,
+            (false, Role::Helper) => return self.leave_queue(),
+        };
+        self.chunk.end(extent, |label| TaskError::unavailable(label, reason));
+    }
+
+    fn settle_counts(&self) {
+        self.chunk.count(&mut self.chunk.lock(), Instant::now());
+    }
+}
