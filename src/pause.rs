@@ -6,7 +6,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -59,52 +59,105 @@ impl Pause {
     }
 }
 
-/// How many outcomes are not waited for awake after one that was, and did not come: enough to make it cheap to try again.
-const DOUBTS: u32 = 64;
+/// How long an outcome is waited for awake while whoever runs the jobs is awake, too.
+///
+/// Its job takes less than one microsecond. Longer, because the system may have put both on one processor: then it sees two that
+/// want to run, and moves one of them, at its next tick.
+const MOMENT: Duration = Duration::from_micros(10);
+/// How long if the worker has to be woken first, after a short pause: else worker and awaiter would wake each other in turn for ever,
+/// each just asleep when it is needed.
+const WAKING: Duration = Duration::from_micros(60);
+/// How long a pause is short.
+const SHORT_PAUSE: Duration = Duration::from_micros(300);
+/// So much waiting in vain without a success between, and for [`DOUBTS`] outcomes nobody waits awake: no processor is free for the worker.
+const IN_VAIN: Duration = Duration::from_millis(5);
+const DOUBTS: u32 = 4096;
 
-/// Whether a pool's jobs end so soon that their outcome is better waited for awake.
+/// Whether a pool's jobs end so soon that their outcome is better waited for awake, and how long.
 ///
-/// It may be that they do and yet cannot: where the system has put the worker on the very processor that waits. So who has waited
-/// in vain says so, and for a while nobody tries.
-///
-/// ORDERING: Relaxed. A hint.
+/// ORDERING: Relaxed throughout. Hints.
 #[derive(Debug, Default)]
 pub(crate) struct Soon {
-    likely: AtomicBool,
+    /// `UNLIKELY`, `AWAKE` or `ASLEEP`.
+    state: AtomicU32,
+    /// When a worker went to sleep, in nanoseconds after some time.
+    asleep_since: AtomicU64,
+    /// For how many nanoseconds outcomes were waited for in vain since one was not.
+    in_vain: AtomicU64,
+    /// For how many outcomes nobody is to wait awake.
     doubts: AtomicU32,
 }
+
+/// Jobs take long.
+const UNLIKELY: u32 = 0;
+/// The last job was short.
+const AWAKE: u32 = 1;
+/// And then a worker has gone to sleep.
+const ASLEEP: u32 = 2;
 
 impl Soon {
     /// A job has taken so long, and whoever ran it is awake.
     pub(crate) fn took(&self, time: Duration) {
-        self.set(time < Duration::from_micros(1) && is_parallel());
+        let short = time < Duration::from_micros(1) && is_parallel();
+        store(&self.state, if short { AWAKE } else { UNLIKELY });
     }
 
     /// Whoever runs jobs goes to sleep.
-    pub(crate) fn not_now(&self) {
-        self.set(false);
+    pub(crate) fn falls_asleep(&self) {
+        if self.state.load(Relaxed) == AWAKE {
+            self.asleep_since.store(nanos_now(), Relaxed);
+            store(&self.state, ASLEEP);
+        }
     }
 
-    /// Whether to wait awake for an outcome that is to come.
-    pub(crate) fn is_worth_waiting(&self) -> bool {
+    /// How long to wait awake for an outcome that is to come, if at all.
+    pub(crate) fn worth_waiting(&self) -> Option<Duration> {
+        let limit = match self.state.load(Relaxed) {
+            AWAKE => MOMENT,
+            ASLEEP if self.has_just_fallen_asleep() => WAKING,
+            _ => return None,
+        };
         let doubts = self.doubts.load(Relaxed);
-        if doubts > 0 {
-            self.doubts.store(doubts - 1, Relaxed);
+        if doubts == 0 {
+            return Some(limit);
         }
-        doubts == 0 && self.likely.load(Relaxed)
+        self.doubts.store(doubts - 1, Relaxed);
+        None
     }
 
-    /// An outcome was waited for awake, and did not come.
-    pub(crate) fn waited_in_vain(&self) {
-        self.doubts.store(DOUBTS, Relaxed);
+    fn has_just_fallen_asleep(&self) -> bool {
+        let pause = nanos_now().saturating_sub(self.asleep_since.load(Relaxed));
+        pause < SHORT_PAUSE.as_nanos() as u64
     }
 
-    fn set(&self, likely: bool) {
-        // Most often nothing changes, and then nobody else's cache is disturbed.
-        if self.likely.load(Relaxed) != likely {
-            self.likely.store(likely, Relaxed);
+    /// An outcome was waited for awake so long, and did not come.
+    pub(crate) fn waited_in_vain(&self, time: Duration) {
+        let in_vain = self.in_vain.fetch_add(time.as_nanos() as u64, Relaxed);
+        if in_vain >= IN_VAIN.as_nanos() as u64 {
+            self.in_vain.store(0, Relaxed);
+            self.doubts.store(DOUBTS, Relaxed);
         }
     }
+
+    /// An outcome was waited for awake, and came.
+    pub(crate) fn waited_well(&self) {
+        if self.in_vain.load(Relaxed) != 0 {
+            self.in_vain.store(0, Relaxed);
+        }
+    }
+}
+
+/// Stores what is new; most often nothing is, and then nobody else's cache is disturbed.
+fn store(place: &AtomicU32, value: u32) {
+    if place.load(Relaxed) != value {
+        place.store(value, Relaxed);
+    }
+}
+
+/// Nanoseconds since some time in the life of the program.
+fn nanos_now() -> u64 {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    BASE.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
 /// Whether somebody else can run while this thread spins.
@@ -128,4 +181,49 @@ pub(crate) fn spin(limit: Duration, found: impl Fn() -> bool) -> bool {
         (0..8).for_each(|_| std::hint::spin_loop());
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_nanos(100);
+
+    #[test]
+    fn an_outcome_is_waited_for_awake_if_jobs_are_short_and_longer_if_the_worker_has_just_fallen_asleep() {
+        if !is_parallel() {
+            return;
+        }
+        let soon = Soon::default();
+        assert_eq!(soon.worth_waiting(), None);
+        soon.falls_asleep();
+        assert_eq!(soon.worth_waiting(), None);
+        soon.took(QUICK);
+        assert_eq!(soon.worth_waiting(), Some(MOMENT));
+        soon.falls_asleep();
+        // Unless this thread was held up, the worker has just fallen asleep.
+        assert!([Some(WAKING), None].contains(&soon.worth_waiting()));
+        soon.asleep_since.store(0, Relaxed);
+        thread::sleep(SHORT_PAUSE);
+        assert_eq!(soon.worth_waiting(), None);
+        soon.took(QUICK);
+        soon.took(Duration::from_micros(2));
+        assert_eq!(soon.worth_waiting(), None);
+    }
+
+    #[test]
+    fn who_has_waited_in_vain_for_long_leaves_it_for_a_while() {
+        if !is_parallel() {
+            return;
+        }
+        let soon = Soon::default();
+        soon.took(QUICK);
+        (0..3).for_each(|_| soon.waited_in_vain(IN_VAIN / 2));
+        (0..DOUBTS).for_each(|_| assert_eq!(soon.worth_waiting(), None));
+        assert_eq!(soon.worth_waiting(), Some(MOMENT));
+        soon.waited_in_vain(IN_VAIN);
+        soon.waited_well();
+        soon.waited_in_vain(IN_VAIN);
+        assert_eq!(soon.worth_waiting(), Some(MOMENT));
+    }
 }

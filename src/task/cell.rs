@@ -59,8 +59,8 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Takes note that the outcome was waited for that long, and did not come.
-    fn has_not_answered(&self) {}
+    /// Takes note that the outcome was waited for that long, and whether it came.
+    fn has_answered(&self, _within: Duration, _answered: bool) {}
 
     /// Whether the job has begun before, so that `queue_timeout` no longer applies although it waits.
     fn is_past_queue(&self) -> bool {
@@ -362,10 +362,9 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
         if self.core.phase() == Phase::Held {
             S::collect(self);
         }
-        if let Some(limit) = self.seat.answers_within()
-            && !spin(limit, || self.core.phase() == Phase::Finished)
-        {
-            self.seat.has_not_answered();
+        if let Some(limit) = self.seat.answers_within() {
+            let answered = spin(limit, || self.core.phase() == Phase::Finished);
+            self.seat.has_answered(limit, answered);
         }
         self.core.poll(cx)
     }

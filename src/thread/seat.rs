@@ -16,9 +16,6 @@ use crate::{
     task::{self, Cell, Left, Seat, StopSignal},
 };
 
-/// How long an outcome that is likely to come soon is waited for awake.
-const MOMENT: Duration = Duration::from_micros(2);
-
 /// The seat of a job `F` that returns `R`.
 pub(crate) struct ThreadSeat<F, R> {
     grip: Arc<Grip>,
@@ -100,12 +97,13 @@ where
     }
 
     fn answers_within(&self) -> Option<Duration> {
-        let soon = self.shared().dispatch().has_few_entries() && self.shared().soon.is_worth_waiting();
-        soon.then_some(MOMENT)
+        let few = self.shared().dispatch().has_few_entries();
+        if few { self.shared().soon.worth_waiting() } else { None }
     }
 
-    fn has_not_answered(&self) {
-        self.shared().soon.waited_in_vain();
+    fn has_answered(&self, within: Duration, answered: bool) {
+        let soon = &self.shared().soon;
+        if answered { soon.waited_well() } else { soon.waited_in_vain(within) }
     }
 
     /// A thread cannot be stopped: the job sees the flag that the cell has set.

@@ -117,7 +117,7 @@ impl Worker {
                 }
                 Turn::Sleep(nap) => {
                     shift.pause.begin();
-                    self.shared.soon.not_now();
+                    self.shared.soon.falls_asleep();
                     shift.slept = shift.member.sleeper.sleep(self.limit(nap));
                     self.look(&mut shift)
                 }
