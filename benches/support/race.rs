@@ -1,6 +1,7 @@
 //! Candidates that take turns in each round, so that all of them meet the same noise.
 
 use super::{
+    os,
     program::Effort,
     row::{Comparison, Figure, Goal, Missing, Row, Spread, Unit},
     spawn_blocking::SpawnBlocking,
@@ -76,6 +77,7 @@ impl<'a, const N: usize> Race<'a, N> {
     }
 
     fn turn(&mut self, at: usize, counts: bool) {
+        os::tidy_heap();
         let (name, turn, figures) = &mut self.candidates[at];
         match turn() {
             Ok(found) if counts => figures.push(found),
