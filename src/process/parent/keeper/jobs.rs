@@ -338,14 +338,14 @@ impl Keeper {
         drop(schedule);
         let behind = others.iter().filter(|other| !Arc::ptr_eq(other, &self.worker));
         let firsts = behind.filter_map(|other| Some((other.link().first_behind()?, other)));
-        let Some((rank, other)) = firsts.min_by_key(|(rank, _)| *rank) else {
+        let Some(((rank, position), other)) = firsts.min_by_key(|(first, _)| *first) else {
             self.shared.found_none_ahead(ahead);
             return false;
         };
         if in_queue.is_some_and(|first| first < rank) {
             return false;
         }
-        let Some(Flight { job, call, .. }) = other.link().steal(rank) else { return false };
+        let Some(Flight { job, call, .. }) = other.link().steal(position) else { return false };
         self.shared.schedule().note_taken(&*job, &self.worker);
         self.memory.job_begins(Instant::now());
         self.send_in_hand(job, call);
