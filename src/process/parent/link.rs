@@ -37,6 +37,9 @@ pub(super) const AHEAD: Duration = Duration::from_micros(200);
 pub(super) struct Link {
     pub(super) ring: ParentRing<Mapped<Arena>>,
     pub(super) flights: VecDeque<Flight>,
+    /// Whether no job in flight ranks before one that was sent earlier; and the rank of the last one that was sent.
+    in_order: bool,
+    last_rank: Option<Rank>,
     pub(super) condemned: Option<Condemned>,
     /// When something last showed that the worker is at work: a job sent to an idle worker, a reply.
     pub(super) last_sign: Instant,
@@ -109,6 +112,8 @@ impl Link {
         Self {
             ring: ParentRing::new(arena),
             flights: VecDeque::new(),
+            in_order: true,
+            last_rank: None,
             condemned: None,
             last_sign: Instant::now(),
             answered: 0,
@@ -141,9 +146,14 @@ impl Link {
             flags,
         };
         let position = self.ring.send(&header, place).expect("the keeper sends only while the ring has room");
+        let rank = job.rank();
         if self.flights.is_empty() {
             self.last_sign = now.at;
+            self.in_order = true;
+        } else {
+            self.in_order &= self.last_rank.is_none_or(|last| last < rank);
         }
+        self.last_rank = Some(rank);
         self.flights.push_back(Flight { position, job, call, sent_ns: now.ns, seen_ns: None });
         position
     }
@@ -196,18 +206,23 @@ impl Link {
         !self.flights.is_empty() && now >= self.last_sign + PATIENCE
     }
 
-    /// The rank of the first job that waits behind another; `None` if there is none.
-    pub(super) fn first_behind(&self) -> Option<Rank> {
-        // The oldest of all runs, or is about to: taking that away would gain nothing.
-        let behind = self.flights.iter().skip(1);
-        let not_begun = behind.filter(|flight| matches!(self.ring.look(flight.position), Look::Sent));
-        not_begun.map(|flight| flight.job.rank()).min()
+    /// The first job by rank that waits behind another: its rank and its position; `None` if there is none.
+    pub(super) fn first_behind(&self) -> Option<(Rank, u64)> {
+        let begun = |flight: &Flight| !matches!(self.ring.look(flight.position), Look::Sent);
+        // A worker begins jobs in order, so this finds the first that has not begun; whatever one does that does not, nothing is taken
+        // that has. The oldest of all runs, or is about to: taking that away would gain nothing.
+        let first = self.flights.partition_point(begun).max(1);
+        let mut behind = self
+            .flights
+            .range(first.min(self.flights.len())..)
+            .map(|flight| (flight.job.rank(), flight.position));
+        if self.in_order { behind.next() } else { behind.min() }
     }
 
-    /// Takes back the job of this rank if it waits behind another.
-    pub(super) fn steal(&mut self, rank: Rank) -> Option<Flight> {
-        let stolen = self.flights.iter().skip(1).find(|flight| flight.job.rank() == rank)?.position;
-        if self.ring.take_back(stolen) { self.remove(stolen) } else { None }
+    /// Takes back the job at `position` if it waits behind another.
+    pub(super) fn steal(&mut self, position: u64) -> Option<Flight> {
+        let is_behind = self.flights.front().is_some_and(|first| first.position < position);
+        if is_behind && self.ring.take_back(position) { self.remove(position) } else { None }
     }
 
     /// Takes back everything that has not begun and ranks after `rank`.
@@ -225,7 +240,10 @@ impl Link {
     }
 
     pub(super) fn remove(&mut self, position: u64) -> Option<Flight> {
-        let index = self.flights.iter().position(|flight| flight.position == position)?;
+        if self.flights.front()?.position == position {
+            return self.flights.pop_front();
+        }
+        let index = self.flights.binary_search_by_key(&position, |flight| flight.position).ok()?;
         self.flights.remove(index)
     }
 

@@ -145,9 +145,17 @@ impl Schedule {
         let open = self.queue.open_to(worker.ticket, now);
         let ahead = open.saturating_sub(elsewhere);
         let share = share(open, self.workers.len(), most).min(ahead.max(usize::from(load == 0)));
+        // Asked once for all jobs of a priority: what is submitted meanwhile waits for this lock, and then overtakes them.
+        let mut least_urgent = None;
         while jobs.len() < share {
-            let may_go =
-                |queued: &Queued| load + jobs.len() == 0 || !waiting.has_more_urgent(queued.priority);
+            let may_go = |queued: &Queued| {
+                let is_first = load + jobs.len() == 0;
+                if is_first || least_urgent == Some(queued.priority) {
+                    return true;
+                }
+                least_urgent = Some(queued.priority);
+                !waiting.has_more_urgent(queued.priority)
+            };
             let Some((rank, queued)) = self.queue.pop_for(worker.ticket, now, may_go) else { break };
             self.last_taken = self.last_taken.max(Some(rank));
             if queued.has_affinity {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Priority, TaskError, TaskId, WorkerExit,
+    clock::now_roughly,
     error::{Operand, TaskLabel},
     metrics::Counters,
     panic::{catch, drop_shielded},
@@ -131,7 +132,7 @@ const AGAIN: u8 = 3;
 
 impl<R> ProcessSeat<R> {
     pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options, call: &Call) -> Self {
-        let (submitted, priority) = (Instant::now(), options.priority);
+        let (submitted, priority) = (now_roughly(), options.priority);
         shared.waiting().add(priority);
         let is_timed = options.run_timeout.or(shared.config().run_timeout).is_some();
         let needs = if options.affinity.is_some() || is_timed { Needs::Keeper } else { call.needs() };

@@ -1,6 +1,11 @@
 //! Which jobs a worker is sent, and how.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -26,6 +31,14 @@ const MOST_SEGMENTS: usize = 4;
 
 /// From which length on an argument is written only when its job has been sent, so that both sides copy at once.
 const ANNOUNCED: usize = 512 * 1024;
+
+/// With fewer jobs in flight a keeper lets no time pass.
+const FEW: usize = 8;
+/// How long it lets pass at most; and half of how much work is so much that it would only be late with the first result.
+const LONGEST_GATHER: Duration = Duration::from_micros(20);
+const LONG: Duration = Duration::from_micros(80);
+/// What a worker spends on a job besides the job itself.
+const HANDLING: Duration = Duration::from_nanos(200);
 
 /// An argument that does not fit into a slot.
 enum Large {
@@ -61,6 +74,18 @@ impl Keeper {
             self.offer();
         }
         sent
+    }
+
+    /// Where many short jobs are under way, lets the worker do half of them before it looks again: others use the processor
+    /// meanwhile, who submits has the queue for itself, and there is more to be taken at once.
+    pub(super) fn let_jobs_gather(&self) {
+        let link = self.worker.link();
+        let time = gather_time(link.flights.len(), link.mean_ns);
+        drop(link);
+        let begun = Instant::now();
+        while !time.is_zero() && begun.elapsed() < time {
+            thread::yield_now();
+        }
     }
 
     /// Sends jobs from the queue. Says whether there was one.
@@ -313,14 +338,14 @@ impl Keeper {
         drop(schedule);
         let behind = others.iter().filter(|other| !Arc::ptr_eq(other, &self.worker));
         let firsts = behind.filter_map(|other| Some((other.link().first_behind()?, other)));
-        let Some((rank, other)) = firsts.min_by_key(|(rank, _)| *rank) else {
+        let Some(((rank, position), other)) = firsts.min_by_key(|(first, _)| *first) else {
             self.shared.found_none_ahead(ahead);
             return false;
         };
         if in_queue.is_some_and(|first| first < rank) {
             return false;
         }
-        let Some(Flight { job, call, .. }) = other.link().steal(rank) else { return false };
+        let Some(Flight { job, call, .. }) = other.link().steal(position) else { return false };
         self.shared.schedule().note_taken(&*job, &self.worker);
         self.memory.job_begins(Instant::now());
         self.send_in_hand(job, call);
@@ -341,9 +366,34 @@ fn depth(mean_ns: u64) -> usize {
     usize::try_from(ahead).unwrap_or(DEEPEST).clamp(1, DEEPEST - 1) + 1
 }
 
+/// How long a keeper need not look at a worker that has so many jobs, which take so long.
+fn gather_time(load: usize, mean_ns: u64) -> Duration {
+    let each = HANDLING.saturating_add(Duration::from_nanos(mean_ns));
+    let half = each.saturating_mul(u32::try_from(load).unwrap_or(u32::MAX)) / 2;
+    if load < FEW || half > LONG { Duration::ZERO } else { half.min(LONGEST_GATHER) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keeper_looks_away_only_while_many_short_jobs_are_under_way() {
+        let micros = Duration::from_micros;
+        let table = [
+            // jobs, how long each takes, for how long
+            ((0, 0), micros(0)),
+            ((7, 800), micros(0)),
+            ((8, 800), micros(4)),
+            ((128, 200), LONGEST_GATHER),
+            ((128, 1_000), LONGEST_GATHER),
+            ((20, 10_000), micros(0)),
+            ((usize::MAX, u64::MAX), micros(0)),
+        ];
+        for ((load, mean_ns), time) in table {
+            assert_eq!(gather_time(load, mean_ns), time, "{load} jobs of {mean_ns} ns");
+        }
+    }
 
     #[test]
     fn short_jobs_are_sent_far_ahead_and_long_ones_hardly() {

@@ -211,6 +211,7 @@ impl Keeper {
             // While replies come in no clock can run out that a reply does not settle, or the next turn sees.
             if !is_idle && (self.fill() || answered) {
                 self.pause.end();
+                self.let_jobs_gather();
                 continue;
             }
             if answered {
