@@ -72,6 +72,7 @@ pub(super) fn read<T: 'static>(bytes: &[u8]) -> Option<T> {
     None
 }
 
+#[inline]
 fn write_varint(mut number: u64, bytes: &mut Vec<u8>) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
@@ -81,6 +82,7 @@ fn write_varint(mut number: u64, bytes: &mut Vec<u8>) {
 }
 
 /// Numbers of up to 63 bits, in no more bytes than they need, of which there is nothing more to be said.
+#[inline]
 fn read_varint(bytes: &[u8]) -> Option<u64> {
     let (&last, before) = bytes.split_last()?;
     if last >= 0x80 || before.len() > 8 || (last == 0 && !before.is_empty()) {
