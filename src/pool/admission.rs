@@ -71,6 +71,7 @@ pub(crate) enum Turn {
 pub(crate) struct Place(Option<Arc<Bound>>);
 
 impl Drop for Place {
+    #[inline]
     fn drop(&mut self) {
         if let Some(bound) = self.0.take() {
             bound.change(|room| room.free = room.free.saturating_add(1));
@@ -104,20 +105,15 @@ impl Admission {
         Self { closed: AtomicBool::new(false), bound: None }
     }
 
+    #[inline]
     pub(crate) fn try_enter(&self) -> Result<Place, NoRoom> {
         if self.is_closed() {
             return Err(NoRoom::Closed);
         }
-        let Some(bound) = &self.bound else { return Ok(Place::default()) };
-        let mut room = bound.lock();
-        if room.closed {
-            return Err(NoRoom::Closed);
+        match &self.bound {
+            None => Ok(Place::default()),
+            Some(bound) => bound.try_enter(),
         }
-        if !room.is_free_after(room.kept) {
-            return Err(NoRoom::Full { limit: bound.queue_limit });
-        }
-        room.free -= 1;
-        Ok(bound.place())
     }
 
     /// Returns a future that waits for room. Its place in the line is that of its first poll.
@@ -137,6 +133,7 @@ impl Admission {
         }
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         // ORDERING: Acquire pairs with the Release in `close`.
         self.closed.load(Ordering::Acquire)
@@ -156,6 +153,18 @@ impl Admission {
 }
 
 impl Bound {
+    fn try_enter(self: &Arc<Self>) -> Result<Place, NoRoom> {
+        let mut room = self.lock();
+        if room.closed {
+            return Err(NoRoom::Closed);
+        }
+        if !room.is_free_after(room.kept) {
+            return Err(NoRoom::Full { limit: self.queue_limit });
+        }
+        room.free -= 1;
+        Ok(self.place())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Room> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,7 +14,6 @@
 
 use std::{
     any::TypeId,
-    cell::Cell,
     hash::{DefaultHasher, Hash, Hasher},
     process::{ExitCode, Termination},
     sync::{Arc, OnceLock},
@@ -28,14 +27,14 @@ use super::{
     items::{self, Sheaf},
     reply::VALUE,
 };
+#[cfg(target_os = "linux")]
+use crate::{
+    error::PanicReport,
+    wire::{Appended, append, decode_part},
+};
 use crate::{
     panic::catch,
     wire::{Arrived, Payload, decode, encode},
-};
-#[cfg(target_os = "linux")]
-use crate::{
-    shared_memory::SharedBytes,
-    wire::{Appended, append, decode_part},
 };
 
 /// Where distances are counted from.
@@ -201,63 +200,30 @@ where
     };
     let publisher = PUBLISHER.get().expect("a worker says where before it runs a job");
     publisher.begin();
-    let mut sheaf = Sheaf { results: Vec::with_capacity(arguments.len()), shared: Vec::new() };
-    let (mut rest, mut count) = (&arguments[..], 0);
-    while let Some((_, item)) = items::take(&mut rest) {
-        let from = items::begin(&mut sheaf.results);
-        match run_item::<F, A, R>(item, &mut sheaf.results, publisher.max_payload()) {
-            Ok(shared) => {
-                items::end(&mut sheaf.results, VALUE, from);
-                sheaf.shared = shared;
-            }
-            Err(other) => {
-                let (kind, bytes) = other.into_wire();
-                sheaf.results.truncate(from);
-                items::put(&mut sheaf.results, kind, bytes.as_bytes());
-            }
-        }
-        count += 1;
-        if !sheaf.shared.is_empty() || !publisher.publish(count, &sheaf.results, from) {
+    let mut run = ItemRun::new(&arguments, &**publisher);
+    // One for all of them, as long as none panics: it is most of what a small item costs besides.
+    while let Err(report) = catch(|| run.run_items::<F, A, R>()) {
+        if run.end_item(run.panicked(report)) == Next::Nothing {
             break;
         }
     }
+    let sheaf = run.sheaf;
     encode(sheaf).map_or_else(|why| Reply::ResultNotEncodable(why.to_string()), Reply::Value)
 }
 
-/// Runs one item and writes its value behind `results`; returns the shared memory that it names, or what there is instead of a value.
+/// The items of a job, one of which runs.
 #[cfg(target_os = "linux")]
-fn run_item<F, A, R>(
-    argument: &[u8],
-    results: &mut Vec<u8>,
+struct ItemRun<'a> {
+    publisher: &'a dyn PublishItems,
     max_payload: u64,
-) -> Result<Vec<SharedBytes>, Reply>
-where
-    F: Fn(A) -> R + Copy + 'static,
-    A: Payload,
-    R: Payload,
-{
-    let from = results.len();
-    let stage = Cell::new(Stage::Argument);
-    // One for all: it is most of what a small item costs besides.
-    let outcome = catch(|| {
-        let argument = decode_part::<A>(argument, &[])?;
-        stage.set(Stage::Job);
-        let value = conjure::<F>()(argument);
-        stage.set(Stage::Result);
-        append(value, results, usize::MAX)
-    });
-    match (outcome, stage.get()) {
-        (Ok(Ok(Appended::Apart(_))), _) => unreachable!("nothing is larger than that"),
-        (Ok(Ok(Appended::Here(shared))), _) => match (results.len() - from) as u64 {
-            len if len > max_payload => Err(Reply::ResultTooLarge(len)),
-            _ => Ok(shared),
-        },
-        (Ok(Err(why)), Stage::Argument) => Err(Reply::ArgumentNotDecodable(why.to_string())),
-        (Ok(Err(why)), _) => Err(Reply::ResultNotEncodable(why.to_string())),
-        (Err(report), Stage::Argument) => Err(Reply::ArgumentNotDecodable(report.into_summary())),
-        (Err(report), Stage::Job) => Err(Reply::panicked(report)),
-        (Err(report), Stage::Result) => Err(Reply::ResultNotEncodable(report.into_summary())),
-    }
+    /// The arguments of those that have not begun.
+    rest: &'a [u8],
+    sheaf: Sheaf,
+    /// How many have ended.
+    count: u32,
+    /// Where the result of the one that runs begins, and how far it has come.
+    from: usize,
+    stage: Stage,
 }
 
 /// How far an item has come.
@@ -267,6 +233,97 @@ enum Stage {
     Argument,
     Job,
     Result,
+}
+
+/// Whether another item begins once one has ended.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Item,
+    Nothing,
+}
+
+#[cfg(target_os = "linux")]
+impl<'a> ItemRun<'a> {
+    fn new(arguments: &'a [u8], publisher: &'a dyn PublishItems) -> Self {
+        Self {
+            publisher,
+            max_payload: publisher.max_payload(),
+            rest: arguments,
+            sheaf: Sheaf { results: Vec::with_capacity(arguments.len()), shared: Vec::new() },
+            count: 0,
+            from: 0,
+            stage: Stage::Argument,
+        }
+    }
+
+    /// Runs items until nothing is left to run or one panics.
+    fn run_items<F, A, R>(&mut self)
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        while let Some((_, argument)) = items::take(&mut self.rest) {
+            self.from = items::begin(&mut self.sheaf.results);
+            let outcome = self.run_item::<F, A, R>(argument);
+            if self.end_item(outcome) == Next::Nothing {
+                return;
+            }
+        }
+    }
+
+    /// Runs one item and writes its value behind the other results; returns what there is instead of a value.
+    fn run_item<F, A, R>(&mut self, argument: &[u8]) -> Result<(), Reply>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        self.stage = Stage::Argument;
+        let argument =
+            decode_part::<A>(argument, &[]).map_err(|why| Reply::ArgumentNotDecodable(why.to_string()))?;
+        self.stage = Stage::Job;
+        let value = conjure::<F>()(argument);
+        self.stage = Stage::Result;
+        match append(value, &mut self.sheaf.results, usize::MAX) {
+            Ok(Appended::Here(shared)) => self.sheaf.shared = shared,
+            Ok(Appended::Apart(_)) => unreachable!("nothing is larger than that"),
+            Err(why) => return Err(Reply::ResultNotEncodable(why.to_string())),
+        }
+        match items::len(&self.sheaf.results, self.from) as u64 {
+            len if len > self.max_payload => Err(Reply::ResultTooLarge(len)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What there is instead of a value of the item that has panicked.
+    fn panicked(&self, report: PanicReport) -> Result<(), Reply> {
+        Err(match self.stage {
+            Stage::Argument => Reply::ArgumentNotDecodable(report.into_summary()),
+            Stage::Job => Reply::panicked(report),
+            Stage::Result => Reply::ResultNotEncodable(report.into_summary()),
+        })
+    }
+
+    /// Publishes the result of the item that has run.
+    fn end_item(&mut self, outcome: Result<(), Reply>) -> Next {
+        let Sheaf { results, shared } = &mut self.sheaf;
+        match outcome {
+            Ok(()) => items::end(results, VALUE, self.from),
+            Err(other) => {
+                let (kind, bytes) = other.into_wire();
+                results.truncate(self.from);
+                items::put(results, kind, bytes.as_bytes());
+                shared.clear();
+            }
+        }
+        self.count += 1;
+        if !shared.is_empty() || !self.publisher.publish(self.count, results, self.from) {
+            return Next::Nothing;
+        }
+        Next::Item
+    }
 }
 
 fn set_up<F, A, R>(expected: u64, argument: Arrived) -> Reply

@@ -26,17 +26,20 @@ pub(super) fn put(items: &mut Vec<u8>, kind: u8, item: &[u8]) {
 }
 
 /// Begins an item, whose bytes are then appended. Returns where it begins.
+#[inline]
 pub(super) fn begin(items: &mut Vec<u8>) -> usize {
     items.push(0);
     items.len() - 1
 }
 
 /// How many bytes the item that begins there has by now.
+#[inline]
 pub(super) fn len(items: &[u8], at: usize) -> usize {
     items.len() - at - 1
 }
 
 /// Ends the item that begins there.
+#[inline]
 pub(super) fn end(items: &mut Vec<u8>, kind: u8, at: usize) {
     debug_assert!(u32::from(kind) < 1 << KIND_BITS);
     let mut head = (len(items, at) as u64) << KIND_BITS | u64::from(kind);
@@ -55,6 +58,7 @@ pub(super) fn end(items: &mut Vec<u8>, kind: u8, at: usize) {
 }
 
 /// Takes the first item off; `None` if there is none, or if the bytes, which are not trusted, are none of ours.
+#[inline]
 pub(super) fn take<'a>(items: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let mut head = 0;
     let mut shift = 0;

@@ -17,10 +17,11 @@ use crate::{
     pool::Ticket,
     process::{
         call,
-        parent::{ItemBatch, Items},
+        parent::{ItemBatch, Items, Then},
         ring::INLINE,
     },
     task::label,
+    wire::Encoded,
 };
 
 impl ProcessPool {
@@ -111,22 +112,18 @@ where
 
     fn start(&mut self, inputs: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>> {
         let mut started = Vec::new();
-        let mut items = Items::default();
-        for (input, place) in inputs {
-            if items.bytes() > FULL {
-                started.push(self.start_items(std::mem::take(&mut items), setup));
-            }
-            let Err((encoded, place)) = items.push(input, place, LARGE) else { continue };
+        let mut inputs = inputs.into_iter();
+        loop {
+            let mut items = Items::default();
+            let then = items.fill(&mut inputs, LARGE, FULL);
             if !items.is_empty() {
-                started.push(self.start_items(std::mem::take(&mut items), setup));
+                started.push(self.start_items(items, setup));
             }
-            let mut options = setup.options.clone();
-            let label = label(setup.function, &mut options, setup.at);
-            let ticket = Ticket { label, options, place };
-            started.push(Started::One(self.pool.start_encoded::<F, A, R>(encoded, ticket)));
-        }
-        if !items.is_empty() {
-            started.push(self.start_items(items, setup));
+            match then {
+                Then::Nothing => break,
+                Then::Full => {}
+                Then::Apart(encoded, place) => started.push(self.start_alone(encoded, place, setup)),
+            }
         }
         started
     }
@@ -139,6 +136,13 @@ where
     A: Payload,
     R: Payload,
 {
+    fn start_alone(&self, encoded: Result<Encoded, String>, place: Place, setup: &Setup) -> Started<R> {
+        let mut options = setup.options.clone();
+        let label = label(setup.function, &mut options, setup.at);
+        let ticket = Ticket { label, options, place };
+        Started::One(self.pool.start_encoded::<F, A, R>(encoded, ticket))
+    }
+
     fn start_items(&self, items: Items, setup: &Setup) -> Started<R> {
         let mut options = setup.options.clone();
         let name = options.name.take().map_or(TaskName::OfFunction(setup.function), TaskName::Given);

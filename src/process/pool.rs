@@ -265,6 +265,7 @@ impl fmt::Debug for ProcessPool {
 
 impl sealed::Pool for ProcessPool {
     #[expect(private_interfaces, reason = "the trait is sealed: nobody outside can name or call this")]
+    #[inline]
     fn admission(&self) -> &Admission {
         self.shared.admission()
     }

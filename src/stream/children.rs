@@ -82,14 +82,9 @@ impl<F> Children<F> {
     pub(super) fn insert(&mut self, position: usize, future: F) -> (u32, bool) {
         let place = Place { position, future: Some(future) };
         self.len += 1;
-        let number = match self.free.pop() {
-            Some(number) => {
-                // The place is empty, so nothing foreign is dropped here.
-                *self.place_mut(number) = place;
-                number
-            }
-            None => self.append(place),
-        };
+        let Some(number) = self.free.pop() else { return (self.append(place), true) };
+        // The place is empty, so nothing foreign is dropped here.
+        *self.place_mut(number) = place;
         (number, self.link(number).mark())
     }
 

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! 1. A child is in the stack, or taken and not yet looked at, exactly while its link is marked *queued*. So it is there at
-//!    most once.
+//!    most once. One that is *new* counts as marked: the owner has it to be polled, and nobody has a waker of it.
 //! 2. The owner unmarks a child before it polls it, so a wake that comes during the poll pushes it again.
 //! 3. Between WAITING and the wake of the owner there is one push, which is the one that wakes: one wake for each sleep, however
 //!    many children are woken.
@@ -38,13 +38,17 @@ pub(super) struct Ready {
 /// What links a child into the stack.
 pub(super) struct Link {
     below: AtomicU32,
-    /// 1 while queued.
+    /// [`NEW`], and then whether it is queued.
     queued: AtomicU32,
 }
 
+/// Queued by the owner, and no waker has been made of it yet.
+const NEW: u32 = 2;
+
 impl Link {
+    /// Of a child that is queued from the beginning.
     pub(super) fn new() -> Self {
-        Self { below: AtomicU32::new(EMPTY), queued: AtomicU32::new(0) }
+        Self { below: AtomicU32::new(EMPTY), queued: AtomicU32::new(NEW) }
     }
 
     /// Marks the child; says whether it was not before, so that the caller is to queue it.
@@ -56,6 +60,11 @@ impl Link {
 
     /// Unmarks a child that is about to be polled.
     pub(super) fn unmark(&self) {
+        // ORDERING: Relaxed. Nobody else knows it yet, and who gets a waker of it gets it by what orders these.
+        if self.queued.load(Relaxed) == NEW {
+            self.queued.store(0, Relaxed);
+            return;
+        }
         // ORDERING: Acquire, as in `mark`. A swap, because it must read the mark that it removes.
         self.queued.swap(0, AcqRel);
     }

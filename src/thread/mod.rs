@@ -397,6 +397,7 @@ impl AnyPool for Shared {
 
 impl sealed::Pool for ThreadPool {
     #[expect(private_interfaces, reason = "the trait is sealed: nobody outside can name or call this")]
+    #[inline]
     fn admission(&self) -> &Admission {
         &self.shared().admission
     }

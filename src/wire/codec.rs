@@ -8,6 +8,7 @@ use super::{
     Arrived, Body, CodecError, Encoded, Payload,
     decoder::Decoder,
     encoder::Encoder,
+    number,
     whole::{self, Read},
 };
 use crate::{
@@ -52,6 +53,9 @@ pub(crate) fn append<T: Payload>(
         }
         Err(value) => value,
     };
+    if number::write(&value, bytes) {
+        return Ok(Appended::Here(Vec::new()));
+    }
     let (written, pieces) = collecting(|| Encoder::append(&value, bytes));
     drop_shielded(value);
     written.map_err(CodecError::in_payload::<T>)?;
@@ -77,6 +81,9 @@ pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, Codec
 
 /// As [`decode`], of a payload among others, which is copied only where the value takes the buffer over.
 pub(crate) fn decode_part<T: Payload>(bytes: &[u8], pieces: &[SharedBytes]) -> Result<T, CodecError> {
+    if let Some(number) = number::read(bytes) {
+        return Ok(number);
+    }
     // Whether it is a buffer depends on the type alone.
     if !matches!(whole::read::<T>(Body::Here(Vec::new())), Ok(Read::NoBuffer(_))) {
         return decode(Arrived { body: bytes.to_vec().into(), pieces: pieces.to_vec() });

@@ -20,7 +20,7 @@
 //!    read up to somewhere in the middle of a value.
 //! 4. Shared memory is named by its place in a list that travels beside the bytes ([`Encoded::pieces`], [`Arrived`]): the
 //!    bytes can name nothing else.
-//! 5. The fast path for bulk data inside a payload changes no byte: [`bulk`].
+//! 5. The fast paths for bulk data inside a payload and for one number change no byte: [`bulk`], [`number`].
 
 mod arrived;
 mod bulk;
@@ -33,6 +33,7 @@ mod error;
 #[cfg(feature = "json")]
 mod json;
 mod limits;
+mod number;
 mod payload;
 #[cfg(test)]
 mod tests;

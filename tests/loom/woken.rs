@@ -32,7 +32,10 @@ struct Family {
 impl Family {
     fn new() -> Arc<Self> {
         let news = [AtomicU32::new(0), AtomicU32::new(0)];
-        Arc::new(Self { ready: Ready::new(), links: [Link::new(), Link::new()], news })
+        let links = [Link::new(), Link::new()];
+        // The first poll of each, from which others have its waker.
+        links.iter().for_each(Link::unmark);
+        Arc::new(Self { ready: Ready::new(), links, news })
     }
 
     /// Has something to say, and wakes.

@@ -82,42 +82,69 @@ pub(in crate::process) struct Items {
     places: Vec<Place>,
 }
 
+/// What comes after the items that were added.
+pub(in crate::process) enum Then {
+    /// There are no more inputs.
+    Nothing,
+    /// There is no room for more.
+    Full,
+    /// An item that is to travel alone, with its argument.
+    Apart(Result<Encoded, String>, Place),
+}
+
 impl Items {
-    /// Adds an item, or returns its argument where it is to travel alone: what cannot be encoded, takes more than `large` bytes or
-    /// names shared memory.
-    pub(in crate::process) fn push<A: Payload>(
+    /// Adds inputs while there are less than `full` bytes, up to one that is to travel alone: which cannot be encoded, takes more
+    /// than `large` bytes or names shared memory.
+    pub(in crate::process) fn fill<A: Payload>(
         &mut self,
-        argument: A,
-        place: Place,
+        inputs: &mut impl Iterator<Item = (A, Place)>,
         large: usize,
-    ) -> Result<(), (Result<Encoded, String>, Place)> {
-        let at = items::begin(&mut self.arguments);
-        let written = catch(|| append(argument, &mut self.arguments, large));
-        let why = match written {
-            Ok(Ok(Appended::Apart(encoded))) => Ok(encoded),
-            Ok(Ok(Appended::Here(pieces)))
-                if pieces.is_empty() && items::len(&self.arguments, at) <= large =>
-            {
-                items::end(&mut self.arguments, 0, at);
-                self.starts.push(at);
+        full: usize,
+    ) -> Then {
+        let before = self.places.len();
+        // One for all of them, as long as none panics.
+        let added = catch(|| {
+            while self.arguments.len() <= full {
+                let Some((argument, place)) = inputs.next() else { return Then::Nothing };
+                self.starts.push(items::begin(&mut self.arguments));
                 self.places.push(place);
-                return Ok(());
+                if let Some(apart) = self.append(argument, large) {
+                    let place = self.take_back();
+                    return Then::Apart(apart, place);
+                }
             }
-            Ok(Ok(Appended::Here(pieces))) => Ok(Encoded::naming(self.arguments.split_off(at + 1), pieces)),
-            Ok(Err(why)) => Err(why.to_string()),
-            Err(report) => Err(report.into_summary()),
-        };
-        self.arguments.truncate(at);
-        Err((why, place))
+            Then::Full
+        });
+        added.unwrap_or_else(|report| {
+            debug_assert!(self.places.len() > before, "only the payload's own code panics");
+            Then::Apart(Err(report.into_summary()), self.take_back())
+        })
+    }
+
+    /// Appends the argument of the last item, or returns it where the item is to travel alone.
+    fn append<A: Payload>(&mut self, argument: A, large: usize) -> Option<Result<Encoded, String>> {
+        let at = *self.starts.last()?;
+        Some(match append(argument, &mut self.arguments, large) {
+            Ok(Appended::Apart(encoded)) => Ok(encoded),
+            Ok(Appended::Here(pieces)) if pieces.is_empty() && items::len(&self.arguments, at) <= large => {
+                items::end(&mut self.arguments, 0, at);
+                return None;
+            }
+            Ok(Appended::Here(pieces)) => Ok(Encoded::naming(self.arguments.split_off(at + 1), pieces)),
+            Err(why) => Err(why.to_string()),
+        })
+    }
+
+    /// Takes the last item out again.
+    fn take_back(&mut self) -> Place {
+        if let Some(at) = self.starts.pop() {
+            self.arguments.truncate(at);
+        }
+        self.places.pop().unwrap_or_default()
     }
 
     pub(in crate::process) fn is_empty(&self) -> bool {
         self.places.is_empty()
-    }
-
-    /// How many bytes they take.
-    pub(in crate::process) fn bytes(&self) -> usize {
-        self.arguments.len()
     }
 }
 

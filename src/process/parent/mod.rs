@@ -32,7 +32,7 @@ mod worker;
 mod zygote;
 
 pub(super) use super::child::depth;
-pub(super) use batch::{ItemBatch, Items};
+pub(super) use batch::{ItemBatch, Items, Then};
 pub(super) use seat::{Call, ProcessSeat};
 pub(super) use shared::Shared;
 

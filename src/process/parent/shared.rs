@@ -105,6 +105,7 @@ impl Shared {
         self.generation != generation()
     }
 
+    #[inline]
     pub(in crate::process) fn admission(&self) -> &Admission {
         static OPEN: Admission = Admission::open();
         // Who is let in there is told by `push`.

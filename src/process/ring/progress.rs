@@ -52,10 +52,14 @@ impl Progress {
             return false;
         }
         let first = from / 8;
-        for (cell, word) in self.bytes[first..].iter().zip(bytes[first * 8..].chunks(8)) {
-            let mut padded = [0; 8];
-            padded[..word.len()].copy_from_slice(word);
-            cell.store(u64::from_ne_bytes(padded), Relaxed);
+        let (words, rest) = bytes[first * 8..].as_chunks::<8>();
+        for (cell, word) in self.bytes[first..].iter().zip(words) {
+            cell.store(u64::from_ne_bytes(*word), Relaxed);
+        }
+        if !rest.is_empty() {
+            // Bytewise: to call `memcpy` takes longer.
+            let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            self.bytes[first + words.len()].store(last.to_le(), Relaxed);
         }
         // ORDERING: Release pairs with the Acquire in `read`: who sees the count sees the bytes.
         self.done.store(u64::from(items) << 32 | bytes.len() as u64, Release);
