@@ -14,7 +14,7 @@
 //!    while other workers are idle.
 //! 4. What the items add to the pool's counts is noted in the chunk and counted before anybody can look: when outcomes are
 //!    taken, at the end of each lap, and when the counts are asked for. Items that take less than about a microsecond are measured
-//!    a few together ([`Lap`]).
+//!    a few together ([`Lap`]); how long they ran is recorded at its end, which may come after their outcomes were taken.
 //! 5. Wakers, jobs and drops of inputs and values are foreign code: never called under the lock.
 
 use std::{
