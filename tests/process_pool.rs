@@ -444,6 +444,29 @@ mod stopping {
     }
 
     #[test]
+    fn a_job_can_be_stopped_though_the_one_before_it_ended_while_both_were_sent() {
+        fn endless(_: ()) {
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        let pool = pool(1);
+        for round in 0..800 {
+            still_works(&pool);
+            // Limits have the keeper send them, all together, while the worker sleeps.
+            std::thread::sleep(Duration::from_millis(1));
+            let first = pool.job(double, 1).run_timeout(LONG).run();
+            let second = pool.job(endless, ()).run_timeout(LONG).run();
+            // At some time until the keeper has come for them.
+            (0..round * 40 % 20_000).for_each(|_| std::hint::spin_loop());
+            first.cancel();
+            until("it runs", || second.status() == TaskStatus::Running);
+            drop(second);
+        }
+        ends(&pool);
+    }
+
+    #[test]
     fn cancelling_a_finished_task_changes_nothing() {
         let pool = pool(1);
         let task = pool.run(double, 4);

@@ -25,6 +25,14 @@ pub(super) struct Nudge {
 }
 
 impl Nudge {
+    /// Something was there: what comes next is looked for soon. A short pause that is under way may go on.
+    fn begin_anew(&mut self) {
+        if self.pause > FIRST {
+            self.delay = None;
+        }
+        self.pause = Duration::ZERO;
+    }
+
     /// Is ready when it is time to look.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let pause = &mut self.pause;
@@ -72,7 +80,7 @@ impl<R> Remainder<R> {
         loop {
             if self.batch.poll_take(outcomes, cx).is_ready() {
                 self.left -= outcomes.len();
-                nudge.pause = Duration::ZERO;
+                nudge.begin_anew();
                 return Poll::Ready(());
             }
             std::task::ready!(nudge.poll(cx));
@@ -86,5 +94,23 @@ impl<R> Drop for Remainder<R> {
         if self.left > 0 {
             self.batch.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn once_something_was_there_the_next_look_comes_soon() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut nudge = Nudge { pause: LONGEST, ..Nudge::default() };
+        let _ = nudge.poll(&mut cx);
+        assert_eq!(nudge.pause, LONGEST);
+        nudge.begin_anew();
+        let _ = nudge.poll(&mut cx);
+        assert_eq!(nudge.pause, FIRST);
     }
 }

@@ -187,12 +187,12 @@ impl<F: Future> Removal<'_, F> {
 impl<F> Drop for Removal<'_, F> {
     fn drop(&mut self) {
         let Self { children, number } = self;
-        let place = children.place_mut(*number);
         // Absent where the place had been left before it was polled: then it is free already.
-        if place.future.is_some() {
-            place.future = None;
+        if children.place_mut(*number).future.is_some() {
             children.len -= 1;
             children.free.push(*number);
+            // Last, for its own drop may panic.
+            children.place_mut(*number).future = None;
         }
     }
 }
@@ -342,5 +342,30 @@ mod tests {
         assert_eq!((children.len(), children.positions().collect::<Vec<_>>()), (1, vec![12]));
         assert_eq!((children.poll(numbers[0]), children.poll(numbers[1])), (None, None));
         assert_eq!(children.insert(20, finishes(5)).0, 1, "used again");
+    }
+
+    #[test]
+    fn a_future_whose_drop_panics_leaves_its_place() {
+        struct Touchy;
+
+        impl Drop for Touchy {
+            fn drop(&mut self) {
+                panic!("a future's own");
+            }
+        }
+
+        impl Future for Touchy {
+            type Output = ();
+
+            fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+                Poll::Ready(())
+            }
+        }
+
+        let mut children = Children::new();
+        let number = children.insert(0, Touchy).0;
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| children.poll(number)));
+        assert!(polled.is_err());
+        assert_eq!((children.len(), children.positions().count(), children.free.len()), (0, 0, 1));
     }
 }

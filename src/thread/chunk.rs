@@ -14,7 +14,7 @@
 //!    while other workers are idle.
 //! 4. What the items add to the pool's counts is noted in the chunk and counted before anybody can look: when outcomes are
 //!    taken, at the end of each lap, and when the counts are asked for. Items that take less than about a microsecond are measured
-//!    a few together ([`Lap`]).
+//!    a few together ([`Lap`]); how long they ran is recorded at its end, which may come after their outcomes were taken.
 //! 5. Wakers, jobs and drops of inputs and values are foreign code: never called under the lock.
 
 use std::{
@@ -230,8 +230,11 @@ where
     }
 
     /// Ends what has not begun, or all that has not finished, each item with an error of its own. Returns how many items.
-    fn end(&self, extent: Extent, error: impl Fn(TaskLabel) -> TaskError) -> u64 {
+    ///
+    /// The extent is asked for under the lock: whoever takes an entry does so before it locks and begins an item.
+    fn end(&self, extent: impl FnOnce() -> Extent, error: impl Fn(TaskLabel) -> TaskError) -> u64 {
         let mut state = self.lock();
+        let extent = extent();
         let inputs = std::mem::replace(&mut state.inputs, Vec::new().into_iter());
         let first_waiting = self.len - inputs.len() as u32;
         let running = if extent == Extent::All { std::mem::take(&mut state.running) } else { Vec::new() };
@@ -355,7 +358,7 @@ where
     }
 
     fn cancel(&self) {
-        self.end(Extent::All, TaskError::cancelled);
+        self.end(|| Extent::All, TaskError::cancelled);
         let finished = std::mem::take(&mut self.lock().finished);
         drop_shielded(finished);
     }
@@ -400,7 +403,8 @@ struct Entry<F, A, R> {
     role: Role,
     /// Whether a worker runs it. Written by that worker alone.
     ///
-    /// ORDERING: Relaxed. Who reads it has locked the queue or the desk that the worker has locked since.
+    /// ORDERING: Relaxed. The worker locks the chunk after it has written it, and before it begins an item. So who reads it under
+    /// that lock sees it, or else there is no such item.
     is_taken: AtomicBool,
 }
 
@@ -417,6 +421,11 @@ impl<F, A, R> Entry<F, A, R> {
 
     fn is_taken(&self) -> bool {
         self.is_taken.load(Relaxed)
+    }
+
+    /// What ends with this entry. To be asked under the chunk's lock.
+    fn extent(&self) -> Extent {
+        if self.is_taken() { Extent::All } else { Extent::NotBegun }
     }
 
     /// It is not in the queue any more.
@@ -464,28 +473,26 @@ where
     }
 
     fn cancel(&self) -> u64 {
-        self.chunk.end(if self.is_taken() { Extent::All } else { Extent::NotBegun }, TaskError::cancelled)
+        self.chunk.end(|| self.extent(), TaskError::cancelled)
     }
 
     fn cancel_waiting(&self) -> u64 {
-        self.chunk.end(Extent::NotBegun, TaskError::cancelled)
+        self.chunk.end(|| Extent::NotBegun, TaskError::cancelled)
     }
 
     fn refuse(&self, pool: &str) {
         self.leave_queue();
         // Without a helper the others do its work.
         if self.role == Role::First {
-            self.chunk.end(Extent::NotBegun, |label| TaskError::closed(label, pool));
+            self.chunk.end(|| Extent::NotBegun, |label| TaskError::closed(label, pool));
         }
     }
 
     fn fail(&self, reason: &str) {
-        let extent = match (self.is_taken(), self.role) {
-            (true, _) => Extent::All,
-            (false, Role::First) => Extent::NotBegun,
-            (false, Role::Helper) => return self.leave_queue(),
-        };
-        self.chunk.end(extent, |label| TaskError::unavailable(label, reason));
+        if self.role == Role::Helper && !self.is_taken() {
+            return self.leave_queue();
+        }
+        self.chunk.end(|| self.extent(), |label| TaskError::unavailable(label, reason));
     }
 
     fn settle_counts(&self) {

@@ -457,9 +457,10 @@ impl<J: Queued> State<J> {
 
     /// Puts back what has waited on a desk for too long.
     fn recall_stuck(&mut self, now: Instant) {
-        while self.stocked.front().is_some_and(|oldest| now >= oldest.since + PATIENCE) {
-            let waiting = self.stocked.pop_front().map(|stocked| stocked.desk.take_waiting());
-            self.queue.put_back(waiting.unwrap_or_default());
+        let stuck = self.stocked.iter().take_while(|stocked| now >= stocked.since + PATIENCE).count();
+        // What was stocked first comes to stand in front.
+        for stocked in self.stocked.drain(..stuck).rev() {
+            self.queue.put_back(stocked.desk.take_waiting());
         }
     }
 

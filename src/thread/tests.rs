@@ -276,6 +276,22 @@ fn what_waits_behind_a_long_job_is_begun_by_whoever_looks_next() {
 }
 
 #[test]
+fn what_waits_on_several_desks_for_too_long_returns_in_its_order() {
+    let mut two = Two::with_jobs(15);
+    two.ask(0, Duration::ZERO); // 2 to 8 wait on its desk
+    two.ask(1, Duration::ZERO); // 10 to 12 wait on its desk
+    assert!(two.go_on(0));
+    let (_, Act::Grow(number)) = two.dispatch.resize(3) else { panic!("a third worker is wanted") };
+    let member = Member { number, sleeper: Sleeper::current(), desk: Arc::new(Desk::new()) };
+    let wish = Wish { now: two.start + Duration::from_millis(1), most: 64, all: 64, eager: false };
+    let turn = two.dispatch.look(&member, Slept::Woken, wish);
+    let Turn::Run(job, _) = turn else { panic!("{turn:?}") };
+    let mut begun = vec![job.number];
+    begun.extend(member.desk.take_waiting().iter().map(|job| job.number));
+    assert_eq!(begun, [3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]);
+}
+
+#[test]
 fn an_urgent_job_is_begun_before_what_waits_on_a_desk() {
     let mut two = Two::with_jobs(9);
     two.ask(0, Duration::ZERO); // 2 to 5 wait on its desk

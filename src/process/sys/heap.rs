@@ -20,10 +20,12 @@ const MUCH: u32 = 1 << 20;
 impl Heap {
     /// Has the allocator keep what is freed; `None` if it does not.
     pub(in crate::process) fn keep() -> Option<Self> {
-        // Up to this size: what is larger belongs to single jobs. Both, for each one set turns off how glibc adapts the other.
-        let settings = [(libc::M_TRIM_THRESHOLD, libc::c_int::MAX), (libc::M_MMAP_THRESHOLD, 1 << 30)];
         // SAFETY: changes settings of the allocator, under its own lock.
-        let kept = settings.into_iter().all(|(name, value)| unsafe { libc::mallopt(name, value) } == 1);
+        let set = |name, value| unsafe { libc::mallopt(name, value) } == 1;
+        // What is larger belongs to single jobs. Versions before 2.35 allow no more than 32 MiB. Both settings, for each one turns off
+        // how glibc adapts the other; this one first, for it may be refused, and nothing is to change then.
+        let kept = [1 << 30, 32 << 20].into_iter().any(|size| set(libc::M_MMAP_THRESHOLD, size))
+            && set(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
         kept.then_some(Self { faults: 0 })
     }
 

@@ -126,23 +126,21 @@ impl Keeper {
         let may_send = link.condemned.is_none() && self.overtakings == self.shared.overtakings();
         self.in_hand.iter().take(most).for_each(|job| job.assign(&self.worker));
         Assigned::settle();
-        let (mut sent, mut ahead, mut left) = (0, 0, None);
-        while sent < most
-            && let Some(job) = self.in_hand.front()
-        {
+        let (mut ahead, mut left) = (0, None);
+        // No more than were assigned, also if some of them turn out to be finished: who stops another would not find its worker.
+        for _ in 0..most {
+            let Some(job) = self.in_hand.pop_front() else { break };
             let Some(call) = job.claim() else {
-                finished.extend(self.in_hand.pop_front());
+                finished.push(job);
                 continue;
             };
             let is_wanted = !job.is_stopped() && !job.is_queue_expired(now.at);
-            let job = self.in_hand.pop_front().expect("it was there just now");
             if !may_send || !is_wanted || !call.is_plain() || !link.ring.has_room() {
                 left = Some((job, call));
                 break;
             }
             ahead += usize::from(!link.flights.is_empty());
             link.send(job, call, None, std::mem::take(&mut flags), now);
-            sent += 1;
         }
         self.shared.count_ahead(ahead);
         left
