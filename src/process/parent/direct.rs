@@ -20,7 +20,7 @@
 //! 5. Who watches takes a plain value and nothing else. Whatever takes more than a look at the slot (a segment, shared memory, an
 //!    error, a violation) is left to the keeper.
 //!
-//! A reply is watched for only if jobs are short and the worker was awake when the job came: else to sleep costs less.
+//! A reply is watched for only if jobs are short and the worker is awake, or has just fallen asleep: else to sleep costs less.
 
 use std::{
     sync::Arc,
