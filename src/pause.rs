@@ -16,17 +16,25 @@ use std::{
 /// can save.
 const LINGER: Duration = Duration::from_micros(50);
 
+/// Who yields and does not run again for so long has given its turn to somebody with work of their own. One that sleeps is run as
+/// soon as it is woken; one that has yielded waits for its next turn, milliseconds later.
+const CROWDED: Duration = Duration::from_micros(100);
+/// In so many pauses after that nobody lingers.
+const SOBER: u32 = 256;
+
 /// The time in which a thread has nothing to do. While work comes in quick succession it stays awake meanwhile, yielding its
-/// processor; if the last pause was a long one it does not.
+/// processor; if the last pause was a long one, or the processor has lately been wanted by others, it does not.
 #[derive(Debug)]
 pub(crate) struct Pause {
     begun: Option<Instant>,
     was_short: bool,
+    /// In how many pauses not to linger, for others want the processor.
+    crowded: u32,
 }
 
 impl Default for Pause {
     fn default() -> Self {
-        Self { begun: None, was_short: true }
+        Self { begun: None, was_short: true, crowded: 0 }
     }
 }
 
@@ -38,22 +46,29 @@ impl Pause {
 
     /// There is something to do.
     pub(crate) fn end(&mut self) {
-        self.was_short = self.begun.take().is_none_or(|begun| begun.elapsed() < LINGER);
+        let Some(begun) = self.begun.take() else { return };
+        self.was_short = begun.elapsed() < LINGER;
+        self.crowded = self.crowded.saturating_sub(1);
     }
 
-    /// Whether the last pause was so short that lingering would have caught its end.
-    pub(crate) fn was_short(&self) -> bool {
-        self.was_short
+    /// Whether to linger: the last pause was so short that it would have caught its end, and nobody else wants the processor.
+    pub(crate) fn may_linger(&self) -> bool {
+        self.was_short && self.crowded == 0
     }
 
     /// Lets other threads run until something is `found`, for as long as it is worth it. Says whether it was found.
     pub(crate) fn linger(&mut self, found: impl Fn() -> bool) -> bool {
         let begun = self.begin();
-        while self.was_short && begun.elapsed() < LINGER {
+        let mut now = begun.elapsed();
+        while self.may_linger() && now < LINGER {
             if found() {
                 return true;
             }
             thread::yield_now();
+            let before = std::mem::replace(&mut now, begun.elapsed());
+            if now - before > CROWDED {
+                self.crowded = SOBER;
+            }
         }
         false
     }
@@ -209,6 +224,18 @@ mod tests {
         soon.took(QUICK);
         soon.took(Duration::from_micros(2));
         assert_eq!(soon.worth_waiting(), None);
+    }
+
+    #[test]
+    fn who_has_lost_the_processor_to_others_does_not_linger_for_a_while() {
+        let mut pause = Pause { crowded: SOBER, ..Pause::default() };
+        for _ in 0..SOBER {
+            assert!(!pause.may_linger());
+            assert!(!pause.linger(|| panic!("there is no looking while others want the processor")));
+            pause.end();
+        }
+        // Unless this thread was held up in the last one.
+        assert!(pause.may_linger() || !pause.was_short);
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl Shift {
     /// Where jobs come in great numbers, waits a little after it has last asked: others use the processor, and who submits has
     /// the queue for itself, while more come that can be taken at once.
     fn let_jobs_gather(&self) {
-        while self.took_several && self.asked.elapsed() < GATHER {
+        while self.took_several && self.pause.may_linger() && self.asked.elapsed() < GATHER {
             thread::yield_now();
         }
     }
@@ -230,7 +230,7 @@ impl Shift {
             self.most = most_of(now.duration_since(asked) / jobs);
         }
         let all = if self.most == MOST { MOST } else { 0 };
-        Wish { now, most: self.most, all, eager: self.pause.was_short() }
+        Wish { now, most: self.most, all, eager: self.pause.may_linger() }
     }
 }
 
