@@ -240,7 +240,7 @@ impl<J: Queued> Dispatch<J> {
     /// # Errors
     ///
     /// The jobs, when the pool is closed.
-    #[allow(dead_code, reason = "for `map`, which hands over a chunk at a time")]
+    #[allow(dead_code, reason = "for the models and tests: a chunk of `map` is one job")]
     pub(crate) fn submit_batch(&self, jobs: Vec<J>) -> Result<Act, Vec<J>> {
         let mut state = self.lock();
         if state.closed {
