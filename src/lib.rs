@@ -65,12 +65,14 @@
 //!
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
+//! * `serde`: the plain data of [`guidance`] can be serialized.
 
 mod clock;
 #[cfg(unix)]
 mod ctrl_c;
 mod error;
 mod executor;
+pub mod guidance;
 mod map;
 mod metrics;
 mod no_capture;
@@ -93,6 +95,7 @@ pub use error::{
     BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
 };
 pub use executor::{AnyExecutor, Executor, Inline};
+pub use guidance::{Advice, Machine, Profile, Workload, advise, run};
 pub use map::{FromStream, Map, Ordered, Unordered};
 pub use metrics::{Distribution, Metrics};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};

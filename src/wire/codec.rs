@@ -84,8 +84,7 @@ pub(crate) fn decode_part<T: Payload>(bytes: &[u8], pieces: &[SharedBytes]) -> R
     if let Some(number) = number::read(bytes) {
         return Ok(number);
     }
-    // Whether it is a buffer depends on the type alone.
-    if !matches!(whole::read::<T>(Body::Here(Vec::new())), Ok(Read::NoBuffer(_))) {
+    if is_bulk::<T>() {
         return decode(Arrived { body: bytes.to_vec().into(), pieces: pieces.to_vec() });
     }
     let value = match pieces {
@@ -93,6 +92,11 @@ pub(crate) fn decode_part<T: Payload>(bytes: &[u8], pieces: &[SharedBytes]) -> R
         pieces => resolving(pieces.to_vec(), || Decoder::run(bytes)),
     };
     value.map_err(CodecError::in_payload::<T>)
+}
+
+/// Whether the payload is one bulk buffer, which crosses without being encoded. Depends on the type alone.
+pub(crate) fn is_bulk<T: Payload>() -> bool {
+    !matches!(whole::read::<T>(Body::Here(Vec::new())), Ok(Read::NoBuffer(_)))
 }
 
 fn serialize<T: Payload>(value: &T) -> Result<Encoded, CodecError> {

@@ -42,7 +42,7 @@ mod whole;
 pub(crate) use arrived::{Arrived, Body};
 #[cfg(target_os = "linux")]
 pub(crate) use bulk::Source;
-pub(crate) use codec::{Appended, append, decode, decode_part, encode};
+pub(crate) use codec::{Appended, append, decode, decode_part, encode, is_bulk};
 pub(crate) use encoded::Encoded;
 pub(crate) use error::CodecError;
 #[cfg(feature = "json")]

@@ -1,0 +1,410 @@
+//! [`Profile::measure`]: finds out about a job by running it a few times.
+//!
+//! ```text
+//! samples ──encode──▶ copies ──decode──▶ calls, alone ──▶ calls, on all cores at once
+//!                                           └──▶ results ──encode, decode
+//! ```
+//!
+//! 1. An argument is used up by a call, so each call gets a copy: the sample is encoded once and decoded as often as needed,
+//!    outside of what is timed.
+//! 2. Calls are timed in groups that take [`GROUP`] or longer, so that the clocks weigh nothing. Groups grow until they are that
+//!    long; those before are the warm-up.
+//! 3. Every step has a limit of time, and each runs at least once: a job that takes seconds is called twice.
+//! 4. Whether a call waits is told by two clocks and by how often the thread gave its processor away of itself. Who never did has not
+//!    waited: the rest of the time somebody else had the processor.
+
+use std::{
+    fmt,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{Profile, usage};
+use crate::{
+    Payload, SharedBytes,
+    panic::catch,
+    wire::{Arrived, Body, CodecError, decode, encode, is_bulk},
+};
+
+/// At most so many samples are looked at, and no more than come in [`FOR_SAMPLES`] or take this many bytes.
+const SAMPLES: usize = 16;
+const SAMPLE_BYTES: usize = 256 << 20;
+const FOR_SAMPLES: Duration = Duration::from_millis(50);
+/// Calls that are timed together take this long or longer, but are no more than so many and their arguments no larger than that.
+const GROUP: Duration = Duration::from_micros(200);
+const GROUP_CALLS: usize = 4_096;
+const GROUP_BYTES: usize = 16 << 20;
+/// So many groups are enough.
+const GROUPS: usize = 60;
+const FOR_CALLS: Duration = Duration::from_millis(150);
+const RESULTS: usize = 8;
+/// Payloads are encoded and decoded so often at most, and for so long.
+const CODINGS: usize = 32;
+const FOR_CODING: Duration = Duration::from_millis(15);
+/// A call that takes longer is not tried on all cores at once.
+const TOO_LONG: Duration = Duration::from_millis(100);
+const FOR_ALL_CORES: Duration = Duration::from_millis(60);
+const MOST_CORES: usize = 8;
+
+/// Why a job could not be measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// There was no sample.
+    NoSample,
+    /// The job panicked, with this message.
+    Panicked(String),
+    /// An argument or a result could not be encoded or decoded, for this reason.
+    Payload(String),
+}
+
+impl fmt::Display for MeasureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSample => f.write_str("the job cannot be measured: `samples` has no argument for it"),
+            Self::Panicked(message) => write!(f, "the job panicked while it was measured: {message}"),
+            Self::Payload(why) => {
+                write!(f, "an argument or a result of the job cannot cross into a process: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for MeasureError {}
+
+impl From<CodecError> for MeasureError {
+    fn from(why: CodecError) -> Self {
+        Self::Payload(why.to_string())
+    }
+}
+
+impl Profile {
+    /// Measures a job: runs it a few times with the samples as arguments, and returns what it takes.
+    ///
+    /// First on this thread, then on all cores at once, to see how far the calls hinder one another. Takes about a quarter of a second, or
+    /// as long as two calls and two rounds of concurrent ones, if that is longer; at most 16 samples are used, each several times, as copies. The samples
+    /// should be like what comes in earnest; [`calls`](Self::calls) tells how many come.
+    ///
+    /// Whether the job waits is known on Linux only; elsewhere it is taken to compute. What a file read finds in the cache here, it may
+    /// not find there.
+    ///
+    /// The job runs in this process: one that crashes ends it. One that is not thread-safe wants [`measure_alone`](Self::measure_alone).
+    /// Blocks: on a runtime, call it inside a job of a thread pool.
+    ///
+    /// # Errors
+    ///
+    /// There is no sample, the job panicked, or an argument or a result cannot be encoded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heavylift::{Profile, Workload};
+    ///
+    /// let sum = |numbers: Vec<u64>| numbers.iter().fold(0u64, |sum, n| sum.wrapping_mul(31) ^ n);
+    /// let profile = Profile::measure(sum, [(0..100_000).collect::<Vec<u64>>()])?;
+    /// assert_eq!(profile.workload(), Workload::CpuBound);
+    /// assert_eq!(profile.arg_bytes, 800_000);
+    /// # Ok::<(), heavylift::guidance::MeasureError>(())
+    /// ```
+    pub fn measure<F, A, R>(job: F, samples: impl IntoIterator<Item = A>) -> Result<Self, MeasureError>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        let (mut profile, alone, samples) = measure_alone(job, samples)?;
+        profile.scaling = scaling(job, &samples, &profile, &alone)?;
+        Ok(profile)
+    }
+
+    /// As [`measure`](Self::measure), on this thread only: never two calls at once. How calls hinder one another stays unknown.
+    ///
+    /// # Errors
+    ///
+    /// As [`measure`](Self::measure).
+    pub fn measure_alone<F, A, R>(job: F, samples: impl IntoIterator<Item = A>) -> Result<Self, MeasureError>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
+        measure_alone(job, samples).map(|(profile, ..)| profile)
+    }
+}
+
+fn measure_alone<F, A, R>(
+    job: F,
+    samples: impl IntoIterator<Item = A>,
+) -> Result<(Profile, Timed, Samples), MeasureError>
+where
+    F: Fn(A) -> R,
+    A: Payload,
+    R: Payload,
+{
+    let samples = Samples::take(samples)?;
+    let before = usage::of_this_thread();
+    let mut caller = Caller::new(job, &samples);
+    let (timed, results) = caller.run(FOR_CALLS)?;
+    let switches = before.zip(usage::of_this_thread());
+    let switches = switches.map(|(from, to)| (to.switches - from.switches) as f64 / caller.calls as f64);
+    let args = Codec::of::<A>(&samples.encoded)?;
+    let results = results.into_iter().map(Crossed::new).collect::<Result<Vec<_>, _>>()?;
+    let results = Codec::of::<R>(&results)?;
+    Ok((profile(args, results, &timed, switches), timed, samples))
+}
+
+fn profile(args: Codec, results: Codec, timed: &Timed, switches: Option<f64>) -> Profile {
+    let computes = switches == Some(0.0) || timed.computing.is_none();
+    let mut profile = Profile::new(timed.mean(computes));
+    profile.run_time_p99 = timed.at(99);
+    profile.spread = (timed.at(75) - timed.at(25)).as_secs_f64() / timed.at(50).as_secs_f64().max(1e-9);
+    if !computes {
+        profile.cpu_share = timed.cpu_share();
+        profile.switches = switches.unwrap_or(0.0);
+    }
+    profile.arg_bytes = args.bytes;
+    profile.result_bytes = results.bytes;
+    profile.encode = args.encode + results.encode;
+    profile.decode = args.decode + results.decode;
+    profile.measured_calls = timed.calls;
+    profile
+}
+
+/// Arguments as bytes, from which as many are made as are needed.
+struct Samples {
+    encoded: Vec<Crossed>,
+}
+
+/// A payload as bytes.
+struct Crossed {
+    bytes: Bytes,
+    pieces: Vec<SharedBytes>,
+}
+
+impl Crossed {
+    fn new<T: Payload>(value: T) -> Result<Self, MeasureError> {
+        let mut encoded = caught(|| encode(value))??;
+        let pieces = encoded.pieces().to_vec();
+        Ok(Self { bytes: encoded.share(), pieces })
+    }
+
+    fn arrived(&self) -> Arrived {
+        Arrived { body: Body::Here(self.bytes.to_vec()), pieces: self.pieces.clone() }
+    }
+}
+
+/// What a payload takes to cross, on average, apart from being copied.
+#[derive(Debug, Clone, Copy, Default)]
+struct Codec {
+    bytes: u64,
+    encode: Duration,
+    decode: Duration,
+}
+
+impl Codec {
+    /// Encodes and decodes for some milliseconds. What is one bulk buffer is only copied.
+    fn of<T: Payload>(payloads: &[Crossed]) -> Result<Self, MeasureError> {
+        let count = payloads.len().max(1) as u64;
+        let bytes = payloads.iter().map(|payload| payload.bytes.len() as u64).sum::<u64>() / count;
+        if is_bulk::<T>() {
+            return Ok(Self { bytes, ..Self::default() });
+        }
+        let begun = Instant::now();
+        let (mut encoding, mut decoding) = (Vec::new(), Vec::new());
+        // The first is the warm-up.
+        for payload in payloads.iter().cycle().take(CODINGS) {
+            let arrived = payload.arrived();
+            let (decode, value) = timed(|| caught(|| decode::<T>(arrived)));
+            let value = value??;
+            let (encode, encoded) = timed(|| caught(|| encode(value)));
+            drop(encoded??);
+            encoding.push(encode);
+            decoding.push(decode);
+            if begun.elapsed() > FOR_CODING && encoding.len() > 1 {
+                break;
+            }
+        }
+        Ok(Self { bytes, encode: median(encoding), decode: median(decoding) })
+    }
+}
+
+fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let value = f();
+    (start.elapsed(), value)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+impl Samples {
+    fn take<A: Payload>(samples: impl IntoIterator<Item = A>) -> Result<Self, MeasureError> {
+        let begun = Instant::now();
+        let mut encoded = Vec::new();
+        let mut bytes = 0;
+        for sample in samples.into_iter().take(SAMPLES) {
+            let sample = Crossed::new(sample)?;
+            bytes += sample.bytes.len();
+            encoded.push(sample);
+            if bytes > SAMPLE_BYTES || begun.elapsed() > FOR_SAMPLES {
+                break;
+            }
+        }
+        if encoded.is_empty() { Err(MeasureError::NoSample) } else { Ok(Self { encoded }) }
+    }
+
+    /// A new argument: the samples come round and round.
+    fn make<A: Payload>(&self, index: u64) -> Result<A, MeasureError> {
+        let sample = &self.encoded[(index % self.encoded.len() as u64) as usize];
+        Ok(caught(|| decode(sample.arrived()))??)
+    }
+
+    /// How many may lie in memory at once.
+    fn together(&self) -> usize {
+        let largest = self.encoded.iter().map(|sample| sample.bytes.len()).max().unwrap_or(0);
+        (GROUP_BYTES / largest.max(1)).clamp(1, GROUP_CALLS)
+    }
+}
+
+/// Calls a job again and again.
+struct Caller<'a, F> {
+    job: F,
+    samples: &'a Samples,
+    /// How many calls are timed together.
+    group: usize,
+    calls: u64,
+}
+
+impl<'a, F> Caller<'a, F> {
+    fn new(job: F, samples: &'a Samples) -> Self {
+        Self { job, samples, group: 1, calls: 0 }
+    }
+
+    /// Calls for so long, at least twice, and returns the times of what came after warming up, with some results.
+    fn run<A: Payload, R>(&mut self, limit: Duration) -> Result<(Timed, Vec<R>), MeasureError>
+    where
+        F: Fn(A) -> R,
+    {
+        let begun = Instant::now();
+        let mut timed = Timed::default();
+        let largest = self.samples.together();
+        let mut is_warm = false;
+        loop {
+            let (wall, computing, mut results) = self.call_group()?;
+            if is_warm {
+                timed.add(self.group, wall, computing);
+            }
+            let is_over = begun.elapsed() > limit || timed.groups.len() >= GROUPS;
+            if is_over && !timed.groups.is_empty() {
+                results.truncate(RESULTS);
+                return Ok((timed, results));
+            }
+            if wall < GROUP && self.group < largest && !is_over {
+                self.group = (self.group * 2).min(largest);
+                // The times of groups of different size do not mix.
+                timed = Timed::default();
+            }
+            is_warm = true;
+        }
+    }
+
+    fn call_group<A: Payload, R>(&mut self) -> Result<(Duration, Option<Duration>, Vec<R>), MeasureError>
+    where
+        F: Fn(A) -> R,
+    {
+        let mut args = Vec::with_capacity(self.group);
+        for _ in 0..self.group {
+            args.push(self.samples.make::<A>(self.calls)?);
+            self.calls += 1;
+        }
+        let mut results = Vec::with_capacity(self.group);
+        let computed = usage::computing();
+        let start = Instant::now();
+        caught(|| results.extend(args.drain(..).map(&self.job)))?;
+        let wall = start.elapsed();
+        let computing = computed.zip(usage::computing()).map(|(from, to)| to.saturating_sub(from));
+        Ok((wall, computing, results))
+    }
+}
+
+/// Times of groups of calls of the same size.
+#[derive(Default)]
+struct Timed {
+    /// Per call, in each group, sorted once they are asked for.
+    groups: Vec<Duration>,
+    calls: u64,
+    wall: Duration,
+    /// `None` where the platform does not tell.
+    computing: Option<Duration>,
+}
+
+impl Timed {
+    fn add(&mut self, calls: usize, wall: Duration, computing: Option<Duration>) {
+        let per_call = wall.as_secs_f64() / calls as f64;
+        let per_call = Duration::from_secs_f64(per_call);
+        let place = self.groups.partition_point(|other| *other <= per_call);
+        self.groups.insert(place, per_call);
+        self.calls += calls as u64;
+        self.wall += wall;
+        self.computing = computing.map(|more| more + self.computing.unwrap_or_default());
+    }
+
+    fn at(&self, percent: usize) -> Duration {
+        self.groups[(self.groups.len() * percent / 100).min(self.groups.len() - 1)]
+    }
+
+    /// The mean. What computes is slow when somebody else has its processor: its slowest tenth does not count.
+    fn mean(&self, computes: bool) -> Duration {
+        let count = if computes { (self.groups.len() * 9).div_ceil(10) } else { self.groups.len() };
+        let sum: f64 = self.groups[..count].iter().map(Duration::as_secs_f64).sum();
+        // Not below a nanosecond: what the compiler has done away with takes no time.
+        Duration::from_secs_f64(sum / count as f64).max(Duration::from_nanos(1))
+    }
+
+    fn cpu_share(&self) -> f64 {
+        let computing = self.computing.unwrap_or(self.wall).as_secs_f64();
+        (computing / self.wall.as_secs_f64().max(1e-9)).clamp(0.0, 1.0)
+    }
+}
+
+/// How many times faster calls are on all cores at once than on one; `None` where that is not to be found out.
+fn scaling<F, A, R>(
+    job: F,
+    samples: &Samples,
+    profile: &Profile,
+    alone: &Timed,
+) -> Result<Option<f64>, MeasureError>
+where
+    F: Fn(A) -> R + Copy + Send + Sync,
+    A: Payload,
+{
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(MOST_CORES);
+    if cores == 1 || profile.cpu_share < 0.5 || profile.run_time > TOO_LONG {
+        return Ok(None);
+    }
+    let start = Barrier::new(cores);
+    let on_one = || {
+        let mut caller = Caller::new(job, samples);
+        start.wait();
+        caller.run::<A, R>(FOR_ALL_CORES).map(|(timed, _results)| timed.at(50).as_secs_f64())
+    };
+    let together = thread::scope(|scope| {
+        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(on_one)).collect();
+        let here = on_one();
+        let there = threads.into_iter().map(|thread| thread.join().expect("panics of the job are caught"));
+        there.chain([here]).collect::<Result<Vec<f64>, MeasureError>>()
+    })?;
+    let each = together.iter().sum::<f64>() / together.len() as f64;
+    let all = thread::available_parallelism().map_or(1, usize::from) as f64;
+    Ok(Some((all * alone.at(50).as_secs_f64() / each.max(1e-12)).clamp(1.0, all)))
+}
+
+/// Calls foreign code.
+fn caught<T>(foreign: impl FnOnce() -> T) -> Result<T, MeasureError> {
+    catch(foreign).map_err(|report| MeasureError::Panicked(report.message))
+}

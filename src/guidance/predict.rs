@@ -1,0 +1,217 @@
+//! [`predict`]: how long calls take on an executor. Pure: plain data in, seconds out.
+//!
+//! ```text
+//! time = start + hand-offs + max(computing / processors it scales to, rounds of waiting)
+//! ```
+//!
+//! * *start* is a hand-off after a pause: somebody has to be woken. Nothing inline.
+//! * *hand-offs* are counted in full, as many as there are: who hands over and who is handed to share the cores with the jobs,
+//!   so what was measured for no-op jobs adds to what jobs compute.
+//! * *computing* is shared by the workers, but by no more than there are cores; where the calls were measured to hinder one
+//!   another, by no more than they scale to. A call is not shared: nothing is faster than one call.
+//! * *waiting* is shared by all workers, a round of them at a time.
+//! * Bytes that cross cost their copy for each, and their encoding: the caller's part adds to the hand-offs, the worker's part to what it
+//!   computes.
+
+use super::{Choice, HandOff, Machine, Profile};
+
+/// How many items travel together: as many as take this long. Long enough that a hand-off weighs little, and short enough that
+/// nobody waits for a chunk to end.
+const CHUNK: f64 = 200e-6;
+/// Where items are longer than this, a hand-off for each weighs nothing.
+const ALONE: f64 = 50e-6;
+/// More together would gain nothing.
+const LARGEST_CHUNK: u64 = 2_000;
+/// More bytes of a chunk do not cross together.
+const CHUNK_BYTES: u64 = 2 << 10;
+const ITEM_BYTES: u64 = 256;
+/// Waiting is never even: with so many times the workers that even waiting would need, cores have work.
+const HEADROOM: f64 = 1.5;
+
+/// How an executor would run the calls.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Plan {
+    pub(super) executor: Choice,
+    pub(super) workers: usize,
+    pub(super) chunk_size: usize,
+    /// For all calls.
+    pub(super) seconds: f64,
+}
+
+/// Plans the calls of `profile` on `executor`; `None` where this machine does not have it.
+pub(super) fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option<Plan> {
+    let one = |seconds| Plan { executor, workers: 1, chunk_size: 1, seconds };
+    let calls = profile.calls as f64;
+    let run_time = profile.run_time.as_secs_f64();
+    match executor {
+        // As for a future that does not compute: all of them wait at the same time.
+        Choice::Await => {
+            let computing = calls * profile.computing();
+            Some(one(computing.max(run_time)))
+        }
+        Choice::Inline | Choice::Thread => Some(one(calls * run_time)),
+        _ => on_workers(executor, profile, machine),
+    }
+}
+
+fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<Plan> {
+    let hand_off = hand_off(executor, machine)?;
+    let workers = workers(executor, profile, machine);
+    let chunk_size = chunk_size(executor, profile, workers);
+    let crossing = Crossing::of(executor, profile, machine);
+    let calls = profile.calls as f64;
+    let computing = profile.computing() + crossing.worker;
+    let run_time = profile.run_time.as_secs_f64() + crossing.worker;
+    let chunks = calls / chunk_size as f64;
+    let handed = match profile.calls {
+        1 => hand_off.round_trip.as_secs_f64(),
+        _ if chunk_size == 1 => calls * hand_off.per_job.as_secs_f64(),
+        _ => calls * hand_off.per_item.as_secs_f64() + chunks * hand_off.per_job.as_secs_f64(),
+    };
+    let rounds = (chunks / workers as f64).ceil() * chunk_size as f64;
+    let longest = (calls * computing / speed_up(workers, profile, machine)).max(rounds.min(calls) * run_time);
+    let start = hand_off.after_pause.saturating_sub(hand_off.round_trip).as_secs_f64();
+    let seconds = start + handed + calls * crossing.caller + longest;
+    Some(Plan { executor, workers, chunk_size, seconds })
+}
+
+fn hand_off(executor: Choice, machine: &Machine) -> Option<HandOff> {
+    match executor {
+        Choice::Threads => Some(machine.threads),
+        Choice::Cpu => Some(machine.cpu),
+        Choice::Rayon => machine.rayon,
+        Choice::Processes => machine.processes,
+        Choice::Await | Choice::Inline | Choice::Thread => None,
+    }
+}
+
+/// How many workers have work: as many as there are cores, and where calls wait, so many more that the cores are not idle.
+fn workers(executor: Choice, profile: &Profile, machine: &Machine) -> usize {
+    let cores = machine.cores.max(1);
+    let wanted = match executor {
+        Choice::Threads => for_waiting(cores, profile.cpu_share).clamp(cores, machine.max_threads.max(cores)),
+        _ => cores,
+    };
+    wanted.min(usize::try_from(profile.calls).unwrap_or(usize::MAX)).max(1)
+}
+
+/// With calls that compute a quarter of their time, four of them keep a core busy, if they take turns.
+pub(super) fn for_waiting(cores: usize, cpu_share: f64) -> usize {
+    // A call computes a little, if only to begin.
+    (cores as f64 / cpu_share.max(0.001) * HEADROOM).round() as usize
+}
+
+/// What computes on this many workers is so many times faster than on one.
+fn speed_up(workers: usize, profile: &Profile, machine: &Machine) -> f64 {
+    let cores = machine.cores.max(1);
+    let most = profile.scaling.unwrap_or(cores as f64).clamp(1.0, cores as f64);
+    let used = workers.min(cores);
+    match cores {
+        1 => 1.0,
+        // In proportion, where there are fewer calls than cores.
+        _ => 1.0 + (most - 1.0) * (used - 1) as f64 / (cores - 1) as f64,
+    }
+}
+
+fn chunk_size(executor: Choice, profile: &Profile, workers: usize) -> usize {
+    let run_time = profile.run_time.as_secs_f64();
+    let bytes = profile.arg_bytes.max(profile.result_bytes);
+    if run_time > ALONE || (executor == Choice::Processes && bytes > ITEM_BYTES) {
+        return 1;
+    }
+    let long_enough = (CHUNK / run_time.max(1e-9)) as u64;
+    let fits = if executor == Choice::Processes { CHUNK_BYTES / bytes.max(1) } else { LARGEST_CHUNK };
+    // Every worker gets several, so that none is left alone with the last.
+    let fair = profile.calls / (4 * workers as u64);
+    long_enough.min(fits).min(fair).clamp(1, LARGEST_CHUNK) as usize
+}
+
+/// What crossing costs each call, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Crossing {
+    /// On the side of the caller: its encoding, and the copies.
+    pub(super) caller: f64,
+    /// In the worker.
+    pub(super) worker: f64,
+}
+
+impl Crossing {
+    pub(super) fn of(executor: Choice, profile: &Profile, machine: &Machine) -> Self {
+        if executor != Choice::Processes {
+            return Self::default();
+        }
+        let copies = profile.bytes() as f64 / f64::from(1 << 20) * machine.process_per_mib.as_secs_f64();
+        let out = profile.arg_bytes as f64 / profile.bytes().max(1) as f64;
+        let (encode, decode) = (profile.encode.as_secs_f64(), profile.decode.as_secs_f64());
+        Self {
+            caller: copies + out * encode + (1.0 - out) * decode,
+            worker: (1.0 - out) * encode + out * decode,
+        }
+    }
+
+    pub(super) fn total(self) -> f64 {
+        self.caller + self.worker
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn two_cores() -> Machine {
+        Machine { cores: 2, max_threads: 32, ..Machine::typical() }
+    }
+
+    fn seconds(executor: Choice, profile: &Profile) -> f64 {
+        predict(executor, profile, &two_cores()).unwrap().seconds
+    }
+
+    #[test]
+    fn computing_is_shared_by_the_cores_and_waiting_by_the_workers() {
+        let job = Profile::new(Duration::from_millis(10)).calls(16);
+        let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
+        assert!(near(seconds(Choice::Inline, &job), 0.16));
+        assert!(near(seconds(Choice::Cpu, &job), 0.08));
+        assert!(near(seconds(Choice::Threads, &job), 0.08));
+        let waiting = job.cpu_share(0.0);
+        assert!(near(seconds(Choice::Cpu, &waiting), 0.08));
+        assert!(near(seconds(Choice::Threads, &waiting), 0.01));
+    }
+
+    #[test]
+    fn what_hinders_itself_is_not_predicted_to_scale() {
+        let mut job = Profile::new(Duration::from_millis(10)).calls(16);
+        job.scaling = Some(1.0);
+        assert!(seconds(Choice::Cpu, &job) > 0.16);
+    }
+
+    #[test]
+    fn bytes_cost_processes_and_nobody_else() {
+        let small = Profile::new(Duration::from_millis(1)).calls(100);
+        let large = small.clone().arg_bytes(1 << 20);
+        assert_eq!(seconds(Choice::Cpu, &small), seconds(Choice::Cpu, &large));
+        let more = seconds(Choice::Processes, &large) - seconds(Choice::Processes, &small);
+        let expected = 100.0 * two_cores().process_per_mib.as_secs_f64();
+        assert!((more / expected - 1.0).abs() < 0.01, "{more} instead of {expected}");
+    }
+
+    #[test]
+    fn only_small_items_travel_together() {
+        let table = [
+            (Choice::Cpu, 20, 1_000_000, 8, 2_000),
+            (Choice::Cpu, 1_000, 1_000_000, 8, 200),
+            (Choice::Cpu, 60_000, 1_000_000, 8, 1),
+            (Choice::Cpu, 1_000, 80, 8, 10),
+            (Choice::Cpu, 1_000, 4, 8, 1),
+            (Choice::Processes, 1_000, 1_000_000, 64, 32),
+            (Choice::Processes, 1_000, 1_000_000, 300, 1),
+        ];
+        for (executor, nanos, calls, bytes, expected) in table {
+            let job = Profile::new(Duration::from_nanos(nanos)).calls(calls).arg_bytes(bytes);
+            let found = predict(executor, &job, &two_cores()).unwrap().chunk_size;
+            assert_eq!(found, expected, "{executor}, {nanos} ns, {calls} calls, {bytes} bytes");
+        }
+    }
+}
