@@ -120,6 +120,14 @@ fn a_measured_job_gets_a_reason_with_its_numbers() {
     let _ = (Choice::Cpu, Rule::ALL);
 }
 
+#[test]
+fn each_rule_is_explained_to_people() {
+    let text = include_str!("../docs/choosing.md");
+    for rule in Rule::ALL {
+        assert!(text.contains(&format!("| `{rule}` |")), "docs/choosing.md does not explain {rule}");
+    }
+}
+
 #[tokio::test]
 async fn each_workload_runs_where_it_belongs() {
     let place = |(): ()| (std::process::id(), thread::current().name().map(str::to_owned));
