@@ -101,8 +101,9 @@ const LOWEST_LIMIT: Duration = Duration::from_millis(1);
 ///
 /// # What it costs
 ///
-/// A thread, which wakes twice per limit while the runtime is idle and four times otherwise (20 and 40 times per second by
-/// default), and then takes some 2 µs and 1 µs for each worker at work. One task on the runtime (in tokio's `num_alive_tasks`), which is woken only
+/// A thread, which wakes twice per limit while the runtime is idle and four times otherwise: 20 and 40 times per second by
+/// default, of some 40 µs each with the waking, where it was measured (2 workers, a virtual machine): 0.1 % of a processor.
+/// One task on the runtime (in tokio's `num_alive_tasks`), which is woken only
 /// when all workers look held, and when a worker is at work whose thread is not yet known. Once, at the beginning, a task for each worker, for
 /// up to 2 ms. An idle runtime stays idle.
 ///
