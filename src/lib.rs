@@ -38,6 +38,8 @@
 //! A library that is already parallel inside (polars, rayon, BLAS) is called once, from one job: wrapping each of its small calls
 //! in a job only adds cost.
 //!
+//! [`guidance::watch`] says when work is still on the runtime that belongs on a pool.
+//!
 //! # What happens to the work
 //!
 //! | | queued job | running in a thread | running in a process |

@@ -31,6 +31,7 @@ mod predict;
 mod profile;
 mod rule;
 mod usage;
+mod watch;
 mod workload;
 
 pub use advice::{Advice, Confidence, RunnerUp};
@@ -41,4 +42,5 @@ pub use measure::MeasureError;
 pub use needs::Needs;
 pub use profile::Profile;
 pub use rule::{Reason, Rule};
+pub use watch::{Activity, Hold, Scope, Verdict, Watch, WatchReport, watch};
 pub use workload::{Workload, run};
