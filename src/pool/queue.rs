@@ -1,7 +1,7 @@
 //! [`Queue`]: jobs that wait for a worker: in lanes, one for each priority, first in, first out in each.
 //!
 //! The seam behind which another queue can take the place of this one: plain data, with no lock and no thread in it. Its
-//! owner is [`Dispatch`](super::dispatch::Dispatch), which keeps it under its own lock.
+//! owner, the dispatch of a pool, keeps it under its own lock.
 //!
 //! Between the lanes the heads are compared by when they are due, so that each job counts as submitted a fixed time later than
 //! it was, and none waits for ever. As long as only the usual lane is used there is nothing to compare, and no job is looked at.
