@@ -107,7 +107,10 @@ pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
     Waited, as_completed, gather, wait,
 };
-pub use task::{CancelHandle, Flatten, Priority, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
+pub use task::{
+    CancelFlag, CancelHandle, Flatten, Priority, Task, TaskId, TaskStatus, checkpoint, is_cancelled,
+    with_cancel_flag,
+};
 pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
 #[cfg(feature = "json")]
 pub use wire::Json;
