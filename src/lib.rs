@@ -80,6 +80,8 @@ mod panic;
 mod pause;
 mod pool;
 mod process;
+#[cfg(feature = "rayon")]
+mod rayon_pool;
 mod shards;
 mod shared_memory;
 mod stream;
@@ -102,6 +104,8 @@ pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 pub use process::{
     Capabilities, Capability, Output, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker,
 };
+#[cfg(feature = "rayon")]
+pub use rayon_pool::{RayonPool, RayonPoolBuilder, run_in_rayon};
 pub use shared_memory::{Shared, SharedBytes};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,

@@ -80,7 +80,8 @@ impl<J> Queue<J> {
         if self.cancelled > FEW.max(self.len() / 2) { self.compact(is_wanted) } else { Vec::new() }
     }
 
-    fn compact(&mut self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
+    /// Takes the void entries out, at the price of a look at each entry.
+    pub(crate) fn compact(&mut self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
         let mut void = Vec::new();
         for lane in &mut self.lanes {
             let mut wanted = VecDeque::new();

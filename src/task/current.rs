@@ -33,6 +33,13 @@ pub(crate) fn enter<R>(signal: &(dyn StopSignal + 'static), f: impl FnOnce() -> 
     f()
 }
 
+/// Runs `f` as if no job ran on this thread.
+#[cfg(feature = "rayon")]
+pub(crate) fn outside<R>(f: impl FnOnce() -> R) -> R {
+    let _leave = Leave(CURRENT.replace(None));
+    f()
+}
+
 /// Whether the job that runs on this thread was asked to stop: its task was dropped or cancelled, its `run_timeout` is
 /// over, or its pool is being shut down.
 ///
