@@ -309,6 +309,7 @@ fn a_panic_in_a_part_is_an_error_of_its_task_and_reaches_no_handler() {
     let handler = handled.clone();
     let builder = ThreadPoolBuilder::new().num_threads(2).panic_handler(move |_| handler.store(true, SeqCst));
     let pool = RayonPool::from(builder.build().unwrap());
+    let line = line!() + 4;
     let sum = |bad: u32| {
         move || {
             let number = |n| {
@@ -322,6 +323,8 @@ fn a_panic_in_a_part_is_an_error_of_its_task_and_reaches_no_handler() {
         let error = pool.run(sum(bad)).blocking_wait().unwrap_err();
         assert!(error.is_panicked());
         assert_eq!(error.panic_message(), Some(format!("no luck with {bad}").as_str()));
+        let place = format!("{}:{line}:", file!());
+        assert!(error.panic_location().unwrap().starts_with(&place), "on whichever thread: {error}");
         assert!(error.into_panic().unwrap().is::<String>());
     }
     assert_eq!(pool.run(sum(1000)).blocking_wait().unwrap(), 499_500);
@@ -419,57 +422,65 @@ fn race_time() -> Duration {
     Duration::from_secs_f64(seconds.unwrap_or(0.5))
 }
 
+/// One of the closures that live.
+struct Counted(Arc<AtomicU64>);
+
+impl Counted {
+    fn new(live: &Arc<AtomicU64>) -> Self {
+        live.fetch_add(1, SeqCst);
+        Self(live.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Starts a job that waits, splits, or does neither.
+fn start_some_job(pool: &RayonPool, n: u64, live: &Arc<AtomicU64>) -> Task<u64> {
+    let (counted, inner) = (Counted::new(live), pool.clone());
+    pool.run(move || {
+        let _counted = counted;
+        match n % 5 {
+            0 => (0..50).into_par_iter().map(|n| n * n).sum(),
+            1 => inner.run(move || n).blocking_wait().unwrap_or(0),
+            2 => {
+                let tasks: Vec<_> = (0..4).map(|n| inner.run(move || n)).collect();
+                tasks.into_par_iter().map(|task| task.blocking_wait().unwrap_or(0)).sum()
+            }
+            3 => rayon::join(|| n, || n).0,
+            _ => n,
+        }
+    })
+}
+
+/// Drops, cancels, or waits.
+fn end_somehow(task: Task<u64>, n: u64) {
+    match n % 7 {
+        0 => drop(task),
+        // What could not be cancelled was just about to finish.
+        1 => assert!(task.cancel() || task.blocking_wait().is_ok()),
+        _ => assert!(task.blocking_wait().is_ok()),
+    }
+}
+
 #[test]
 fn every_job_ends_once_while_jobs_wait_split_are_cancelled_and_dropped() {
-    let pool = pool(3);
-    let (begun, live) = (Instant::now(), Arc::new(AtomicU64::new(0)));
-    struct Counted(Arc<AtomicU64>);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, SeqCst);
-        }
-    }
-    let job = move |pool: RayonPool, n: u64, live: &Arc<AtomicU64>| {
-        live.fetch_add(1, SeqCst);
-        let counted = Counted(live.clone());
-        move || {
-            let _counted = counted;
-            match n % 5 {
-                0 => (0..50).into_par_iter().map(|n| n * n).sum(),
-                1 => pool.run(move || n).blocking_wait().unwrap_or(0),
-                2 => {
-                    let tasks: Vec<_> = (0..4).map(|n| pool.run(move || n)).collect();
-                    tasks.into_par_iter().map(|task| task.blocking_wait().unwrap_or(0)).sum()
-                }
-                3 => rayon::join(|| n, || n).0,
-                _ => n,
-            }
+    let (pool, live, begun) = (pool(3), Arc::new(AtomicU64::new(0)), Instant::now());
+    let submit = |mut n: u64| {
+        while begun.elapsed() < race_time() {
+            n += 1;
+            let tasks: Vec<_> = (n..n + 20).map(|n| start_some_job(&pool, n, &live)).collect();
+            (n..).zip(tasks).for_each(|(n, task)| end_somehow(task, n));
         }
     };
     thread::scope(|scope| {
-        for submitter in 0..3 {
-            let (pool, live) = (pool.clone(), live.clone());
-            scope.spawn(move || {
-                let mut n = submitter;
-                while begun.elapsed() < race_time() {
-                    n += 1;
-                    let tasks: Vec<_> = (0..20).map(|k| pool.run(job(pool.clone(), n + k, &live))).collect();
-                    for (k, task) in (0..).zip(tasks) {
-                        match (n + k) % 7 {
-                            0 => drop(task),
-                            1 => assert!(task.cancel() || task.is_finished()),
-                            _ => assert!(task.blocking_wait().is_ok()),
-                        }
-                    }
-                }
-            });
-        }
+        (0..3).for_each(|submitter| _ = scope.spawn(move || submit(submitter)));
     });
-    let report = in_time({
-        let pool = pool.clone();
-        move || pool.shutdown(Shutdown::Drain).blocking_wait()
-    });
-    assert!(report.is_complete());
+    let closing = pool.shutdown(Shutdown::Drain);
+    assert!(in_time(|| closing.blocking_wait()).is_complete());
     let metrics = pool.metrics();
     assert_eq!(metrics.submitted, metrics.succeeded + metrics.cancelled, "{metrics:?}");
     assert_eq!((metrics.queued, metrics.running, metrics.abandoned), (0, 0, 0));
