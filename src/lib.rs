@@ -30,7 +30,7 @@
 //! | less than about 10 µs of CPU | inline ([`Inline`](struct@crate::Inline) behind an [`Executor`]) | a hand-off costs more |
 //! | blocking calls: files, databases, DNS, FFI that waits | [`ThreadPool::global`], elastic | waiting needs threads, not cores |
 //! | CPU-bound, 10 µs to seconds | [`ThreadPool::cpu`], as many threads as cores | does not starve the runtime or oversubscribe |
-//! | data-parallel inside one job | rayon, inside a job of the CPU pool | work stealing over slices |
+//! | data-parallel inside one job | `run_in_rayon` (feature `rayon`), or rayon inside a job of the CPU pool | work stealing over slices |
 //! | must be killable, may crash or leak, untrusted input, a library that is not thread-safe | [`ProcessPool`] | a thread can be neither stopped nor isolated |
 //! | many small items | `map` | bounded, in order, one call |
 //! | runs for ever | a named thread of its own | would occupy a worker for good |
@@ -58,7 +58,8 @@
 //!
 //! # What is not offered, and what to write instead
 //!
-//! * Jobs that borrow: unsound once a future can be dropped. Use `rayon::scope` inside a job, or move the data in and out.
+//! * Jobs that borrow: unsound once a future can be dropped. Use `rayon::scope` inside a job of `run_in_rayon`, or move the data in
+//!   and out.
 //! * Async jobs: `run(|| async { … })` makes a future and runs nothing. Use `Handle::current().block_on(…)` inside the job.
 //! * Waiting for tasks of different types: `tokio::try_join!`.
 //! * Work that outlives a drop: [`Task::detach`], or `tokio::spawn(task)`.
@@ -67,7 +68,9 @@
 //!
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
+//! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
 //! * `serde`: the plain data of [`guidance`] can be serialized.
+//! * `tracing`: what workers print becomes events, by [`Output`].
 
 mod clock;
 #[cfg(unix)]
@@ -82,6 +85,8 @@ mod panic;
 mod pause;
 mod pool;
 mod process;
+#[cfg(feature = "rayon")]
+mod rayon_pool;
 mod shards;
 mod shared_memory;
 mod stream;
@@ -104,12 +109,17 @@ pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 pub use process::{
     Capabilities, Capability, Output, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker,
 };
+#[cfg(feature = "rayon")]
+pub use rayon_pool::{RayonPool, RayonPoolBuilder, run_in_rayon};
 pub use shared_memory::{Shared, SharedBytes};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
     Waited, as_completed, gather, wait,
 };
-pub use task::{CancelHandle, Flatten, Priority, Task, TaskId, TaskStatus, checkpoint, is_cancelled};
+pub use task::{
+    CancelFlag, CancelHandle, Flatten, Priority, Task, TaskId, TaskStatus, checkpoint, is_cancelled,
+    with_cancel_flag,
+};
 pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
 #[cfg(feature = "json")]
 pub use wire::Json;

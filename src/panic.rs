@@ -3,15 +3,19 @@
 //! 1. Foreign code (jobs, wakers, callbacks, `Drop`, `Serialize`, `Deserialize`) never unwinds into ours: it is called
 //!    through [`catch`] or [`shield`].
 //! 2. The hook is installed once, on first use, and calls the hook that it found, so panics are still reported as the
-//!    program wants it. It notes place and backtrace only on a thread that is inside [`catch`].
+//!    program wants it. It notes place and backtrace.
 //! 3. If the program replaces the hook later, only place and backtrace are lost.
+//! 4. A note belongs to a panic only if it has its message: what unwinds may have been thrown without the hook, by `resume_unwind`. A
+//!    job's helpers pass on their panics in that way, so what is not found in this thread's note is looked for among the latest
+//!    notes of all threads.
 
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
     cell::{Cell, RefCell},
+    collections::VecDeque,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
-    sync::Once,
+    sync::{Mutex, Once, PoisonError},
 };
 
 use crate::error::PanicReport;
@@ -19,12 +23,18 @@ use crate::error::PanicReport;
 thread_local! {
     /// How many `catch` frames are on this thread's stack.
     static CATCHING: Cell<u32> = const { Cell::new(0) };
-    /// Place and backtrace of the latest panic on this thread.
-    static NOTED: RefCell<Noted> = const { RefCell::new(Noted { location: None, backtrace: None }) };
+    /// The latest panic inside `catch` on this thread.
+    static NOTED: RefCell<Option<Noted>> = const { RefCell::new(None) };
 }
 
-#[derive(Default)]
+/// The latest panics of all threads, the last one last. Taken alone; no foreign code runs under it.
+static LATEST: Mutex<VecDeque<Noted>> = Mutex::new(VecDeque::new());
+/// How many of them are kept.
+const KEPT: usize = 16;
+
+#[derive(Clone)]
 struct Noted {
+    message: String,
     location: Option<String>,
     backtrace: Option<String>,
 }
@@ -53,8 +63,17 @@ pub(crate) fn drop_shielded<T>(value: T) {
 }
 
 fn report(payload: Box<dyn Any + Send>) -> PanicReport {
-    let Noted { location, backtrace } = NOTED.take();
-    PanicReport { message: message_of(&*payload), location, backtrace, payload: Some(payload) }
+    let message = message_of(&*payload);
+    let noted = NOTED.take().filter(|noted| noted.message == message).or_else(|| take_latest(&message));
+    let (location, backtrace) = noted.map_or((None, None), |noted| (noted.location, noted.backtrace));
+    PanicReport { message, location, backtrace, payload: Some(payload) }
+}
+
+/// Takes the latest note with this message, whichever thread it is from.
+fn take_latest(message: &str) -> Option<Noted> {
+    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = latest.iter().rposition(|noted| noted.message == message)?;
+    latest.remove(at)
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
@@ -82,9 +101,7 @@ pub(crate) fn install_hook() {
         }
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if CATCHING.try_with(Cell::get).unwrap_or(0) > 0 {
-                note(info);
-            }
+            note(info);
             previous(info);
         }));
     });
@@ -94,11 +111,20 @@ fn note(info: &PanicHookInfo<'_>) {
     // `capture` reads RUST_BACKTRACE itself, and costs nothing when it does not ask for one.
     let backtrace = Backtrace::capture();
     let noted = Noted {
+        message: message_of(info.payload()),
         location: info.location().map(ToString::to_string),
         backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
     };
-    // A second panic while the first unwinds finds the cell free: it is never borrowed across foreign code.
-    let _ = NOTED.try_with(|cell| cell.replace(noted));
+    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    if latest.len() == KEPT {
+        latest.pop_front();
+    }
+    latest.push_back(noted.clone());
+    drop(latest);
+    if CATCHING.try_with(Cell::get).unwrap_or(0) > 0 {
+        // A second panic while the first unwinds finds the cell free: it is never borrowed across foreign code.
+        let _ = NOTED.try_with(|cell| cell.replace(Some(noted)));
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +137,29 @@ mod tests {
         assert_eq!(report.message, "lost 3");
         assert!(report.location.is_some_and(|at| at.contains("panic.rs")));
         assert!(report.payload.is_some());
+    }
+
+    #[test]
+    fn a_panic_that_a_helper_passes_on_has_the_place_where_it_began() {
+        let helper = std::thread::spawn(|| catch(|| panic!("lost by a helper")).is_ok().then_some(()));
+        assert!(
+            helper.join().is_ok_and(|outcome| outcome.is_none()),
+            "one that is caught there is none of ours"
+        );
+        let line = line!() + 1;
+        let helper = std::thread::spawn(|| panic!("passed on by a helper"));
+        let report = catch(|| panic::resume_unwind(helper.join().unwrap_err())).unwrap_err();
+        assert!(report.location.is_some_and(|at| at.contains(&format!("panic.rs:{line}"))));
+    }
+
+    #[test]
+    fn a_panic_without_a_note_has_no_place_and_never_that_of_another() {
+        let report = catch(|| -> () {
+            let _ = panic::catch_unwind(|| panic!("what the job catches itself"));
+            panic::resume_unwind(Box::new("what it passes on"))
+        });
+        let report = report.unwrap_err();
+        assert_eq!((report.message.as_str(), report.location), ("what it passes on", None));
     }
 
     #[test]

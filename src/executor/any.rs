@@ -3,13 +3,16 @@
 use std::any::type_name;
 
 use super::Inline;
+#[cfg(feature = "rayon")]
+use crate::RayonPool;
 use crate::{
     Closing, Metrics, Payload, ProcessPool, Shutdown, Task, ThreadPool,
     metrics::Counters,
     pool::{Admission, Takes, Ticket, sealed},
 };
 
-/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], or [`Inline`](struct@crate::Inline).
+/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], of a `RayonPool` (feature `rayon`), or
+/// [`Inline`](struct@crate::Inline).
 ///
 /// # Examples
 ///
@@ -34,6 +37,8 @@ enum Kind {
     Threads(ThreadPool),
     Processes(ProcessPool),
     Inline(Inline),
+    #[cfg(feature = "rayon")]
+    Rayon(RayonPool),
 }
 
 macro_rules! from_executor {
@@ -54,6 +59,8 @@ macro_rules! from_executor {
 }
 
 from_executor!(Threads(ThreadPool), Processes(ProcessPool), Inline(Inline));
+#[cfg(feature = "rayon")]
+from_executor!(Rayon(RayonPool));
 
 impl AnyExecutor {
     pub(super) fn metrics_now(&self) -> Metrics {
@@ -61,6 +68,8 @@ impl AnyExecutor {
             Kind::Threads(pool) => pool.metrics(),
             Kind::Processes(pool) => pool.metrics(),
             Kind::Inline(inline) => inline.metrics_now(),
+            #[cfg(feature = "rayon")]
+            Kind::Rayon(pool) => pool.metrics(),
         }
     }
 
@@ -69,6 +78,8 @@ impl AnyExecutor {
             Kind::Threads(pool) => pool.shutdown(mode),
             Kind::Processes(pool) => pool.shutdown(mode),
             Kind::Inline(inline) => inline.close(),
+            #[cfg(feature = "rayon")]
+            Kind::Rayon(pool) => pool.shutdown(mode),
         }
     }
 
@@ -78,6 +89,8 @@ impl AnyExecutor {
             Kind::Threads(pool) => pool.max_workers_now(),
             Kind::Processes(pool) => pool.max_workers_now(),
             Kind::Inline(_) => 0,
+            #[cfg(feature = "rayon")]
+            Kind::Rayon(pool) => pool.max_workers_now(),
         }
     }
 
@@ -86,6 +99,8 @@ impl AnyExecutor {
             Kind::Threads(pool) => pool,
             Kind::Processes(pool) => pool,
             Kind::Inline(inline) => inline,
+            #[cfg(feature = "rayon")]
+            Kind::Rayon(pool) => pool,
         }
     }
 }
@@ -119,6 +134,8 @@ where
             Kind::Threads(pool) => pool.start(move || job(arg), ticket),
             Kind::Processes(pool) => pool.start((job, arg), ticket),
             Kind::Inline(inline) => inline.start((job, arg), ticket),
+            #[cfg(feature = "rayon")]
+            Kind::Rayon(pool) => pool.start(move || job(arg), ticket),
         }
     }
 

@@ -12,6 +12,8 @@ use futures_core::Stream;
 pub use any::AnyExecutor;
 pub use inline::Inline;
 
+#[cfg(feature = "rayon")]
+use crate::RayonPool;
 use crate::{
     Closing, Job, Metrics, Payload, ProcessPool, Shutdown, Task, ThreadPool,
     map::{FromStream, Map, PoolFeed, Singly, Source},
@@ -20,7 +22,8 @@ use crate::{
     task::Options,
 };
 
-/// Something that runs jobs: a [`ThreadPool`], a [`ProcessPool`], [`Inline`](struct@crate::Inline), a reference to one, or [`AnyExecutor`].
+/// Something that runs jobs: a [`ThreadPool`], a [`ProcessPool`], a `RayonPool` (feature `rayon`), [`Inline`](struct@crate::Inline), a
+/// reference to one, or [`AnyExecutor`].
 ///
 /// For code that leaves the choice to its caller. The bounds are those of the strictest executor, and a job that captures
 /// does not compile on any of them, so that exchanging the pool never breaks the build. Where the pool is fixed, its own
@@ -138,6 +141,8 @@ macro_rules! executor {
 }
 
 executor!(ThreadPool, ProcessPool, Inline, AnyExecutor);
+#[cfg(feature = "rayon")]
+executor!(RayonPool);
 
 macro_rules! pointer {
     ($($pointer:ty),*) => {$(

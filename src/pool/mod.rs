@@ -6,6 +6,7 @@ mod admission;
 mod closing;
 mod job;
 mod latch;
+pub(crate) mod queue;
 pub(crate) mod registry;
 mod report;
 mod submit;

@@ -1,7 +1,7 @@
-//! What a running job can ask about itself: [`is_cancelled`] and [`checkpoint`].
+//! What a running job can ask about itself: [`is_cancelled`], [`checkpoint`] and, for its helpers, [`with_cancel_flag`].
 #![expect(unsafe_code, reason = "a job's signal is lent to its thread, by a pointer, while the job runs")]
 
-use std::{cell::Cell, ptr::NonNull};
+use std::{cell::Cell, fmt, ptr::NonNull};
 
 use crate::Cancelled;
 
@@ -33,10 +33,17 @@ pub(crate) fn enter<R>(signal: &(dyn StopSignal + 'static), f: impl FnOnce() -> 
     f()
 }
 
+/// Runs `f` as if no job ran on this thread.
+#[cfg(feature = "rayon")]
+pub(crate) fn outside<R>(f: impl FnOnce() -> R) -> R {
+    let _leave = Leave(CURRENT.replace(None));
+    f()
+}
+
 /// Whether the job that runs on this thread was asked to stop: its task was dropped or cancelled, its `run_timeout` is
 /// over, or its pool is being shut down.
 ///
-/// `false` outside a job, and on threads that a job starts itself. Cheap enough for an inner loop: one thread-local
+/// `false` outside a job, and on threads that a job starts itself; those ask the job's [flag](with_cancel_flag). Cheap enough for an inner loop: one thread-local
 /// access and one atomic load.
 ///
 /// # Examples
@@ -93,4 +100,62 @@ pub fn is_cancelled() -> bool {
 /// ```
 pub fn checkpoint() -> Result<(), Cancelled> {
     if is_cancelled() { Err(Cancelled) } else { Ok(()) }
+}
+
+/// The flag by which a running job learns that it should stop, for the threads that help it. See [`with_cancel_flag`].
+#[derive(Clone, Copy)]
+pub struct CancelFlag<'job>(Option<&'job dyn StopSignal>);
+
+impl CancelFlag<'_> {
+    /// Whether the job was asked to stop, as [`is_cancelled`] says on the job's own thread.
+    pub fn is_cancelled(self) -> bool {
+        self.0.is_some_and(StopSignal::is_stopped)
+    }
+
+    /// Returns [`Cancelled`] if the job was asked to stop.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`], when [`is_cancelled`](Self::is_cancelled) is true.
+    pub fn checkpoint(self) -> Result<(), Cancelled> {
+        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for CancelFlag<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelFlag").field("is_cancelled", &self.is_cancelled()).finish()
+    }
+}
+
+/// Calls `f` with the flag of the job that runs on this thread, to be taken along to other threads: those of
+/// [`std::thread::scope`], and those that run the parallel parts of a job by rayon.
+///
+/// [`is_cancelled`] asks about the job that the calling thread runs. On a thread that helps this job it would answer for none, or for
+/// another job. Outside a job the flag is never set.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), heavylift::TaskError> {
+/// use heavylift::{run_in_thread_pool, with_cancel_flag};
+/// use std::thread;
+///
+/// let task = run_in_thread_pool(|| {
+///     with_cancel_flag(|flag| {
+///         thread::scope(|scope| {
+///             let helper = scope.spawn(move || (0..1_000).take_while(|_| !flag.is_cancelled()).count());
+///             helper.join().unwrap_or(0)
+///         })
+///     })
+/// });
+/// assert_eq!(task.await?, 1_000);
+/// # Ok(())
+/// # }
+/// ```
+pub fn with_cancel_flag<R>(f: impl FnOnce(CancelFlag<'_>) -> R) -> R {
+    // SAFETY: as in `is_cancelled`. The `enter` whose borrow this is ends after this call, which `f`'s flag cannot outlive; and what is
+    // borrowed is `Sync`, so that other threads may use it meanwhile.
+    f(CancelFlag(CURRENT.get().map(|signal| unsafe { &*signal.as_ptr() })))
 }

@@ -28,10 +28,11 @@ use futures_core::FusedFuture;
 
 pub(crate) use blocking::{assert_may_block, wait as block_on};
 pub use cancel_handle::CancelHandle;
-use cell::TaskCell;
-pub(crate) use cell::{AnyTask, Cell, Left, Seat, label};
+pub(crate) use cell::{AnyTask, Cell, Left, Seat, TaskCell, label};
+#[cfg(feature = "rayon")]
+pub(crate) use current::outside;
+pub use current::{CancelFlag, checkpoint, is_cancelled, with_cancel_flag};
 pub(crate) use current::{StopSignal, enter};
-pub use current::{checkpoint, is_cancelled};
 pub use flatten::Flatten;
 pub use id::TaskId;
 pub(crate) use options::Options;

@@ -18,7 +18,6 @@ mod dispatch;
 mod global;
 mod lap;
 mod map;
-mod queue;
 mod seat;
 mod shared;
 mod spawner;
@@ -38,7 +37,7 @@ use crate::{
     BuildError, Closing, Job, Metrics, Refused, Shutdown, Submit, Task,
     metrics::Counters,
     pool::{
-        Admission, Start, Takes, Ticket,
+        Admission, Start, Takes, Ticket, queue,
         registry::{self, AnyPool},
         sealed,
     },

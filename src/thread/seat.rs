@@ -69,7 +69,7 @@ pub(crate) trait ThreadJob: Queued + Send + Sync {
 }
 
 impl<F, R> ThreadSeat<F, R> {
-    pub(crate) fn new(grip: Arc<Grip>, priority: Priority, runtime: Option<Handle>) -> Self {
+    pub(super) fn new(grip: Arc<Grip>, priority: Priority, runtime: Option<Handle>) -> Self {
         let runtime = runtime.map(|runtime| (runtime.id(), runtime));
         Self { grip, priority, runtime, job: PhantomData }
     }

@@ -24,6 +24,8 @@ mod yard;
 
 use std::sync::Arc;
 
+#[cfg(feature = "rayon")]
+use heavylift::RayonPool;
 use heavylift::{AnyExecutor, Inline, ProcessPool, ThreadPool};
 use subject::Via;
 
@@ -186,10 +188,14 @@ macro_rules! subject {
 // By the pools' own methods.
 subject!(threads: ThreadPool => everywhere on_pools);
 subject!(processes: ProcessPool => everywhere on_pools);
+#[cfg(feature = "rayon")]
+subject!(rayon_pool: RayonPool => everywhere on_pools);
 // By the trait.
 subject!(inline: Via<Inline, Inline> => everywhere);
 subject!(any_threads: Via<ThreadPool, AnyExecutor> => everywhere on_pools);
 subject!(any_processes: Via<ProcessPool, AnyExecutor> => everywhere on_pools);
+#[cfg(feature = "rayon")]
+subject!(any_rayon: Via<RayonPool, AnyExecutor> => everywhere on_pools);
 subject!(any_inline: Via<Inline, AnyExecutor> => everywhere);
 subject!(reference: Via<ThreadPool, &'static ThreadPool> => everywhere);
 subject!(arc: Via<ProcessPool, Arc<ProcessPool>> => everywhere on_pools);

@@ -3,6 +3,8 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{future::BoxFuture, stream::BoxStream};
+#[cfg(feature = "rayon")]
+use heavylift::RayonPool;
 use heavylift::{
     AnyExecutor, Closing, Executor, Inline, Job, Map, Metrics, Payload, Priority, ProcessPool, Refused,
     Shutdown, Task, TaskError, ThreadPool,
@@ -49,6 +51,8 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// Where jobs run.
     const PLACE: Place;
+    /// Whether its workers come and go with it, or are there before it is used.
+    const OWNS_WORKERS: bool = true;
 
     fn build(shape: Shape) -> Self;
 
@@ -131,6 +135,7 @@ impl<R> Returned<R> {
 pub(crate) trait Build: Sized {
     const NAME: &'static str;
     const PLACE: Place;
+    const OWNS_WORKERS: bool = true;
 
     fn build_pool(shape: Shape) -> Self;
 }
@@ -160,6 +165,28 @@ impl Build for ProcessPool {
 
     fn build_pool(shape: Shape) -> Self {
         let mut builder = ProcessPool::builder().name(<Self as Build>::NAME).max_workers(shape.workers);
+        if let Some(limit) = shape.queue_limit {
+            builder = builder.queue_limit(limit);
+        }
+        if let Some(limit) = shape.queue_timeout {
+            builder = builder.queue_timeout(limit);
+        }
+        if let Some(limit) = shape.run_timeout {
+            builder = builder.run_timeout(limit);
+        }
+        builder.build().unwrap()
+    }
+}
+
+#[cfg(feature = "rayon")]
+impl Build for RayonPool {
+    const NAME: &'static str = "contract";
+    const PLACE: Place = Place::Threads;
+    const OWNS_WORKERS: bool = false;
+
+    fn build_pool(shape: Shape) -> Self {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(shape.workers).build().unwrap();
+        let mut builder = RayonPool::builder().threads(Arc::new(threads)).name(<Self as Build>::NAME);
         if let Some(limit) = shape.queue_limit {
             builder = builder.queue_limit(limit);
         }
@@ -229,6 +256,7 @@ impl<P, E: Clone> Clone for Via<P, E> {
 impl<P: Build + 'static, E: Made<P>> Subject for Via<P, E> {
     const NAME: &'static str = P::NAME;
     const PLACE: Place = P::PLACE;
+    const OWNS_WORKERS: bool = P::OWNS_WORKERS;
 
     fn build(shape: Shape) -> Self {
         Self(E::made(P::build_pool(shape)), PhantomData)
@@ -382,83 +410,93 @@ impl Subject for ProcessPool {
     }
 }
 
-impl Subject for ThreadPool {
-    const NAME: &'static str = <Self as Build>::NAME;
-    const PLACE: Place = <Self as Build>::PLACE;
+/// The pools that take closures, by their own methods.
+macro_rules! subject_of_closures {
+    ($pool:ident) => {
+        impl Subject for $pool {
+            const NAME: &'static str = <Self as Build>::NAME;
+            const PLACE: Place = <Self as Build>::PLACE;
+            const OWNS_WORKERS: bool = <Self as Build>::OWNS_WORKERS;
 
-    fn build(shape: Shape) -> Self {
-        Self::build_pool(shape)
-    }
+            fn build(shape: Shape) -> Self {
+                Self::build_pool(shape)
+            }
 
-    #[track_caller]
-    fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        ThreadPool::run(self, move || job(arg))
-    }
+            #[track_caller]
+            fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                $pool::run(self, move || job(arg))
+            }
 
-    fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        let tried = ThreadPool::try_run(self, move || job(arg));
-        tried.map_err(|refused| Returned::new(refused, |job| job()))
-    }
+            fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                let tried = $pool::try_run(self, move || job(arg));
+                tried.map_err(|refused| Returned::new(refused, |job| job()))
+            }
 
-    fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        let submit = ThreadPool::submit(self, move || job(arg));
-        Box::pin(async { submit.await.map_err(|refused| Returned::new(refused, |job| job())) })
-    }
+            fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                let submit = $pool::submit(self, move || job(arg));
+                Box::pin(async { submit.await.map_err(|refused| Returned::new(refused, |job| job())) })
+            }
 
-    #[track_caller]
-    fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        within(ThreadPool::job(self, move || job(arg)), limits).run()
-    }
+            #[track_caller]
+            fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                within($pool::job(self, move || job(arg)), limits).run()
+            }
 
-    #[track_caller]
-    fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
-    where
-        I: IntoIterator,
-        I::Item: Payload,
-        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
-        R: Payload,
-    {
-        ThreadPool::map(self, job, inputs)
-    }
+            #[track_caller]
+            fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
+            where
+                I: IntoIterator,
+                I::Item: Payload,
+                F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
+                R: Payload,
+            {
+                $pool::map(self, job, inputs)
+            }
 
-    fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
-    where
-        S: futures::Stream + Send + 'static,
-        S::Item: Payload,
-        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
-        R: Payload,
-    {
-        Box::pin(ThreadPool::map_stream(self, job, inputs))
-    }
+            fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
+            where
+                S: futures::Stream + Send + 'static,
+                S::Item: Payload,
+                F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
+                R: Payload,
+            {
+                Box::pin($pool::map_stream(self, job, inputs))
+            }
 
-    fn metrics(&self) -> Metrics {
-        ThreadPool::metrics(self)
-    }
+            fn metrics(&self) -> Metrics {
+                $pool::metrics(self)
+            }
 
-    fn shutdown(&self, mode: Shutdown) -> Closing {
-        ThreadPool::shutdown(self, mode)
-    }
+            fn shutdown(&self, mode: Shutdown) -> Closing {
+                $pool::shutdown(self, mode)
+            }
+        }
+    };
 }
+
+subject_of_closures!(ThreadPool);
+#[cfg(feature = "rayon")]
+subject_of_closures!(RayonPool);
 
 fn within<P, J>(mut job: Job<P, J>, limits: Limits) -> Job<P, J> {
     if let Some(name) = limits.name {

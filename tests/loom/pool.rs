@@ -26,6 +26,7 @@ use crate::{
 mod protocol {
     pub(crate) mod desk;
     pub(crate) mod dispatch;
+    #[path = "../pool/queue.rs"]
     pub(crate) mod queue;
 }
 

@@ -1,7 +1,7 @@
 //! [`Queue`]: jobs that wait for a worker: in lanes, one for each priority, first in, first out in each.
 //!
 //! The seam behind which another queue can take the place of this one: plain data, with no lock and no thread in it. Its
-//! owner is [`Dispatch`](super::dispatch::Dispatch), which keeps it under its own lock.
+//! owner, the dispatch of a pool, keeps it under its own lock.
 //!
 //! Between the lanes the heads are compared by when they are due, so that each job counts as submitted a fixed time later than
 //! it was, and none waits for ever. As long as only the usual lane is used there is nothing to compare, and no job is looked at.
@@ -80,7 +80,8 @@ impl<J> Queue<J> {
         if self.cancelled > FEW.max(self.len() / 2) { self.compact(is_wanted) } else { Vec::new() }
     }
 
-    fn compact(&mut self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
+    /// Takes the void entries out, at the price of a look at each entry.
+    pub(crate) fn compact(&mut self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
         let mut void = Vec::new();
         for lane in &mut self.lanes {
             let mut wanted = VecDeque::new();

@@ -1,0 +1,203 @@
+//! [`RayonSeat`]: what a pool keeps in each of its tasks; [`RayonJob`]: a task as the queue and the threads see it.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Handle;
+
+use super::{shared::Shared, stack};
+use crate::{
+    Priority, TaskError, TaskId,
+    panic::{catch, drop_shielded},
+    pool::{Place, queue::Queued},
+    task::{self, Cell, Left, Seat, StopSignal, TaskCell},
+};
+
+/// How long a thread that waits for a task sleeps before it looks for parallel parts again: the first time, and at most.
+const FIRST_NAP: Duration = Duration::from_micros(20);
+const LONGEST_NAP: Duration = Duration::from_millis(1);
+
+/// The seat of a job `F` that returns `R`.
+pub(super) struct RayonSeat<F, R> {
+    shared: Arc<Shared>,
+    priority: Priority,
+    /// The runtime that the job was submitted from, for `Handle::current()` in it.
+    runtime: Option<Handle>,
+    job: PhantomData<fn(F) -> R>,
+}
+
+/// A job with all that it takes along.
+///
+/// Dropped in this order, so that the job is gone when its place becomes free.
+pub(super) struct Load<F> {
+    pub(super) job: F,
+    pub(super) place: Place,
+}
+
+/// A task, whatever its types.
+///
+/// None of the methods unwinds: foreign code in them is shielded. So nothing ever reaches rayon's panic handler.
+pub(super) trait RayonJob: Queued + Send + Sync {
+    fn id(&self) -> TaskId;
+
+    /// Runs the job on this thread, unless its task has been finished meanwhile.
+    fn run(self: Arc<Self>);
+
+    /// Whether the job waits to be run.
+    fn is_queued(&self) -> bool;
+
+    /// Finishes the task as cancelled. Says whether this call did it.
+    fn cancel(&self) -> bool;
+
+    /// Finishes the task as refused, because the pool named `pool` is closed.
+    fn refuse(&self, pool: &str);
+
+    /// Finishes the task as one that cannot be run.
+    fn fail(&self, reason: &str);
+}
+
+impl<F, R> RayonSeat<F, R> {
+    pub(super) fn new(shared: Arc<Shared>, priority: Priority) -> Self {
+        Self { shared, priority, runtime: Handle::try_current().ok(), job: PhantomData }
+    }
+}
+
+impl<F, R> Seat for RayonSeat<F, R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    type Job = Load<F>;
+    type Output = R;
+
+    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
+        self.shared.counters.finished(outcome, left);
+        match left {
+            Left::Queue => self.shared.entry_is_void(),
+            Left::Hold => {}
+            Left::Abandoned => self.shared.counters.abandoned(),
+        }
+    }
+
+    /// A thread cannot be stopped: the job sees the flag that the cell has set.
+    fn stop(&self, _task: TaskId) {}
+
+    /// Runs the job here if it is queued, or else the parallel parts of whatever runs, until the task has finished.
+    fn help(cell: &Arc<Cell<Self>>) {
+        if stack::runs(cell.label().id) {
+            let reason = "it waits for itself: whoever waits for it runs on top of it, on the same thread";
+            cell.end(TaskError::unavailable(cell.label().clone(), reason));
+            return;
+        }
+        let shared = &cell.seat().shared;
+        if !shared.threads.are_here_for_certain() {
+            return;
+        }
+        if cell.is_queued() {
+            shared.run_here(cell.clone());
+        }
+        lend_thread(cell);
+    }
+}
+
+/// Lends this thread to rayon until the task has finished.
+///
+/// Its job may have parallel parts for it, and `broadcast`, which needs every thread, may be among them.
+fn lend_thread<S: Seat>(cell: &Arc<Cell<S>>) {
+    let finished = Arc::new(AtomicBool::new(false));
+    let (told, sleeper) = (finished.clone(), thread::current());
+    cell.on_done(Box::new(move |_| {
+        // ORDERING: Release pairs with the Acquire below, though all that counts is that the task is finished soon.
+        told.store(true, Ordering::Release);
+        sleeper.unpark();
+    }));
+    let mut nap = FIRST_NAP;
+    while !finished.load(Ordering::Acquire) {
+        // What runs meanwhile are parts of other jobs, which must not see the flag of this one.
+        if task::outside(rayon::yield_now) == Some(rayon::Yield::Executed) {
+            nap = FIRST_NAP;
+        } else {
+            thread::park_timeout(nap);
+            nap = (2 * nap).min(LONGEST_NAP);
+        }
+    }
+}
+
+impl<F, R> Queued for Cell<RayonSeat<F, R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn lane(&self) -> usize {
+        self.seat().priority.lane()
+    }
+
+    fn due(&self) -> Instant {
+        self.seat().priority.due(self.submitted())
+    }
+}
+
+impl Queued for Arc<dyn RayonJob> {
+    fn lane(&self) -> usize {
+        (**self).lane()
+    }
+
+    fn due(&self) -> Instant {
+        (**self).due()
+    }
+}
+
+impl<F, R> RayonJob for Cell<RayonSeat<F, R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn id(&self) -> TaskId {
+        self.label().id
+    }
+
+    fn run(self: Arc<Self>) {
+        let Some(load) = self.claim() else { return };
+        let counters = &self.seat().shared.counters;
+        let begun = Instant::now();
+        counters.begun(begun.saturating_duration_since(self.submitted()));
+        self.watch_run(begun);
+        let Load { job, place } = load;
+        let inside = self.seat().runtime.as_ref().map(Handle::enter);
+        let outcome = task::enter(&*self, || catch(job));
+        drop(inside);
+        // All that belongs to the job is settled before anybody can see its outcome.
+        counters.ran(begun.elapsed());
+        drop_shielded(place);
+        let outcome = outcome.map_err(|report| TaskError::panicked(self.label().clone(), report));
+        // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
+        let outcome = if StopSignal::is_stopped(&*self) { Err(outcome) } else { self.complete(outcome) };
+        if let Err(abandoned) = outcome {
+            drop_shielded(abandoned);
+            counters.abandoned_ended();
+        }
+    }
+
+    fn is_queued(&self) -> bool {
+        Cell::is_queued(self)
+    }
+
+    fn cancel(&self) -> bool {
+        self.end(TaskError::cancelled(self.label().clone()))
+    }
+
+    fn refuse(&self, pool: &str) {
+        self.end(TaskError::closed(self.label().clone(), pool));
+    }
+
+    fn fail(&self, reason: &str) {
+        self.end(TaskError::unavailable(self.label().clone(), reason));
+    }
+}

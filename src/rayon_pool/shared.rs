@@ -1,0 +1,257 @@
+//! [`Shared`]: what the handles, the tasks and the calls of one pool have in common.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use super::{
+    dispatch::{Answer, Dispatch, REMINDER, Remind},
+    seat::RayonJob,
+    stack,
+    threads::{FromElsewhere, Threads},
+};
+use crate::{
+    Closing, Metrics, Shutdown, ShutdownReport,
+    metrics::{Counters, Outcomes},
+    panic::shield,
+    pool::{Admission, Closable, registry::AnyPool},
+    task::Options,
+    timer::{self, Expire},
+};
+
+/// What a pool was told when it was built.
+#[derive(Debug, Default)]
+pub(super) struct Setup {
+    pub(super) name: String,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) run_timeout: Option<Duration>,
+}
+
+impl Setup {
+    /// Adds the pool's limits to a job that has none of its own.
+    pub(super) fn complete(&self, options: &mut Options) {
+        options.queue_timeout = options.queue_timeout.or(self.queue_timeout);
+        options.run_timeout = options.run_timeout.or(self.run_timeout);
+    }
+}
+
+/// One pool, apart from its handles. Held by these, by its tasks and by the calls that rayon has.
+pub(super) struct Shared {
+    me: Weak<Self>,
+    pub(super) setup: Setup,
+    pub(super) threads: Threads,
+    pub(super) admission: Admission,
+    pub(super) counters: Counters,
+    dispatch: Dispatch<Arc<dyn RayonJob>>,
+    /// The outcomes before the first shutdown.
+    before_shutdown: OnceLock<Outcomes>,
+    /// Who waits for the end. Taken alone, and never while a waker is cloned, woken or dropped.
+    closers: Mutex<Vec<Waker>>,
+}
+
+impl Shared {
+    pub(super) fn new(setup: Setup, threads: Threads) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            admission: Admission::new(setup.queue_limit, threads.count()),
+            counters: Counters::default(),
+            dispatch: Dispatch::new(),
+            before_shutdown: OnceLock::new(),
+            closers: Mutex::default(),
+            setup,
+            threads,
+        })
+    }
+
+    pub(super) fn metrics(self: &Arc<Self>) -> Metrics {
+        let workers = if self.is_over(0) { 0 } else { self.threads.count() };
+        let idle_workers = workers.saturating_sub(self.dispatch.running());
+        Metrics { workers, idle_workers, ..self.counters.snapshot() }
+    }
+}
+
+/// Jobs.
+impl Shared {
+    /// Puts a job into the queue and has a thread come for it.
+    pub(super) fn enqueue(self: &Arc<Self>, job: Arc<dyn RayonJob>) {
+        if let Threads::Missing(reason) = &self.threads {
+            return job.fail(reason);
+        }
+        if let Err(job) = self.dispatch.submit(job.clone()) {
+            // Closed after the job had been let in.
+            return job.refuse(&self.setup.name);
+        }
+        if let Err(reason) = self.call() {
+            job.fail(&reason);
+        }
+    }
+
+    /// Has a thread come for a job.
+    ///
+    /// # Errors
+    ///
+    /// Why none will come.
+    fn call(self: &Arc<Self>) -> Result<(), String> {
+        let shared = self.clone();
+        match self.threads.call(move || shared.answer()) {
+            Ok(()) => Ok(()),
+            // The timer's thread belongs to no pool of rayon's.
+            Err(FromElsewhere) => self.remind_at(Instant::now(), self.dispatch.owe()),
+        }
+    }
+
+    /// Has [`expired`](Self::expired) called.
+    fn remind_at(&self, time: Instant, remind: Remind) -> Result<(), String> {
+        if remind == Remind::No {
+            return Ok(());
+        }
+        timer::at(time, self.me.clone()).map_err(|error| {
+            self.dispatch.remind(0);
+            format!("the timer thread does not start: {error}")
+        })
+    }
+
+    /// Answers a call, on a thread of rayon's.
+    fn answer(self: &Arc<Self>) {
+        self.threads.note_here();
+        loop {
+            match self.dispatch.answer(stack::here(), |job| job.is_queued()) {
+                Answer::Run(job) => return self.run(job),
+                Answer::Void(job) => drop(job),
+                Answer::Nothing => return,
+                Answer::Later(remind) => {
+                    // Without a timer the thread's own job still makes the call when it has ended.
+                    let _ = self.remind_at(Instant::now() + REMINDER, remind);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Runs a job that another one on this thread waits for.
+    pub(super) fn run_here(self: &Arc<Self>, job: Arc<dyn RayonJob>) {
+        self.dispatch.begin_here(job.clone());
+        self.run(job);
+        self.entry_is_void();
+    }
+
+    /// Runs a job that the dispatch lists as running.
+    fn run(self: &Arc<Self>, job: Arc<dyn RayonJob>) {
+        let id = job.id();
+        let on_stack = stack::enter(self, id);
+        job.run();
+        drop(on_stack);
+        let (ended, call) = self.dispatch.ended(stack::here(), |job| job.id() == id);
+        drop(ended);
+        if call {
+            // On a thread of the pool's, where a call can always be made.
+            let _ = self.call();
+        }
+        self.wake_closers_if_closed();
+    }
+
+    /// Takes note that an entry of the queue is of no use any more.
+    pub(super) fn entry_is_void(&self) {
+        drop(self.dispatch.cancelled(|job| job.is_queued()));
+        self.wake_closers_if_closed();
+    }
+}
+
+/// Makes calls that are owed.
+impl Expire for Shared {
+    fn expired(&self) {
+        let Some(me) = self.me.upgrade() else { return };
+        for _ in 0..self.dispatch.remind(self.threads.count()) {
+            // The timer's thread can call any pool.
+            let _ = me.call();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// The end.
+impl Shared {
+    fn close(&self, mode: Shutdown) {
+        self.before_shutdown.get_or_init(|| self.counters.outcomes());
+        // It wakes whoever waits for room: foreign wakers.
+        shield(|| self.admission.close());
+        self.dispatch.close();
+        match mode {
+            Shutdown::Drain => {}
+            Shutdown::CancelQueued => _ = count(self.dispatch.take_queued()),
+            Shutdown::Kill => _ = count(self.dispatch.kill()),
+        }
+        self.wake_closers();
+    }
+
+    /// Whether the pool is closed and nothing is left of its work, apart from so many jobs.
+    fn is_over(&self, apart_from: usize) -> bool {
+        let (is_over, void) = self.dispatch.is_over(apart_from, |job| job.is_queued());
+        drop(void);
+        is_over
+    }
+
+    fn wake_closers_if_closed(&self) {
+        // Asked of the door, which takes no lock. Who waits for the end looks under the dispatch's lock after the door was closed; so it
+        // sees what the caller has just taken note of under that lock, or else the caller sees the door closed.
+        if self.admission.is_closed() {
+            self.wake_closers();
+        }
+    }
+
+    fn wake_closers(&self) {
+        let wakers = std::mem::take(&mut *self.lock_closers());
+        for waker in wakers {
+            shield(|| waker.wake());
+        }
+    }
+
+    fn lock_closers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.closers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cancels the tasks. Returns how many of them this call ended.
+fn count(jobs: Vec<Arc<dyn RayonJob>>) -> u64 {
+    jobs.iter().map(|job| u64::from(job.cancel())).sum()
+}
+
+impl AnyPool for Shared {
+    fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
+        self.close(mode);
+        Closing::new(Arc::new(End(self)))
+    }
+}
+
+/// The pool as its [`Closing`] sees it.
+struct End(Arc<Shared>);
+
+impl Closable for End {
+    fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        // The waker is cloned outside the lock, and left before the look: whoever ends later wakes it.
+        let waker = cx.waker().clone();
+        let mut closers = self.0.lock_closers();
+        if !closers.iter().any(|other| other.will_wake(&waker)) {
+            closers.push(waker);
+        }
+        drop(closers);
+        if self.0.is_over(stack::jobs_of(&self.0)) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn give_up(&self) -> u64 {
+        let ended = count(self.0.dispatch.kill());
+        self.0.wake_closers();
+        ended
+    }
+
+    fn report(&self) -> ShutdownReport {
+        let before = self.0.before_shutdown.get().copied().unwrap_or_default();
+        ShutdownReport::between(before, self.0.counters.outcomes())
+    }
+}
