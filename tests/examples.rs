@@ -229,6 +229,73 @@ fn a_crash_costs_only_its_own_job() {
     assert_eq!(lines[6], "and the pool goes on: 42");
 }
 
+fn guide(args: &[&str]) -> Output {
+    run(Command::new(example("guide")).args(args))
+}
+
+#[test]
+fn guide_prints_and_draws_the_decisions_of_this_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let chart = directory.path().join("charts/guide.svg");
+    let output = guide(&["--svg", chart.to_str().unwrap()]);
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    let line =
+        |head: &str| table.lines().find(|line| line.starts_with(head)).unwrap_or_else(|| panic!("{table}"));
+    assert_eq!(line("must be killable").matches("processes").count(), 7, "{table}");
+    assert!(
+        line("computes, one call").contains("inline") && line("computes, one call").contains("cpu"),
+        "{table}"
+    );
+    assert!(line("waits").contains("threads"), "{table}");
+    assert!(table.contains("  processes, if a call takes") && table.contains("  gain from processes up to"));
+    let chart = fs::read_to_string(chart).unwrap();
+    assert!(chart.contains(">processes, 16 MiB</text>") && chart.ends_with("</svg>\n"), "{chart}");
+}
+
+#[test]
+fn guide_says_what_was_advised_and_what_was_fastest() {
+    let known = ["inline", "threads", "cpu", "processes", "rayon"];
+    for job in ["sha256", "sleep", "read", "sqlite", "http"] {
+        let output = guide(&["--quick", "--job", job]);
+        let printed = text(&output.stdout);
+        assert!(output.status.success(), "{job}: {printed}{}", text(&output.stderr));
+        let lines: Vec<&str> = printed.lines().collect();
+        let [.., advised, fastest] = &lines[..] else { panic!("{job}: {printed}") };
+        let advised = advised.strip_prefix("advised: ").unwrap_or_else(|| panic!("{job}: {printed}"));
+        let fastest = fastest.strip_prefix("fastest: ").unwrap_or_else(|| panic!("{job}: {printed}"));
+        let (fastest, ahead) = fastest.split_once(' ').unwrap();
+        assert!(known.contains(&advised) && known.contains(&fastest), "{job}: {printed}");
+        assert!(ahead.starts_with('(') && ahead.ends_with(" % ahead of the advice)"), "{job}: {printed}");
+        for executor in ["inline", "threads", "cpu", "processes"] {
+            let rows = lines.iter().filter(|line| line.starts_with(executor) && line.contains('×')).count();
+            assert_eq!(rows, 1, "{job}: {executor}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn guide_lists_its_jobs_and_knows_no_others() {
+    let list = text(&guide(&["--list"]).stdout);
+    let names: Vec<&str> = list.lines().flat_map(|line| line.split_whitespace().skip(1)).collect();
+    assert!(names.len() >= 30, "{list}");
+    for name in ["sha256", "gzip", "json", "sleep", "read", "matrix"] {
+        assert!(names.contains(&name), "{list}");
+    }
+    let output = guide(&["--job", "no-such-job"]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    assert!(
+        output.stdout.is_empty() && stderr.contains("no-such-job") && stderr.ends_with(&list),
+        "{stderr}"
+    );
+    for args in [&["--frob"][..], &["--job"], &["--svg"]] {
+        let output = guide(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains(args[0]) && output.stdout.is_empty(), "{args:?}");
+    }
+}
+
 const EXECUTORS: [&str; 3] = ["processes", "threads", "inline"];
 
 fn digest(directory: &Path) -> Command {

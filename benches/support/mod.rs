@@ -18,6 +18,7 @@ pub(crate) mod report;
 pub(crate) mod row;
 pub(crate) mod spawn_blocking;
 pub(crate) mod tree;
+pub(crate) mod tried;
 pub(crate) mod work;
 
 pub(crate) use handoff::{Flavour, fan_out, round_trips};

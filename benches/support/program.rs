@@ -105,8 +105,8 @@ impl Program {
         }
     }
 
-    /// Quick figures never take the place of real ones.
-    fn directory(&self) -> PathBuf {
+    /// Where results go. Quick figures never take the place of real ones.
+    pub(crate) fn directory(&self) -> PathBuf {
         if self.quick {
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("quick_results")
         } else {

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The programs in the order of the report.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "fan_out",
     "thread_map",
     "round_trip",
@@ -22,6 +22,7 @@ const PROGRAMS: [&str; 14] = [
     "start",
     "gather",
     "cpu_batch",
+    "advice",
     "digest",
     "idle",
     "growth",
@@ -78,13 +79,8 @@ impl Report {
     /// Puts the claims between README's marks.
     pub(crate) fn write_readme(&self) -> io::Result<()> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let text = fs::read_to_string(path)?;
-        let parts = text.split_once(BEGIN).zip(text.split_once(END));
-        let Some(((before, _), (_, after))) = parts else { return Err(io::ErrorKind::NotFound.into()) };
-        fs::write(
-            path,
-            format!("{before}{BEGIN}\n{}\n{}{END}{after}", self.machine.in_words(), self.claims()),
-        )
+        let claims = format!("{}\n{}", self.machine.in_words(), self.claims());
+        write_between([BEGIN, END], Path::new(path), &claims)
     }
 
     fn claims(&self) -> String {
@@ -110,6 +106,14 @@ impl Report {
         }
         text
     }
+}
+
+/// Puts `text` between two marks of a file, in place of what stands there.
+pub(crate) fn write_between([begin, end]: [&str; 2], path: &Path, text: &str) -> io::Result<()> {
+    let old = fs::read_to_string(path)?;
+    let parts = old.split_once(begin).zip(old.split_once(end));
+    let Some(((before, _), (_, after))) = parts else { return Err(io::ErrorKind::NotFound.into()) };
+    fs::write(path, format!("{before}{begin}\n{text}{end}{after}"))
 }
 
 /// README's marks around what `--readme` writes.

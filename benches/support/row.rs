@@ -10,14 +10,18 @@ pub(crate) enum Unit {
     Seconds,
     Ticks,
     Bytes,
+    /// How many jobs.
+    Jobs,
+    /// How many times as long as something else.
+    Times,
 }
 
 impl Unit {
     /// Whether `a` is a better figure than `b`.
     pub(crate) fn is_better(self, a: f64, b: f64) -> bool {
         match self {
-            Self::JobsPerSecond | Self::BatchesPerSecond => a > b,
-            Self::Seconds | Self::Ticks | Self::Bytes => a < b,
+            Self::JobsPerSecond | Self::BatchesPerSecond | Self::Jobs => a > b,
+            Self::Seconds | Self::Ticks | Self::Bytes | Self::Times => a < b,
         }
     }
 
@@ -32,6 +36,8 @@ impl Unit {
                 three_digits(figure, &[(1.0, " s"), (1e-3, " ms"), (1e-6, " µs"), (1e-9, " ns")])
             }
             Self::Ticks => format!("{figure} ticks"),
+            Self::Jobs => format!("{figure} jobs"),
+            Self::Times => format!("{figure:.2} ×"),
             Self::Bytes => three_digits(figure, &[(1048576.0, " MiB"), (1024.0, " KiB"), (1.0, " B")]),
         }
     }

@@ -40,6 +40,7 @@ pub use choice::Choice;
 pub use machine::{HandOff, Machine};
 pub use measure::MeasureError;
 pub use needs::Needs;
+pub use predict::{Plan, predict};
 pub use profile::Profile;
 pub use rule::{Reason, Rule};
 pub use watch::{Activity, Hold, Scope, Verdict, Watch, WatchReport, watch};

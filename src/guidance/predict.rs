@@ -28,18 +28,42 @@ const ITEM_BYTES: u64 = 256;
 /// Waiting is never even: with so many times the workers that even waiting would need, cores have work.
 const HEADROOM: f64 = 1.5;
 
-/// How an executor would run the calls.
+/// How an executor would run the calls of a [`Profile`], and how long that would take. Made by [`predict`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Plan {
-    pub(super) executor: Choice,
-    pub(super) workers: usize,
-    pub(super) chunk_size: usize,
-    /// For all calls.
-    pub(super) seconds: f64,
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Plan {
+    /// Where the calls would run.
+    pub executor: Choice,
+    /// How many workers would have work.
+    pub workers: usize,
+    /// For [`Map::chunk_size`](crate::Map::chunk_size).
+    pub chunk_size: usize,
+    /// How long all calls would take, in seconds.
+    pub seconds: f64,
 }
 
-/// Plans the calls of `profile` on `executor`; `None` where this machine does not have it.
-pub(super) fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option<Plan> {
+/// Plans the calls of `profile` on `executor`, whether or not it is the one to advise; `None` where this machine does not have it.
+///
+/// Pure, as [`advise`](super::advise), which chooses among these plans.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use heavylift::{
+///     Machine, Profile,
+///     guidance::{Choice, predict},
+/// };
+///
+/// let page = Profile::new(Duration::from_millis(2)).calls(1_000).cpu_share(0.1);
+/// let machine = Machine::typical();
+/// let seconds = |executor| predict(executor, &page, &machine).map(|plan| plan.seconds);
+/// assert_eq!(seconds(Choice::Inline), Some(2.0));
+/// assert!(seconds(Choice::Threads) < seconds(Choice::Inline));
+/// ```
+pub fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option<Plan> {
     let one = |seconds| Plan { executor, workers: 1, chunk_size: 1, seconds };
     let calls = profile.calls as f64;
     let run_time = profile.run_time.as_secs_f64();
