@@ -149,6 +149,16 @@ async fn each_workload_runs_where_it_belongs() {
     assert_ne!(run(Workload::Isolated, place, ()).await.unwrap().0, std::process::id());
 }
 
+#[cfg(feature = "rayon")]
+#[tokio::test]
+async fn what_is_data_parallel_runs_on_rayon() {
+    let sum = |n: u64| {
+        use rayon::prelude::*;
+        (rayon::current_thread_index().is_some(), (0..n).into_par_iter().sum::<u64>())
+    };
+    assert_eq!(run(Workload::DataParallel, sum, 1_000).await.unwrap(), (true, 499_500));
+}
+
 #[tokio::test]
 async fn a_panic_on_a_thread_of_its_own_is_an_error_of_the_task() {
     let error = run(Workload::LongRunning, |(): ()| -> u8 { panic!("out of tape") }, ()).await.unwrap_err();

@@ -63,6 +63,7 @@ impl Machine {
             inline: inline(),
             threads: threads(typical.max_threads).unwrap_or(typical.threads),
             cpu: threads(typical.cores).unwrap_or(typical.cpu),
+            rayon: rayon(),
             processes: processes.map(|(hand_off, _)| hand_off),
             process_per_mib: processes.map_or(typical.process_per_mib, |(_, per_mib)| per_mib),
             memory_bandwidth: memory_bandwidth(),
@@ -77,22 +78,37 @@ fn same(n: u64) -> u64 {
 }
 
 fn of_threads(pool: &ThreadPool) -> Result<HandOff, TaskError> {
-    let found = hand_off(|n| pool.run(move || same(n)), || pool.map(same, 0..ITEMS).chunk_size(CHUNK));
+    let found = hand_off(|n| pool.run(move || same(n)), || pool.map(same, 0..ITEMS).chunk_size(CHUNK), ITEMS);
     pool.shutdown(Shutdown::Drain).blocking_wait();
     found
+}
+
+/// On rayon's global pool: another would only share its cores.
+#[cfg(feature = "rayon")]
+fn rayon() -> Option<HandOff> {
+    let pool = crate::RayonPool::builder().name("calibration").build().ok()?;
+    let found = hand_off(|n| pool.run(move || same(n)), || pool.map(same, 0..JOBS), JOBS);
+    pool.shutdown(Shutdown::Drain).blocking_wait();
+    found.ok()
+}
+
+#[cfg(not(feature = "rayon"))]
+fn rayon() -> Option<HandOff> {
+    None
 }
 
 /// The hand-off, and what a MiB costs.
 fn of_processes(cores: usize) -> Option<(HandOff, Duration)> {
     let pool =
         ProcessPool::builder().name("calibration").max_workers(cores).start_timeout(PATIENCE).build().ok()?;
-    let found = hand_off(|n| pool.run(same, n), || pool.map(same, 0..ITEMS).chunk_size(CHUNK))
+    let found = hand_off(|n| pool.run(same, n), || pool.map(same, 0..ITEMS).chunk_size(CHUNK), ITEMS)
         .and_then(|hand_off| Ok((hand_off, per_mib(&pool)?)));
     pool.shutdown(Shutdown::Drain).blocking_wait();
     found.ok()
 }
 
-fn hand_off<M>(run: impl Fn(u64) -> Task<u64>, map: impl Fn() -> M) -> Result<HandOff, TaskError>
+/// What it costs to `run` a job, and each of so many `items` of a `map`.
+fn hand_off<M>(run: impl Fn(u64) -> Task<u64>, map: impl Fn() -> M, items: u64) -> Result<HandOff, TaskError>
 where
     M: Stream<Item = Result<u64, TaskError>> + Unpin,
 {
@@ -107,7 +123,7 @@ where
         trip()
     })?;
     let per_job = median(TIMES, || timed(|| fan_out(&run, JOBS)))? / JOBS as u32;
-    let per_item = median(TIMES, || timed(|| drain(map())))? / ITEMS as u32;
+    let per_item = median(TIMES, || timed(|| drain(map())))? / items as u32;
     Ok(HandOff { round_trip, after_pause: after_pause.max(round_trip), per_job, per_item })
 }
 

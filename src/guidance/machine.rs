@@ -69,7 +69,7 @@ impl Machine {
             inline: Duration::from_nanos(250),
             threads: HandOff::from_nanos(1_500, 45_000, 300, 45),
             cpu: HandOff::from_nanos(1_500, 45_000, 300, 45),
-            rayon: None,
+            rayon: cfg!(feature = "rayon").then_some(HandOff::from_nanos(2_600, 45_000, 1_000, 1_000)),
             processes: cfg!(target_os = "linux").then_some(HandOff::from_nanos(1_500, 60_000, 800, 60)),
             process_per_mib: Duration::from_micros(280),
             memory_bandwidth: 6.5e9,

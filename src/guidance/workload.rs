@@ -89,6 +89,13 @@ impl Workload {
     }
 }
 
+#[cfg(feature = "rayon")]
+fn data_parallel() -> AnyExecutor {
+    crate::RayonPool::global().into()
+}
+
+/// Without rayon here, the job may bring its own.
+#[cfg(not(feature = "rayon"))]
 fn data_parallel() -> AnyExecutor {
     ThreadPool::cpu().into()
 }
