@@ -924,3 +924,138 @@ async fn a_shutdown_of_a_process_pool_ends_every_item_of_its_chunks() {
         }
     }
 }
+
+/// How many items a map may have in flight, which by default tells how large its chunks are.
+fn in_flight_of(map: &impl std::fmt::Debug) -> usize {
+    let text = format!("{map:?}");
+    let (_, figure) = text.split_once("in_flight: ").unwrap();
+    figure.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+/// Takes items of an endless map until it may have as many in flight as that.
+async fn take_until<T, E: std::fmt::Debug>(
+    map: &mut (impl Stream<Item = Result<T, E>> + Unpin + std::fmt::Debug),
+    what: &str,
+    holds: impl Fn(usize) -> bool,
+) {
+    let end = Instant::now() + BOUND;
+    while !holds(in_flight_of(map)) {
+        assert!(Instant::now() < end, "in vain: {what}: {map:?}");
+        map.next().await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn by_default_small_items_travel_together_and_slow_ones_alone_whatever_they_were_before() {
+    let (pool, is_slow) = (threads(2), Arc::new(AtomicUsize::new(0)));
+    let (slow, pulled) = (is_slow.clone(), Arc::new(AtomicUsize::new(0)));
+    let job = move |n: usize| {
+        if slow.load(SeqCst) == 1 {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        n
+    };
+    let inputs = (0..).inspect(|_| _ = pulled.fetch_add(1, SeqCst));
+    let mut map = pool.map(job, inputs);
+    assert_eq!(map.next().await.unwrap().unwrap(), 0);
+    for round in 0..2 {
+        take_until(&mut map, "chunks", |in_flight| in_flight >= 1024).await;
+        is_slow.store(1, SeqCst);
+        take_until(&mut map, "no chunks", |in_flight| in_flight == 64).await;
+        is_slow.store(0, SeqCst);
+        assert!(pulled.load(SeqCst) > 1024 * (round + 1));
+    }
+    // In order, nothing is lost, and not more than what is documented was ever ahead.
+    let next = map.next().await.unwrap().unwrap();
+    assert!(pulled.load(SeqCst) <= next + 16_384, "{} pulled, {next} yielded", pulled.load(SeqCst));
+}
+
+#[tokio::test]
+async fn the_first_items_travel_alone_and_no_more_of_them_than_before() {
+    let (pool, (sender, gate)) = (threads(2), Gate::new());
+    let pulled = AtomicUsize::new(0);
+    let inputs = (0..).inspect(|_| _ = pulled.fetch_add(1, SeqCst));
+    let mut map = pool.map(move |n: u32| (gate.pass(), n).1, inputs);
+    assert!(map.next().now_or_never().is_none());
+    assert_eq!((pulled.load(SeqCst), in_flight_of(&map)), (64, 64));
+    drop(sender);
+    assert_eq!(map.next().await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn items_that_are_slow_from_the_start_never_travel_together() {
+    let (threads, processes) = (threads(2), processes(2));
+    let slow = |n: usize| {
+        std::thread::sleep(Duration::from_micros(500));
+        n
+    };
+    let [one, other] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let mut on_threads = threads.map(slow, (0..200).inspect(|_| _ = one.fetch_add(1, SeqCst)));
+    let mut on_processes = processes.map(slow, (0..200).inspect(|_| _ = other.fetch_add(1, SeqCst)));
+    for n in 0..200 {
+        assert_eq!(on_threads.next().await.unwrap().unwrap(), n);
+        assert_eq!(on_processes.next().await.unwrap().unwrap(), n);
+        assert_eq!((in_flight_of(&on_threads), in_flight_of(&on_processes)), (64, 64));
+        assert!(one.load(SeqCst) <= n + 64 && other.load(SeqCst) <= n + 64);
+    }
+}
+
+#[tokio::test]
+async fn inputs_that_are_slow_to_pull_do_not_wait_for_one_another() {
+    let pool = threads(2);
+    let inputs = (0..300).inspect(|_| std::thread::sleep(Duration::from_micros(300)));
+    let mut map = pool.map(|n: u32| n, inputs);
+    while let Some(item) = map.next().await {
+        item.unwrap();
+        assert_eq!(in_flight_of(&map), 64);
+    }
+}
+
+#[tokio::test]
+async fn a_long_item_among_small_ones_does_not_hold_others_in_a_chunk_of_automatic_size() {
+    let (pool, (sender, gate)) = (threads(2), Gate::new());
+    let job = move |n: usize| {
+        if n == 30_000 {
+            gate.pass();
+        }
+        n
+    };
+    let mut map = pool.map(job, 0..50_000).unordered();
+    let mut seen = 0;
+    while seen < 49_999 {
+        let (index, value) = tokio::time::timeout(BOUND, map.next()).await.unwrap().unwrap();
+        assert!(index == value.unwrap() && index != 30_000);
+        seen += 1;
+    }
+    drop(sender);
+    assert_eq!(map.next().await.unwrap().0, 30_000);
+    assert!(map.next().await.is_none());
+}
+
+#[tokio::test]
+async fn chunks_of_automatic_size_stay_within_a_small_in_flight() {
+    let (pool, pulled) = (threads(2), AtomicUsize::new(0));
+    let inputs = (0..5000).inspect(|_| _ = pulled.fetch_add(1, SeqCst));
+    let mut map = pool.map(|n: usize| n, inputs).in_flight(12);
+    for n in 0..5000 {
+        assert_eq!(map.next().await.unwrap().unwrap(), n);
+        assert!(pulled.load(SeqCst) <= n + 12);
+    }
+    assert!(map.next().await.is_none());
+}
+
+#[tokio::test]
+async fn by_default_small_items_travel_together_in_processes_and_large_ones_alone() {
+    let pool = processes(2);
+    let mut map = pool.map(|n: u64| n, 0..);
+    take_until(&mut map, "chunks", |in_flight| in_flight >= 1024).await;
+    drop(map);
+
+    // They do not fit into a chunk, however small the job is.
+    let inputs = (0..2000).map(|n: u64| (n, vec![7u8; 1000]));
+    let mut map = pool.map(|(n, _): (u64, Vec<u8>)| n, inputs);
+    for n in 0..2000 {
+        assert_eq!(map.next().await.unwrap().unwrap(), n);
+        assert_eq!(in_flight_of(&map), 64);
+    }
+}

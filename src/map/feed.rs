@@ -7,11 +7,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use super::Batch;
 use crate::{
     Task,
+    error::TaskLabel,
+    metrics::Pace,
     pool::{Entering, NoRoom, Place, Start, Takes, Ticket, Turn},
     task::{Options, label},
 };
@@ -21,11 +24,27 @@ pub(crate) struct Setup {
     pub(crate) function: &'static str,
     pub(crate) options: Options,
     pub(crate) at: &'static Location<'static>,
+    /// How long items run.
+    pub(crate) pace: Arc<Pace>,
+    /// Whether the size of chunks follows the pace, so that also items that travel alone are to be measured.
+    pub(super) is_automatic: bool,
 }
 
 impl Setup {
     pub(super) fn new(function: &'static str, at: &'static Location<'static>) -> Self {
-        Self { function, options: Options::default(), at }
+        Self { function, options: Options::default(), at, pace: Arc::default(), is_automatic: true }
+    }
+
+    /// What comes with a job of items that were let in.
+    pub(crate) fn ticket(&self, place: Place) -> Ticket {
+        let (label, options) = self.label();
+        Ticket { label, options, place }
+    }
+
+    fn label(&self) -> (TaskLabel, Options) {
+        let mut options = self.options.clone();
+        options.pace = self.is_automatic.then(|| self.pace.clone());
+        (label(self.function, &mut options, self.at), options)
     }
 }
 
@@ -54,12 +73,18 @@ pub(crate) trait Feed<A, R> {
 
     /// How many workers the pool may have. None: jobs run on the polling thread, as they are started.
     fn workers(&self) -> usize;
+
+    /// What it costs to hand over a job where many are under way, in the time of all who take part.
+    fn hand_off(&self) -> Duration;
 }
 
 /// How a pool runs many items as one job, if it does.
 pub(crate) trait Chunks<A, R> {
     /// Whether it does so with jobs that were told this.
     fn take(&self, setup: &Setup) -> bool;
+
+    /// What it costs to hand over a job where many are under way, in the time of all who take part.
+    fn hand_off(&self) -> Duration;
 
     /// Starts the jobs of these items, and returns them in their order.
     fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>>;
@@ -71,12 +96,26 @@ pub(crate) enum Started<R> {
     Many(Arc<dyn Batch<R>>),
 }
 
+impl<R> Started<R> {
+    /// How many items there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(batch) => batch.len(),
+        }
+    }
+}
+
 /// Every item is a job of its own.
 pub(crate) struct Singly;
 
 impl<A, R> Chunks<A, R> for Singly {
     fn take(&self, _setup: &Setup) -> bool {
         false
+    }
+
+    fn hand_off(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn start(&mut self, _items: Vec<(A, Place)>, _setup: &Setup) -> Vec<Started<R>> {
@@ -120,9 +159,7 @@ where
     }
 
     fn start(&mut self, input: A, place: Place, setup: &Setup) -> Task<P::Output> {
-        let mut options = setup.options.clone();
-        let label = label(setup.function, &mut options, setup.at);
-        self.pool.start((self.make)(input), Ticket { label, options, place })
+        self.pool.start((self.make)(input), setup.ticket(place))
     }
 
     fn takes_chunks(&self, setup: &Setup) -> bool {
@@ -134,8 +171,7 @@ where
     }
 
     fn refuse(&mut self, why: NoRoom, setup: &Setup) -> Task<P::Output> {
-        let mut options = setup.options.clone();
-        let label = label(setup.function, &mut options, setup.at);
+        let (label, _) = setup.label();
         Task::refused(self.pool.refusal(&label, why), label)
     }
 
@@ -145,5 +181,9 @@ where
 
     fn workers(&self) -> usize {
         (self.workers)(&self.pool)
+    }
+
+    fn hand_off(&self) -> Duration {
+        self.chunks.hand_off()
     }
 }

@@ -10,25 +10,47 @@
 //!
 //! # Chunks
 //!
-//! With `chunk_size(n)` items travel up to *n* at a time, as one [`Batch`]; an item that travels alone is a `Task`. A batch is only a
-//! matter of transport:
+//! Items travel several at a time, as one [`Batch`], or alone, as a `Task`: up to *n* with `chunk_size(n)`, else as the next section
+//! says. A batch is only a matter of transport:
 //!
 //! 1. Each item has its own outcome, id and place in a bounded pool. Its outcome can be taken before the next item of the
 //!    batch begins, and its error, panic or worker's death costs no other item anything.
 //! 2. A batch is never waited for. It goes off when it is full, when the input has nothing more at this moment, or when the pool
 //!    has no more room. Only room for a whole chunk within `in_flight` is waited for, or else each item that is yielded
-//!    would be followed by a batch of one.
+//!    would be followed by a batch of one; then as much goes off as there is room for.
 //! 3. Items of a batch begin in their order. When the batch is cancelled, none of them begins any more.
 //! 4. Outcomes are taken many at a time, and whoever waits for them is woken for many at a time ([`Remainder`]): at the latest some
 //!    50 µs after the first, at the end of the batch, or, when an item takes long unexpectedly, by a timer after
 //!    a [`remainder::Nudge`]. To wake for every item would take longer than a small item runs.
 //! 5. Where items have a `run_timeout` or a `queue_timeout` they travel alone, because that needs a clock and an ending for each
 //!    item, which only tasks have. On processes also where there is a retry, and where the pool looks at each job by itself.
+//!
+//! # Their size, where it is automatic
+//!
+//! [`size`] has the rule, a pure function; [`Sizing`] remembers what it is applied to. Workers measure what items run, alone or in a
+//! batch, and tell the map's [`Pace`](crate::metrics::Pace); the map looks there before each chunk.
+//!
+//! ```text
+//! probing ──something was measured──▶ growing ──as many as make the hand-off cheap──▶ steady
+//!                                        ▲                                              │
+//!                                        └──────────── items become quicker ────────────┘
+//! any ──items become slower──▶ steady, with smaller chunks
+//! ```
+//!
+//! 1. *Probing*: items travel alone, 64 or four for each worker at once, until one has been measured.
+//! 2. *Growing*: no more items travel together than have been measured, so that a chunk about doubles what is known.
+//! 3. *Steady*: a chunk is 50 times the work that its hand-off costs, by the mean of the last few thousand items. One that takes long now
+//!    and then has its share in that mean: where one in a thousand takes as long as the thousand together, chunks are half as large.
+//! 4. An input that takes long to pull counts as an item that takes long to run, so that the first of a chunk is not waited for the
+//!    last. That also bounds what is in memory: inputs that were made or read with some effort are not pulled by the thousand.
+//! 5. What is in flight by default follows the size of the chunks, at once when they grow and by halves when they become smaller.
 
 mod batch;
 mod feed;
 mod order;
 mod remainder;
+pub(crate) mod size;
+mod sizing;
 mod source;
 
 use std::{
@@ -38,7 +60,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_core::{FusedStream, Stream};
@@ -47,6 +69,7 @@ pub(crate) use batch::{Batch, Finished, Outcome};
 pub(crate) use feed::{Chunks, Feed, PoolFeed, Setup, Singly, Started};
 use order::{Arrange, Arrangement};
 pub use order::{Ordered, Unordered};
+use sizing::{Situation, Sizing};
 pub use source::FromStream;
 pub(crate) use source::Source;
 
@@ -56,9 +79,6 @@ use crate::{
     pool::Place,
     timer::Delay,
 };
-
-/// The default of `in_flight` is never less than this.
-const LEAST_IN_FLIGHT: usize = 64;
 
 /// Stream returned by `map` and `map_stream`: the results of one function over many inputs.
 ///
@@ -99,10 +119,7 @@ pub struct Map<I: Source, R, O: Arrange<R> = Ordered> {
     /// Pulled and let in, to travel together.
     gathered: Vec<(I::Item, Place)>,
     tasks: O::Tasks,
-    in_flight: Option<usize>,
-    /// What `in_flight` meant when it was last looked at, which asks the pool.
-    most: usize,
-    chunk_size: usize,
+    sizing: Sizing,
     limit: Option<(Delay, Duration)>,
     at: &'static Location<'static>,
 }
@@ -124,9 +141,7 @@ impl<I: Source, R> Map<I, R, Ordered> {
             pulled: None,
             gathered: Vec::new(),
             tasks: Default::default(),
-            in_flight: None,
-            most: usize::MAX,
-            chunk_size: 1,
+            sizing: Sizing::default(),
             limit: None,
             at,
         }
@@ -150,15 +165,17 @@ impl<I: Source, R> Map<I, R, Ordered> {
     /// # }
     /// ```
     pub fn unordered(self) -> Map<I, R, Unordered> {
-        let Self { inputs, feed, setup, pulled, gathered, tasks, in_flight, most, chunk_size, limit, at } =
-            self;
+        let Self { inputs, feed, setup, pulled, gathered, tasks, sizing, limit, at } = self;
         let tasks = Arrangement::collect(tasks);
-        Map { inputs, feed, setup, pulled, gathered, tasks, in_flight, most, chunk_size, limit, at }
+        Map { inputs, feed, setup, pulled, gathered, tasks, sizing, limit, at }
     }
 }
 
 impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
-    /// How many items may be pulled and not yet yielded. Default: `max(64, 4 × workers × chunk_size)`.
+    /// How many items may be pulled and not yet yielded. Default: `max(64, 4 × workers × chunk)`.
+    ///
+    /// The chunk is what was given as [`chunk_size`](Self::chunk_size). Where that is automatic it is the chunk of this moment, 1 at
+    /// first, and no more than 16 384 items are in flight for its sake: that many only where they take a few microseconds at most.
     ///
     /// With [`Inline`](struct@crate::Inline) it is always 1: each result is yielded before the next job runs.
     ///
@@ -168,21 +185,34 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     #[track_caller]
     pub fn in_flight(mut self, items: usize) -> Self {
         assert!(items > 0, "in_flight(0) would never start anything");
-        self.in_flight = Some(items);
+        self.sizing.set_in_flight(items);
         self
     }
 
-    /// How many items travel together at most. Default: 1.
+    /// How many items travel together at most. Default: automatic, from 1 to 1024, by how long they take.
     ///
     /// Only a matter of transport: each item has its own result, error, panic and time limit, and a chunk is never waited for: if
     /// the input has nothing more at this moment, or a bounded pool no more room, what there is goes off.
     ///
-    /// Worth it for small items: in chunks of 1000 on threads, one of 20 ns costs about as much again, where it costs a
+    /// Worth it for small items: in chunks of 1000 on threads, one of 20 ns costs about as much again, where it costs half a
     /// microsecond alone. The items of a chunk run one after the other, while other jobs wait for a worker: as much work as takes
     /// some 50 µs to 1 ms is a good chunk. If one of them takes far longer than the others, idle threads take over what waits
     /// behind it; a process runs its chunk to the end. Where items have a `run_timeout` or a `queue_timeout` they travel alone.
     ///
-    /// In processes an item's result is published before the next item begins: a death costs the item that ran, those before it
+    /// # Automatic size
+    ///
+    /// The first items travel alone and are measured. Then as many travel together as take 250 µs on threads and 1 ms in
+    /// processes, but no more than have been measured, than are half of each worker's part of [`in_flight`](Self::in_flight) or of
+    /// what is still to come, and than 1024. The size follows the mean of the last few thousand items, up and down, so it also does
+    /// where a few take far longer than the others. Items that take more than 50 µs on threads, or 200 µs in processes, travel
+    /// alone; so do inputs that take that long to pull.
+    ///
+    /// Give a size, 1 for none, where items wait for one another, or where one in very many takes far longer than the others and
+    /// its neighbours must not wait for it in a process.
+    ///
+    /// # In processes
+    ///
+    /// An item's result is published before the next item begins: a death costs the item that ran, those before it
     /// are finished, and those behind it run elsewhere. A chunk holds as many items as fit into 2 KiB there; items that take more
     /// than 256 bytes or name shared memory travel alone, and so do all where there is a [`retry`](Self::retry) or the pool has
     /// `max_tasks_per_worker`, `max_memory_per_worker` or tells output with its task. Cancelling a map kills the workers that run its chunks.
@@ -196,7 +226,8 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     #[track_caller]
     pub fn chunk_size(mut self, items: usize) -> Self {
         assert!(items > 0, "chunk_size(0) would never start anything");
-        self.chunk_size = items;
+        self.sizing.set_chunk_size(items);
+        self.setup.is_automatic = false;
         self
     }
 
@@ -271,28 +302,29 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         self.tasks.len() + self.gathered.len() + usize::from(self.pulled.is_some())
     }
 
-    fn most_in_flight(&self) -> usize {
-        let workers = self.feed.workers();
-        if workers == 0 {
-            // A job has run when it has been started: with more than one, the first result would wait for the others.
-            return 1;
-        }
-        self.in_flight.unwrap_or_else(|| {
-            let batch = workers.saturating_mul(self.chunk_size).saturating_mul(4);
-            batch.max(LEAST_IN_FLIGHT)
-        })
-    }
-
     /// Pulls inputs and starts their jobs, as far as there is room.
     fn fill(&mut self, cx: &mut Context<'_>) {
-        // Not asked of the pool for each item that is yielded.
-        if self.tasks.len().saturating_add(self.chunk_size.min(self.most)) > self.most {
+        // By what was last worked out, which asks the pool: not done for each item that is yielded.
+        if !self.sizing.has_room(self.tasks.len()) {
             return;
         }
-        self.most = self.most_in_flight();
-        let chunk =
-            if self.feed.takes_chunks(&self.setup) { most_together(self.chunk_size, self.most) } else { 1 };
-        while self.tasks.len() + chunk <= self.most && self.start_some(chunk, cx) {}
+        let (workers, takes_chunks) = (self.feed.workers(), self.feed.takes_chunks(&self.setup));
+        let mut has_begun = false;
+        loop {
+            self.sizing.renew(Situation {
+                workers,
+                takes_chunks,
+                hand_off: self.feed.hand_off(),
+                runs: self.setup.pace.recent(),
+                remaining: self.inputs.as_ref().map_or(Some(0), |inputs| inputs.size_hint().1),
+            });
+            // The last one may be smaller, so that as much is in flight as may be.
+            let (chunk, room) = (self.sizing.chunk(), self.sizing.room(self.tasks.len()));
+            if room == 0 || room < chunk && !has_begun || !self.start_some(chunk.min(room), cx) {
+                return;
+            }
+            has_begun = true;
+        }
     }
 
     /// Starts the jobs of up to `chunk` items. Returns whether there may be more at this moment.
@@ -300,7 +332,9 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         if chunk == 1 && self.gathered.is_empty() {
             return self.start_one(cx);
         }
+        let begun = self.clock();
         let more = self.gather(chunk, cx);
+        self.sizing.note_pulls(self.gathered.len(), begun);
         match self.gathered.len() {
             0 => {}
             1 => {
@@ -309,7 +343,10 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
             }
             _ => {
                 let gathered = std::mem::take(&mut self.gathered);
-                for started in self.feed.start_batch(gathered, &self.setup) {
+                let items = gathered.len();
+                let started = self.feed.start_batch(gathered, &self.setup);
+                self.sizing.note_jobs(items, started.len(), started.first().map_or(0, Started::len));
+                for started in started {
                     match started {
                         Started::One(task) => self.tasks.push(task),
                         Started::Many(batch) => self.tasks.push_batch(batch),
@@ -320,8 +357,16 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         more
     }
 
+    /// The time, where it is of interest how long a pull takes.
+    fn clock(&self) -> Option<Instant> {
+        self.sizing.is_automatic().then(Instant::now)
+    }
+
     fn start_one(&mut self, cx: &mut Context<'_>) -> bool {
+        let begun = self.clock();
         let Some(input) = self.pull(cx) else { return false };
+        self.sizing.note_pulls(1, begun);
+        self.sizing.note_jobs(1, 1, 1);
         match self.feed.poll_enter(cx) {
             Poll::Ready(Ok(place)) => self.tasks.push(self.feed.start(input, place, &self.setup)),
             Poll::Ready(Err(why)) => self.tasks.push(self.feed.refuse(why, &self.setup)),
@@ -457,13 +502,7 @@ impl<I: Source, R, O: Arrange<R>> fmt::Debug for Map<I, R, O> {
         f.debug_struct("Map")
             .field("function", &self.setup.function)
             .field("pending", &self.pending())
-            .field("in_flight", &self.most_in_flight())
+            .field("in_flight", &self.sizing.most(self.feed.workers()))
             .finish_non_exhaustive()
     }
-}
-
-/// How many items travel together, where `most` may be in flight: at least two batches, so that one is run while the
-/// outcomes of another are yielded.
-fn most_together(chunk_size: usize, most: usize) -> usize {
-    chunk_size.min(most.div_ceil(2))
 }

@@ -3,10 +3,12 @@
 mod counters;
 mod distribution;
 mod histogram;
+mod pace;
 
 pub(crate) use counters::{Counters, Outcomes};
 pub use distribution::Distribution;
 pub(crate) use histogram::Histogram;
+pub(crate) use pace::{Pace, Recent};
 
 /// What a pool is doing and has done since it was built.
 ///

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Priority;
+use crate::metrics::Pace;
 
 /// Name, limits and order of one job. What is `None` is as the pool says.
 #[derive(Debug, Clone, Default)]
@@ -16,4 +17,6 @@ pub(crate) struct Options {
     pub(crate) priority: Priority,
     /// The hash of a key: jobs with one key should go to one worker.
     pub(crate) affinity: Option<u64>,
+    /// Where to take note of how long the job runs.
+    pub(crate) pace: Option<Arc<Pace>>,
 }

@@ -9,7 +9,7 @@
 //!    outcome is dropped when it comes.
 //! 2. A worker that finishes an item and claims the next does both in one step, which is all that an item costs besides its job.
 //! 3. Whoever runs the chunk has an [`Entry`] of its own, in the queue and on its desk: the first for the chunk itself, others for
-//!    helpers. A helper is called when what is left may take longer than to wake it ([`Pace::is_worth_help`]), or when the map has
+//!    helpers. A helper is called when what is left may take longer than to wake it ([`is_worth_help`]), or when the map has
 //!    waited in vain ([`Batch::hurry`]). So an item that takes long holds up others of its chunk for a few milliseconds at most
 //!    while other workers are idle.
 //! 4. What the items add to the pool's counts is noted in the chunk and counted before anybody can look: when outcomes are
@@ -30,7 +30,7 @@ use std::{
 use tokio::runtime::{Handle, Id};
 
 use super::{
-    lap::{Lap, Pace},
+    lap::{Lap, Untold, is_worth_help, mean},
     queue::Queued,
     seat::ThreadJob,
     shared::Shared,
@@ -39,6 +39,7 @@ use crate::{
     Priority, TaskError, TaskId,
     error::{TaskLabel, TaskName},
     map::{Batch, Finished, Outcome, Setup},
+    metrics::Pace,
     panic::{catch, drop_shielded, shield},
     pool::Place,
     task::{self, Left, StopSignal},
@@ -114,7 +115,6 @@ where
     pub(super) fn start(
         shared: &Arc<Shared>,
         job: Arc<F>,
-        pace: Arc<Pace>,
         items: Vec<(A, Place)>,
         setup: &Setup,
     ) -> Arc<Self> {
@@ -139,7 +139,7 @@ where
             priority: setup.options.priority,
             submitted,
             runtime: Handle::try_current().ok(),
-            pace,
+            pace: setup.pace.clone(),
             is_stopped: AtomicBool::new(false),
             is_exhausted: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -162,7 +162,7 @@ where
 
     fn run_items(self: &Arc<Self>, job: &F) {
         self.call_help_if_worth_it();
-        let mut lap = Lap::new(Instant::now());
+        let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
         let mut done = None;
         while let Some((item, (input, place))) = self.step(done.take(), lap.began()) {
             let outcome = catch(|| job(input));
@@ -170,10 +170,11 @@ where
             drop_shielded(place);
             done = Some((item, outcome.map_err(|report| TaskError::panicked(self.label_of(item), report))));
             if lap.is_over_after_one_more() {
-                self.end_lap(&mut lap);
+                self.end_lap(&mut lap, &mut untold);
             }
         }
-        self.end_lap(&mut lap);
+        self.end_lap(&mut lap, &mut untold);
+        untold.tell(&self.pace);
     }
 
     /// Takes note of an outcome, and claims the next item.
@@ -199,9 +200,12 @@ where
     }
 
     /// Reads the clock, and counts what has happened.
-    fn end_lap(self: &Arc<Self>, lap: &mut Lap) {
+    fn end_lap(self: &Arc<Self>, lap: &mut Lap, untold: &mut Untold) {
         let times = lap.end(Instant::now());
-        self.pace.note(times);
+        if let Some(each) = mean(times) {
+            self.pace.note_latest(each);
+        }
+        untold.add(times, &self.pace);
         self.shared.counters.took(times);
         self.count(&mut self.lock(), lap.began());
         if lap.is_of_one() {
@@ -211,7 +215,7 @@ where
 
     fn call_help_if_worth_it(self: &Arc<Self>) {
         let left = self.lock().inputs.len();
-        if self.pace.is_worth_help(left) {
+        if is_worth_help(left, self.pace.latest()) {
             self.call_help();
         }
     }

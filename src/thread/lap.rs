@@ -1,16 +1,17 @@
-//! [`Lap`]: how often the clock is read while the items of a chunk run; [`Pace`]: how long the items of a map take.
+//! [`Lap`]: how often the clock is read while the items of a chunk run, and what that says.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use crate::metrics::Pace;
 
 /// How long items run that are measured together, as far as that is foreseen: to read the clock takes some 20 ns.
 const LAP: Duration = Duration::from_micros(1);
 /// The most items that are measured together.
 const MOST: u64 = 64;
-/// How long the rest of a chunk must take to be worth waking another worker for.
-const WORTH_HELP: Duration = Duration::from_micros(100);
+/// How long the rest of a chunk must take to be worth waking another worker for: twice as long as a chunk of automatic size.
+const WORTH_HELP: Duration = Duration::from_micros(500);
+/// How much work of one chunk the map is told of at a time: it is not to learn of each small item, nor at the end only of a slow one.
+const TOLD: Duration = Duration::from_micros(50);
 
 /// A few items, measured together.
 #[derive(Debug)]
@@ -74,38 +75,50 @@ fn times(items: u64, together: Duration, typical: Duration) -> Times {
     [(items - 1, typical), (1, together - others)]
 }
 
+/// What one of these items took.
+pub(super) fn mean([(items, each), (slow, longest)]: Times) -> Option<Duration> {
+    let together = each.saturating_mul(items as u32).saturating_add(longest.saturating_mul(slow as u32));
+    together.checked_div((items + slow) as u32)
+}
+
+/// What items took that a map has not been told of.
+#[derive(Debug, Default)]
+pub(super) struct Untold {
+    items: u64,
+    together: Duration,
+}
+
+impl Untold {
+    /// Adds what items took, and tells `pace` if that is worth it.
+    pub(super) fn add(&mut self, times: Times, pace: &Pace) {
+        for (items, each) in times {
+            self.items += items;
+            self.together = self.together.saturating_add(each.saturating_mul(items as u32));
+        }
+        if self.together >= TOLD {
+            self.tell(pace);
+        }
+    }
+
+    /// Tells `pace` what is left.
+    pub(super) fn tell(&mut self, pace: &Pace) {
+        let Self { items, together } = std::mem::take(self);
+        if items > 0 {
+            pace.note(items, together);
+        }
+    }
+}
+
 fn next_items(items: u64, each: Duration) -> u64 {
     let fit = LAP.as_nanos() / each.as_nanos().max(1);
     u64::try_from(fit).unwrap_or(MOST).clamp(1, (2 * items).min(MOST))
 }
 
-/// How long an item of a map takes, as far as is known.
-///
-/// ORDERING: Relaxed. A hint.
-#[derive(Debug)]
-pub(super) struct Pace(AtomicU64);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(AtomicU64::new(u64::MAX))
-    }
-}
-
-impl Pace {
-    /// Takes note of what items took.
-    pub(super) fn note(&self, [(items, each), (slow, longest)]: Times) {
-        if items > 0 {
-            let nanos =
-                (each.as_nanos() as u64).saturating_mul(items).saturating_add(longest.as_nanos() as u64);
-            self.0.store(nanos / (items + slow), Relaxed);
-        }
-    }
-
-    /// Whether so many items take long enough for another worker to take a part of them.
-    pub(super) fn is_worth_help(&self, items: usize) -> bool {
-        let worth = WORTH_HELP.as_nanos() as u64;
-        items > 0 && self.0.load(Relaxed).saturating_mul(items as u64) >= worth
-    }
+/// Whether so many items that take so long each, as far as is known, take long enough for another worker to take a part of them.
+pub(super) fn is_worth_help(items: usize, each: Option<Duration>) -> bool {
+    let all =
+        each.map_or(Duration::MAX, |each| each.saturating_mul(u32::try_from(items).unwrap_or(u32::MAX)));
+    items > 0 && all >= WORTH_HELP
 }
 
 #[cfg(test)]
@@ -153,10 +166,27 @@ mod tests {
     }
 
     #[test]
+    fn a_map_is_told_of_slow_items_one_by_one_and_of_small_ones_together() {
+        let (pace, mut untold) = (Pace::default(), Untold::default());
+        let mut told = |times, is_last| {
+            untold.add(times, &pace);
+            if is_last {
+                untold.tell(&pace);
+            }
+            pace.recent().count()
+        };
+        let none = (0, Duration::ZERO);
+        assert_eq!(told([(64, 700 * NS), none], false), 0);
+        assert_eq!(told([(9, 700 * NS), (1, 50_000 * NS)], false), 74);
+        assert_eq!(told([(1, 50_000 * NS), none], false), 75);
+        assert_eq!(told([(3, 700 * NS), none], true), 78);
+        assert_eq!(told([none, none], true), 78);
+    }
+
+    #[test]
     fn help_is_called_for_what_takes_long_or_is_unknown() {
-        let pace = Pace::default();
-        assert!(pace.is_worth_help(1) && !pace.is_worth_help(0));
-        pace.note([(9, 100 * NS), (1, 100 * NS)]);
-        assert!(!pace.is_worth_help(999) && pace.is_worth_help(1000));
+        assert!(is_worth_help(1, None) && !is_worth_help(0, None));
+        assert!(!is_worth_help(4999, Some(100 * NS)) && is_worth_help(5000, Some(100 * NS)));
+        assert!(is_worth_help(2, Some(Duration::MAX)));
     }
 }

@@ -1,14 +1,18 @@
 //! `map` on a thread pool.
 
-use std::{any::type_name, panic::Location, sync::Arc};
+use std::{any::type_name, panic::Location, sync::Arc, time::Duration};
 
 use futures_core::Stream;
 
-use super::{ThreadPool, chunk::Chunk, lap::Pace};
+use super::{ThreadPool, chunk::Chunk};
 use crate::{
     map::{Chunks, Feed, FromStream, Map, PoolFeed, Setup, Started},
     pool::Place,
 };
+
+/// What it costs to hand over a job of a map and its outcome, most of which is to wake a worker and the map: so much less work was done
+/// where measured, items of 10 µs to 100 µs on two processors, for each job. Jobs in quicker succession share their wake-ups.
+const HAND_OFF: Duration = Duration::from_micros(5);
 
 impl ThreadPool {
     /// Runs `job` over `inputs`, and returns a stream of the results in the order of the inputs.
@@ -68,14 +72,14 @@ impl ThreadPool {
         Map::new(FromStream::new(inputs), self.feed(job), type_name::<F>(), Location::caller())
     }
 
-    fn feed<F, A, R>(&self, job: F) -> Box<dyn Feed<A, R> + Send>
+    pub(crate) fn feed<F, A, R>(&self, job: F) -> Box<dyn Feed<A, R> + Send>
     where
         A: Send + 'static,
         F: Fn(A) -> R + Send + Sync + 'static,
         R: Send + 'static,
     {
         let job = Arc::new(job);
-        let chunks = ThreadChunks { pool: self.clone(), job: job.clone(), pace: Arc::default() };
+        let chunks = ThreadChunks { pool: self.clone(), job: job.clone() };
         let make = move |input: A| {
             let job = job.clone();
             move || job(input)
@@ -93,7 +97,6 @@ impl ThreadPool {
 pub(crate) struct ThreadChunks<F> {
     pool: ThreadPool,
     job: Arc<F>,
-    pace: Arc<Pace>,
 }
 
 impl<F, A, R> Chunks<A, R> for ThreadChunks<F>
@@ -108,8 +111,11 @@ where
         limits.queue_timeout.is_none() && limits.run_timeout.is_none()
     }
 
+    fn hand_off(&self) -> Duration {
+        HAND_OFF
+    }
+
     fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>> {
-        let (job, pace) = (self.job.clone(), self.pace.clone());
-        vec![Started::Many(Chunk::start(self.pool.shared(), job, pace, items, setup))]
+        vec![Started::Many(Chunk::start(self.pool.shared(), self.job.clone(), items, setup))]
     }
 }

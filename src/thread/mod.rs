@@ -422,7 +422,8 @@ where
         let Ticket { label, mut options, place } = ticket;
         self.shared().setup.complete(&mut options);
         let grip = self.handles.grips.here().clone();
-        let seat = ThreadSeat::new(grip, options.priority, Handle::try_current().ok());
+        let pace = options.pace.take();
+        let seat = ThreadSeat::new(grip, options.priority, pace, Handle::try_current().ok());
         let cell = Cell::new(label, &options, seat, Load { job, place });
         self.shared().counters.submitted();
         cell.watch_queue();

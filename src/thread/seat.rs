@@ -11,6 +11,7 @@ use tokio::runtime::{Handle, Id};
 use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     Priority, TaskError, TaskId,
+    metrics::Pace,
     panic::{catch, drop_shielded},
     pool::Place,
     task::{self, Cell, Left, Seat, StopSignal},
@@ -23,6 +24,8 @@ pub(crate) struct ThreadSeat<F, R> {
     /// The runtime that the job was submitted from, for `Handle::current()` in it. It stays here until the task is dropped, which
     /// happens most often in that runtime: a count that two threads change in turn costs more than the rest of a hand-over.
     runtime: Option<(Id, Handle)>,
+    /// Where to take note of how long the job runs.
+    pace: Option<Arc<Pace>>,
     job: PhantomData<fn(F) -> R>,
 }
 
@@ -69,9 +72,14 @@ pub(crate) trait ThreadJob: Queued + Send + Sync {
 }
 
 impl<F, R> ThreadSeat<F, R> {
-    pub(super) fn new(grip: Arc<Grip>, priority: Priority, runtime: Option<Handle>) -> Self {
+    pub(super) fn new(
+        grip: Arc<Grip>,
+        priority: Priority,
+        pace: Option<Arc<Pace>>,
+        runtime: Option<Handle>,
+    ) -> Self {
         let runtime = runtime.map(|runtime| (runtime.id(), runtime));
-        Self { grip, priority, runtime, job: PhantomData }
+        Self { grip, priority, runtime, pace, job: PhantomData }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -156,6 +164,9 @@ where
         let took = begun.elapsed();
         counters.ran(took);
         self.seat().shared().soon.took(took);
+        if let Some(pace) = &self.seat().pace {
+            pace.note(1, took);
+        }
         drop_shielded(place);
         // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
         let outcome = if StopSignal::is_stopped(&*self) { Err(outcome) } else { self.complete(outcome) };

@@ -22,7 +22,7 @@ use crate::{
     Priority, TaskError, TaskId, WorkerExit,
     clock::now_roughly,
     error::{Operand, TaskLabel},
-    metrics::Counters,
+    metrics::{Counters, Pace},
     panic::{catch, drop_shielded},
     pool::Place,
     process::{
@@ -122,6 +122,8 @@ pub(in crate::process) struct ProcessSeat<R> {
     items: u32,
     /// Whether they are what was left of a job that had begun.
     is_rest: bool,
+    /// Where to take note of how long it ran.
+    pace: Option<Arc<Pace>>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -153,6 +155,7 @@ impl<R> ProcessSeat<R> {
             ran_nanos: AtomicU64::new(0),
             items: 1,
             is_rest: false,
+            pace: options.pace.clone(),
             result: PhantomData,
         }
     }
@@ -210,13 +213,24 @@ impl<R> ProcessSeat<R> {
                 self.shared.waiting().remove(self.priority);
                 self.counters().left_queue_many(self.items.into());
             }
-            RUNS if self.items == 1 => self.counters().ran(self.ran()),
+            RUNS if self.items == 1 => {
+                let time = self.ran();
+                self.note_pace(1, time);
+                self.counters().ran(time);
+            }
             RUNS => {
+                self.note_pace(ran, self.ran());
                 let time = self.ran() / ran.max(1);
                 self.counters().ended_many(self.items.into(), 0, 0);
                 self.counters().took([(ran.into(), time)]);
             }
             _ => {}
+        }
+    }
+
+    fn note_pace(&self, items: u32, together: Duration) {
+        if let Some(pace) = &self.pace {
+            pace.note(items.into(), together);
         }
     }
 
