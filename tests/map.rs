@@ -1059,3 +1059,17 @@ async fn by_default_small_items_travel_together_in_processes_and_large_ones_alon
         assert_eq!(in_flight_of(&map), 64);
     }
 }
+
+#[tokio::test]
+async fn an_executor_maps_in_chunks_where_its_pool_does() {
+    use heavylift::{AnyExecutor, Executor, Inline};
+    let (threads, processes) = (threads(2), processes(2));
+    for executor in [AnyExecutor::from(&threads), AnyExecutor::from(&processes)] {
+        let mut map = executor.map(|n: u64| n, 0..);
+        take_until(&mut map, "chunks", |in_flight| in_flight >= 1024).await;
+    }
+    let mut map = Executor::map(&Inline::new(), |n: u64| n, 0..1000);
+    assert_eq!(map.next().await.unwrap().unwrap(), 0);
+    assert_eq!(in_flight_of(&map), 1);
+    assert_eq!(map.count().await, 999);
+}

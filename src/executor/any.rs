@@ -7,6 +7,7 @@ use super::Inline;
 use crate::RayonPool;
 use crate::{
     Closing, Metrics, Payload, ProcessPool, Shutdown, Task, ThreadPool,
+    map::{Feed, PoolFeed, Singly},
     metrics::Counters,
     pool::{Admission, Takes, Ticket, sealed},
 };
@@ -83,14 +84,23 @@ impl AnyExecutor {
         }
     }
 
-    /// How many workers it may have at this moment. None is the calling thread.
-    pub(super) fn max_workers(&self) -> usize {
+    /// What starts the jobs of a map there, in chunks where the pool has them.
+    pub(super) fn feed<F, A, R>(&self, job: F) -> Box<dyn Feed<A, R> + Send>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Payload,
+        R: Payload,
+    {
         match &self.0 {
-            Kind::Threads(pool) => pool.max_workers_now(),
-            Kind::Processes(pool) => pool.max_workers_now(),
-            Kind::Inline(_) => 0,
+            Kind::Threads(pool) => pool.feed(job),
+            Kind::Processes(pool) => pool.feed(job),
+            Kind::Inline(inline) => {
+                // No workers: each job runs on the polling thread when it is started.
+                let feed = PoolFeed::new(inline.clone(), |_| 0, move |input: A| (job, input), Singly);
+                Box::new(feed)
+            }
             #[cfg(feature = "rayon")]
-            Kind::Rayon(pool) => pool.max_workers_now(),
+            Kind::Rayon(pool) => pool.feed(job),
         }
     }
 

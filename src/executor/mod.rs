@@ -16,7 +16,7 @@ pub use inline::Inline;
 use crate::RayonPool;
 use crate::{
     Closing, Job, Metrics, Payload, ProcessPool, Shutdown, Task, ThreadPool,
-    map::{FromStream, Map, PoolFeed, Singly, Source},
+    map::{FromStream, Map, Source},
     no_capture::assert_no_capture,
     pool::Start,
     task::Options,
@@ -114,8 +114,7 @@ where
     F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
     R: Payload,
 {
-    let feed = PoolFeed::new(executor, AnyExecutor::max_workers, move |input: I::Item| (job, input), Singly);
-    Map::new(inputs, Box::new(feed), type_name::<F>(), at)
+    Map::new(inputs, executor.feed(job), type_name::<F>(), at)
 }
 
 mod sealed {

@@ -69,7 +69,7 @@ impl RayonPool {
         Map::new(FromStream::new(inputs), self.feed(job), type_name::<F>(), Location::caller())
     }
 
-    fn feed<F, A, R>(&self, job: F) -> Box<dyn Feed<A, R> + Send>
+    pub(crate) fn feed<F, A, R>(&self, job: F) -> Box<dyn Feed<A, R> + Send>
     where
         A: Send + 'static,
         F: Fn(A) -> R + Send + Sync + 'static,
