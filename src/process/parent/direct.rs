@@ -173,7 +173,8 @@ impl Shared {
 pub(super) struct Watched {
     pub(super) flight: Flight,
     pub(super) begun: Instant,
-    pub(super) now: Instant,
+    /// How long the job ran.
+    pub(super) took: Duration,
     /// The bytes of a value that names no shared memory.
     pub(super) value: Vec<u8>,
 }
@@ -273,9 +274,10 @@ impl Link {
         };
         let flight = self.remove(position).ok_or(NotOurs)?;
         let now = Moment::now();
-        self.note_answer(flight.took_ns(begun_ns, took_ns, now));
+        let took_ns = flight.took_ns(begun_ns, took_ns, now);
+        self.note_answer(took_ns);
         self.last_sign = now.at;
         let begun = flight.began_at(begun_ns, now);
-        Ok(Some(Watched { flight, begun, now: now.at, value }))
+        Ok(Some(Watched { flight, begun, took: Duration::from_nanos(took_ns), value }))
     }
 }

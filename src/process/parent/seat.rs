@@ -273,7 +273,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         let Some(worker) = seat.worker() else { return };
         let Some(watched) = seat.shared.watch(&worker, cell.label().id) else { return };
         drop_shielded(watched.flight.call);
-        cell.answered(watched.begun, watched.now, Ok(watched.value.into()));
+        cell.answered(watched.begun, watched.took, Ok(watched.value.into()));
     }
 
     fn is_past_queue(&self) -> bool {
@@ -345,9 +345,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Cancels the task.
     fn cancel(&self);
 
-    /// The worker that began the job at `begun` has answered it by `now`: finishes the task with its value as it arrived, or with an
-    /// error.
-    fn answered(&self, begun: Instant, now: Instant, outcome: Result<Arrived, TaskError>);
+    /// The worker that began the job at `begun` has answered it, and `took` so long: finishes the task with its value as it arrived, or
+    /// with an error.
+    fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>);
 
     /// Finishes the task with its value as it arrived, or with an error.
     fn finish(&self, outcome: Result<Arrived, TaskError>);
@@ -459,10 +459,10 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         self.end(TaskError::cancelled(Cell::label(self).clone()));
     }
 
-    fn answered(&self, begun: Instant, now: Instant, outcome: Result<Arrived, TaskError>) {
+    fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>) {
         self.begun(begun);
-        let ran = now.saturating_duration_since(begun).as_nanos() as u64;
-        self.seat().ran_nanos.store(ran, Relaxed);
+        // Zero would be taken for unknown.
+        self.seat().ran_nanos.store((took.as_nanos() as u64).max(1), Relaxed);
         self.finish(outcome);
     }
 

@@ -154,13 +154,14 @@ impl Keeper {
     pub(super) fn deliver(&mut self, answer: Answer, now: Moment) {
         let Answer { flight, reply } = answer;
         let begun = flight.began_at(reply.begun_ns, now);
+        let took = Duration::from_nanos(flight.took_ns(reply.begun_ns, reply.took_ns, now));
         let job = InHand(flight.job);
         let outcome = self.outcome(&job.0, reply, flight.call.argument.pieces());
         match outcome {
             Ok(outcome) => {
                 // The place comes free before anybody can see the result and come back for it.
                 crate::panic::drop_shielded(flight.call);
-                job.0.answered(begun, now.at, outcome);
+                job.0.answered(begun, took, outcome);
             }
             Err(what) => {
                 job.0.begun(begun);
