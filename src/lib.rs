@@ -94,7 +94,7 @@ pub use error::{
 };
 pub use executor::{AnyExecutor, Executor, Inline};
 pub use map::{FromStream, Map, Ordered, Unordered};
-pub use metrics::{Distribution, Metrics};
+pub use metrics::{Distribution, JobGroup, Metrics, PayloadUse, ProcessorUse};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 pub use process::{
     Capabilities, Capability, Output, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker,

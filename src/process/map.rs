@@ -140,6 +140,7 @@ where
         let mut options = setup.options.clone();
         let label = label(setup.function, &mut options, setup.at);
         let ticket = Ticket { label, options, place };
+        self.pool.shared().counters().argument(encoded.as_ref().map_or(0, Encoded::len), None);
         Started::One(self.pool.start_encoded::<F, A, R>(encoded, ticket))
     }
 

@@ -39,6 +39,7 @@ use crate::{
     Priority, TaskError, TaskId,
     error::{TaskLabel, TaskName},
     map::{Batch, Finished, Outcome, Setup},
+    metrics::Counters,
     panic::{catch, drop_shielded, shield},
     pool::Place,
     task::{self, Left, StopSignal},
@@ -144,7 +145,7 @@ where
             is_exhausted: AtomicBool::new(false),
             state: Mutex::new(state),
         });
-        shared.counters.submitted_many(len.into());
+        shared.counters.submitted_together(len.into());
         shared.enqueue(Entry::new(&chunk, Role::First));
         chunk
     }
@@ -163,6 +164,7 @@ where
     fn run_items(self: &Arc<Self>, job: &F) {
         self.call_help_if_worth_it();
         let mut lap = Lap::new(Instant::now());
+        Counters::computes_from(lap.began());
         let mut done = None;
         while let Some((item, (input, place))) = self.step(done.take(), lap.began()) {
             let outcome = catch(|| job(input));
@@ -200,9 +202,11 @@ where
 
     /// Reads the clock, and counts what has happened.
     fn end_lap(self: &Arc<Self>, lap: &mut Lap) {
-        let times = lap.end(Instant::now());
+        let (now, counters) = (Instant::now(), &self.shared.counters);
+        counters.computed_until(now, lap.done(), now.saturating_duration_since(lap.began()));
+        let times = lap.end(now);
         self.pace.note(times);
-        self.shared.counters.took(times);
+        counters.took(times);
         self.count(&mut self.lock(), lap.began());
         if lap.is_of_one() {
             self.call_help_if_worth_it();

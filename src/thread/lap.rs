@@ -37,6 +37,11 @@ impl Lap {
         self.since
     }
 
+    /// How many items are done.
+    pub(super) fn done(&self) -> u64 {
+        self.done
+    }
+
     /// An item is done. Says whether the clock is to be read.
     pub(super) fn is_over_after_one_more(&mut self) -> bool {
         self.done += 1;

@@ -11,6 +11,7 @@ use tokio::runtime::{Handle, Id};
 use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     Priority, TaskError, TaskId,
+    metrics::Counters,
     panic::{catch, drop_shielded},
     pool::Place,
     task::{self, Cell, Left, Seat, StopSignal},
@@ -151,10 +152,13 @@ where
         let begun = Instant::now();
         counters.begun(begun.saturating_duration_since(self.submitted()));
         self.watch_run(begun);
+        Counters::computes_from(begun);
         let (outcome, place) = call(&self, load);
         // All that belongs to the job is settled before anybody can see its outcome.
-        let took = begun.elapsed();
+        let ended = Instant::now();
+        let took = ended.saturating_duration_since(begun);
         counters.ran(took);
+        counters.computed_until(ended, 1, took);
         self.seat().shared().soon.took(took);
         drop_shielded(place);
         // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.

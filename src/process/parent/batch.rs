@@ -177,7 +177,7 @@ impl<R: Payload> ItemBatch<R> {
                 is_cancelled: false,
             }),
         });
-        shared.counters().submitted_many(len.into());
+        shared.counters().submitted_together(len.into());
         batch.launch();
         batch
     }

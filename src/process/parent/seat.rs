@@ -22,7 +22,7 @@ use crate::{
     Priority, TaskError, TaskId, WorkerExit,
     clock::now_roughly,
     error::{Operand, TaskLabel},
-    metrics::Counters,
+    metrics::{Counters, LARGE},
     panic::{catch, drop_shielded},
     pool::Place,
     process::{
@@ -481,7 +481,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 impl<R: Payload> Cell<ProcessSeat<R>> {
     fn decode(&self, value: Arrived) -> Result<R, TaskError> {
         let label = || Cell::label(self).clone();
-        match catch(|| decode::<R>(value)) {
+        let bytes = value.body.len();
+        let begun = (bytes > LARGE).then(Instant::now);
+        let decoded = catch(|| decode::<R>(value));
+        self.seat().counters().result(bytes, begun.map(|begun| begun.elapsed()));
+        match decoded {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(why)) => Err(TaskError::decode(label(), Operand::Result, why)),
             Err(report) => Err(TaskError::decode(label(), Operand::Result, report.into_summary())),
