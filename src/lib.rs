@@ -35,6 +35,8 @@
 //! | many small items | `map` | bounded, in order, one call |
 //! | runs for ever | a named thread of its own | would occupy a worker for good |
 //!
+//! What a pool that works has seen tells whether the choice was right: [`ThreadPool::advice`] and [`ProcessPool::advice`].
+//!
 //! A library that is already parallel inside (polars, rayon, BLAS) is called once, from one job: wrapping each of its small calls
 //! in a job only adds cost.
 //!
@@ -71,6 +73,7 @@ mod clock;
 mod ctrl_c;
 mod error;
 mod executor;
+pub mod guidance;
 mod map;
 mod metrics;
 mod no_capture;
