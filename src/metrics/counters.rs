@@ -188,7 +188,7 @@ impl Counters {
 
     /// A result of so many bytes has been decoded, which took so long, as far as that was measured.
     #[inline]
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for worker processes"))]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for worker processes"))]
     pub(crate) fn result(&self, bytes: usize, time: Option<Duration>) {
         if bytes > LARGE {
             self.large_payload(&self.here().result_bytes, bytes, time);

@@ -16,7 +16,6 @@ pub use distribution::Distribution;
 pub(crate) use histogram::Histogram;
 pub(crate) use payload_use::LARGE;
 pub use payload_use::PayloadUse;
-#[cfg_attr(not(target_os = "linux"), expect(unused_imports, reason = "for worker processes"))]
 pub(crate) use processor_use::FIGURES;
 pub(crate) use processor_use::Measured;
 pub use processor_use::{JobGroup, ProcessorUse};

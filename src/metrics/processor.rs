@@ -22,7 +22,7 @@ pub(crate) enum Whose {
     /// Those of the thread that asks.
     Thread,
     /// Those of all threads of the process.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for worker processes"))]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for worker processes"))]
     Process,
 }
 

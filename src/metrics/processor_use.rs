@@ -74,12 +74,13 @@ impl From<Span> for Measured {
 }
 
 impl Measured {
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for worker processes"))]
     pub(crate) fn plus(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at].saturating_add(other.0[at])))
     }
 
     /// The figures of a worker that has lived so long, as far as they can be true.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for worker processes"))]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for worker processes"))]
     pub(crate) fn limited(self, life: Duration) -> Self {
         let life = u64::try_from(life.as_nanos()).unwrap_or(u64::MAX);
         let [jobs, run, cpu, waiting @ .., c_jobs, c_run, c_cpu] = self.0;
