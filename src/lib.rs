@@ -35,6 +35,8 @@
 //! | many small items | `map` | bounded, in order, one call |
 //! | runs for ever | a named thread of its own | would occupy a worker for good |
 //!
+//! What a pool that works has seen tells whether the choice was right: [`ThreadPool::advice`] and [`ProcessPool::advice`].
+//!
 //! A library that is already parallel inside (polars, rayon, BLAS) is called once, from one job: wrapping each of its small calls
 //! in a job only adds cost.
 //!
@@ -104,7 +106,7 @@ pub use error::{
 pub use executor::{AnyExecutor, Executor, Inline};
 pub use guidance::{Advice, Machine, Profile, Workload, advise, run};
 pub use map::{FromStream, Map, Ordered, Unordered};
-pub use metrics::{Distribution, Metrics};
+pub use metrics::{Distribution, JobGroup, Metrics, PayloadUse, ProcessorUse};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};
 pub use process::{
     Capabilities, Capability, Output, ProcessPool, ProcessPoolBuilder, run_in_process_pool, worker,

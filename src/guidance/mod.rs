@@ -17,6 +17,9 @@
 //! # Ok::<(), heavylift::guidance::MeasureError>(())
 //! ```
 //!
+//! [`ThreadPool::advice`](crate::ThreadPool::advice) and [`ProcessPool::advice`](crate::ProcessPool::advice) tell from a pool's own metrics what
+//! should be changed about it: see [`PoolAdvice`]. [`watch`] notices tasks that hold up a runtime.
+//!
 //! The module lies above the pools, and no pool knows it. Deciding (`advise`, `predict`) is pure; what measures is apart from it
 //! (`measure`, `calibrate`).
 
@@ -24,6 +27,7 @@ mod advice;
 mod advise;
 mod calibrate;
 mod choice;
+mod live;
 mod machine;
 mod measure;
 mod needs;
@@ -37,6 +41,7 @@ mod workload;
 pub use advice::{Advice, Confidence, RunnerUp};
 pub use advise::advise;
 pub use choice::Choice;
+pub use live::{PoolAdvice, PoolEvidence, PoolFinding, PoolKind, PoolRule};
 pub use machine::{HandOff, Machine};
 pub use measure::MeasureError;
 pub use needs::Needs;

@@ -3,20 +3,33 @@
 //! Each thread counts in a shard, and who asks adds them up.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
-use super::{Histogram, Metrics};
+use super::{FIGURES, Histogram, LARGE, Measured, Metrics, PayloadUse, meter, processor};
 use crate::{TaskError, TaskErrorKind, shards::Shards, task::Left};
 
 /// The counts of one pool, which any thread may add to.
 ///
-/// ORDERING: Relaxed throughout. Each count stands for itself and publishes nothing. Who has seen a task finished sees all that
+/// ORDERING: Relaxed throughout. Each count, and the flag, stands for itself and publishes nothing. Who has seen a task finished sees all that
 /// was counted for it before, in whichever shard.
 #[derive(Debug)]
 pub(crate) struct Counters {
     shards: Shards<Counts>,
+    /// What hardly ever changes, away from what a pool keeps beside its counts.
+    start: Box<Start>,
+}
+
+#[derive(Debug)]
+struct Start {
+    /// When the counts began, and the processor time that the program had had by then.
+    since: Instant,
+    program_before: Option<Duration>,
+    has_large_payloads: AtomicBool,
 }
 
 /// What some of the threads have counted: 6 KiB.
@@ -42,6 +55,14 @@ struct Counts {
     recycled: AtomicU64,
     queue_wait: Histogram,
     run_time: Histogram,
+    /// Jobs that were handed over together with others, and how often that was.
+    travelled: AtomicU64,
+    travels: AtomicU64,
+    /// See [`Measured`].
+    measured: [AtomicU64; FIGURES],
+    argument_bytes: AtomicU64,
+    result_bytes: AtomicU64,
+    payload_nanos: AtomicU64,
 }
 
 impl Counts {
@@ -59,7 +80,10 @@ impl Counts {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { shards: Shards::new(Counts::default) }
+        let program_before = processor::of_program();
+        let start =
+            Start { since: Instant::now(), program_before, has_large_payloads: AtomicBool::new(false) };
+        Self { shards: Shards::new(Counts::default), start: Box::new(start) }
     }
 }
 
@@ -79,9 +103,12 @@ impl Counters {
         self.here().queue_wait.record(waited);
     }
 
-    /// So many jobs have entered the queue.
-    pub(crate) fn submitted_many(&self, jobs: u64) {
-        self.here().submitted.fetch_add(jobs, Relaxed);
+    /// So many jobs have entered the queue, which are handed over as one.
+    pub(crate) fn submitted_together(&self, jobs: u64) {
+        let here = self.here();
+        here.submitted.fetch_add(jobs, Relaxed);
+        here.travelled.fetch_add(jobs, Relaxed);
+        add(&here.travels);
     }
 
     /// Workers have begun so many queued jobs, which had waited about as long.
@@ -120,6 +147,63 @@ impl Counters {
     /// A worker has let go of a job that it had begun.
     pub(crate) fn ran(&self, time: Duration) {
         self.here().run_time.record(time);
+    }
+
+    /// A job begins on this thread at this time.
+    #[inline]
+    pub(crate) fn computes_from(now: Instant) {
+        meter::begin(nanos(now));
+    }
+
+    /// So many jobs, which ran so long together, have ended on this thread by this time.
+    #[inline]
+    pub(crate) fn computed_until(&self, now: Instant, jobs: u64, run_time: Duration) {
+        if let Some(measured) = meter::end(nanos(now), jobs, run_time.as_nanos() as u64) {
+            self.measured(measured);
+        }
+    }
+
+    /// Jobs have been measured.
+    #[cold]
+    pub(crate) fn measured(&self, measured: Measured) {
+        for (count, figure) in self.here().measured.iter().zip(measured.0) {
+            count.fetch_add(figure, Relaxed);
+        }
+    }
+
+    /// Whether it is to be measured how long an argument takes to encode: only where some have been large, for others take less time
+    /// than that.
+    #[inline]
+    pub(crate) fn measures_payloads(&self) -> bool {
+        self.start.has_large_payloads.load(Relaxed)
+    }
+
+    /// An argument of so many bytes has been encoded, which took so long, as far as that was measured.
+    #[inline]
+    pub(crate) fn argument(&self, bytes: usize, time: Option<Duration>) {
+        if bytes > LARGE {
+            self.large_payload(&self.here().argument_bytes, bytes, time);
+        }
+    }
+
+    /// A result of so many bytes has been decoded, which took so long, as far as that was measured.
+    #[inline]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for worker processes"))]
+    pub(crate) fn result(&self, bytes: usize, time: Option<Duration>) {
+        if bytes > LARGE {
+            self.large_payload(&self.here().result_bytes, bytes, time);
+        }
+    }
+
+    fn large_payload(&self, count: &AtomicU64, bytes: usize, time: Option<Duration>) {
+        self.start.has_large_payloads.store(true, Relaxed);
+        count.fetch_add(bytes as u64, Relaxed);
+        time.into_iter().for_each(|time| self.payload_took(time));
+    }
+
+    /// A large payload has kept this program busy for so long.
+    pub(crate) fn payload_took(&self, time: Duration) {
+        self.here().payload_nanos.fetch_add(time.as_nanos() as u64, Relaxed);
     }
 
     /// A job leaves the queue without having begun.
@@ -202,8 +286,27 @@ impl Counters {
             abandoned: level(self.sum(|counts| &counts.abandoned)),
             queue_wait,
             run_time,
+            age: self.start.since.elapsed(),
+            hand_overs: (submitted + self.sum(|counts| &counts.travels))
+                .saturating_sub(self.sum(|counts| &counts.travelled)),
+            processor: self.all_measured().into_use(self.program_time()),
+            payloads: PayloadUse {
+                argument_bytes: self.sum(|counts| &counts.argument_bytes),
+                result_bytes: self.sum(|counts| &counts.result_bytes),
+                time: Duration::from_nanos(self.sum(|counts| &counts.payload_nanos)),
+            },
             ..Metrics::default()
         }
+    }
+
+    /// What has been measured of jobs in threads, and in workers that have ended.
+    pub(crate) fn all_measured(&self) -> Measured {
+        Measured(std::array::from_fn(|at| self.sum(|counts| &counts.measured[at])))
+    }
+
+    /// The processor time of the program since the counts began.
+    pub(crate) fn program_time(&self) -> Option<Duration> {
+        Some(processor::of_program()?.saturating_sub(self.start.program_before?))
     }
 
     /// Tasks that have finished, by outcome: for the report of a shutdown.
@@ -224,6 +327,13 @@ impl Counters {
     fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
         self.shards.iter().fold(0, |sum, counts| sum.wrapping_add(count(counts).load(Relaxed)))
     }
+}
+
+/// Nanoseconds since some time before the first job of the program: so long before that no thread has measured anything then.
+fn nanos(at: Instant) -> u64 {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    let first = *BASE.get_or_init(|| at);
+    1_000_000_000 + at.saturating_duration_since(first).as_nanos() as u64
 }
 
 fn add(count: &AtomicU64) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A summary of many durations, each within 13 % of the true value; zero when there were none.
+/// A summary of many durations, each figure within 13 % of the true one; zero when there were none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Distribution {
@@ -16,4 +16,16 @@ pub struct Distribution {
     pub p99: Duration,
     /// The longest.
     pub max: Duration,
+    /// All of them together.
+    pub sum: Duration,
+}
+
+impl Distribution {
+    /// Returns the mean; zero when there were none.
+    pub fn mean(&self) -> Duration {
+        match self.count {
+            0 => Duration::ZERO,
+            count => Duration::from_secs_f64(self.sum.as_secs_f64() / count as f64),
+        }
+    }
 }

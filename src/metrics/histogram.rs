@@ -53,8 +53,11 @@ impl Histogram {
             max = max.max(histogram.max_nanos.load(Relaxed));
         }
         let count = counts.iter().sum();
+        let sum =
+            counts.iter().enumerate().map(|(bucket, &n)| u128::from(n) * u128::from(middle(bucket).min(max)));
+        let sum = duration(sum.sum());
         let at = |percent| Duration::from_nanos(percentile(&counts, count, percent).min(max));
-        Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max) }
+        Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max), sum }
     }
 }
 
@@ -76,6 +79,17 @@ fn upper_bound(bucket: usize) -> u64 {
     }
     let doubling = bucket / STEPS - 1;
     ((STEPS + bucket % STEPS + 1) << doubling) - 1
+}
+
+/// What a duration of a bucket is taken for where they are added up: so nobody has to count their sum.
+fn middle(bucket: usize) -> u64 {
+    let least = bucket.checked_sub(1).map_or(0, |before| upper_bound(before) + 1);
+    least.midpoint(upper_bound(bucket))
+}
+
+fn duration(nanos: u128) -> Duration {
+    let nanos_of_second = (nanos % 1_000_000_000) as u32;
+    Duration::new(u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX), nanos_of_second)
 }
 
 fn percentile(counts: &[u64], count: u64, percent: u64) -> u64 {
@@ -116,5 +130,18 @@ mod tests {
         };
         assert!(near(summary.p50, 50) && near(summary.p90, 90) && near(summary.p99, 99), "{summary:?}");
         assert_eq!((summary.count, summary.max), (100, Duration::from_millis(100)));
+        assert!(summary.sum.abs_diff(Duration::from_millis(5050)) < Duration::from_millis(5050 / 16));
+        assert!(summary.mean().abs_diff(summary.sum / 100) < Duration::from_micros(1));
+    }
+
+    #[test]
+    fn the_sum_is_right_to_a_sixteenth_whatever_the_durations() {
+        for nanos in (3..42).flat_map(|shift| [1u64 << shift, (1 << shift) + (1 << shift) / 3]) {
+            let histogram = Histogram::default();
+            histogram.record_many(1000, Duration::from_nanos(nanos));
+            let (sum, exact) =
+                (Histogram::summary([&histogram].into_iter()).sum, Duration::from_nanos(nanos) * 1000);
+            assert!(sum.abs_diff(exact) <= exact / 16, "{nanos}: {sum:?}");
+        }
     }
 }

@@ -3,12 +3,25 @@
 mod counters;
 mod distribution;
 mod histogram;
+pub(crate) mod meter;
 mod pace;
+mod payload_use;
+pub(crate) mod processor;
+mod processor_use;
+mod staff;
+
+use std::time::Duration;
 
 pub(crate) use counters::{Counters, Outcomes};
 pub use distribution::Distribution;
 pub(crate) use histogram::Histogram;
 pub(crate) use pace::{Pace, Recent};
+pub(crate) use payload_use::LARGE;
+pub use payload_use::PayloadUse;
+pub(crate) use processor_use::FIGURES;
+pub(crate) use processor_use::Measured;
+pub use processor_use::{JobGroup, ProcessorUse};
+pub(crate) use staff::Staff;
 
 /// What a pool is doing and has done since it was built.
 ///
@@ -22,12 +35,27 @@ pub struct Metrics {
     pub workers: usize,
     /// Workers that have no job.
     pub idle_workers: usize,
+    /// How many workers stay whether or not there are jobs for them.
+    pub min_workers: usize,
+    /// How many workers there may be at this moment; 0 for an executor that runs jobs on the calling thread.
+    pub max_workers: usize,
+    /// The most workers that there were at a time.
+    pub most_workers: usize,
+    /// Workers that have not had a job yet, of those that are there.
+    pub unused_workers: usize,
+    /// How long all workers have been there, together: a worker that has ended counts for its life. Of this they have been busy for
+    /// `run_time.sum`, apart from what they run now.
+    pub worker_time: Duration,
+    /// How long ago the pool was built: what all counts are since.
+    pub age: Duration,
     /// Jobs that wait for a worker.
     pub queued: usize,
     /// Jobs that workers run.
     pub running: usize,
     /// Jobs taken so far.
     pub submitted: u64,
+    /// How often jobs were handed to the pool: items of a `map` that travel together are handed over as one.
+    pub hand_overs: u64,
     /// Tasks that finished with a value.
     pub succeeded: u64,
     /// Tasks that finished because the job panicked.
@@ -48,4 +76,8 @@ pub struct Metrics {
     pub queue_wait: Distribution,
     /// How long jobs ran. Items of a chunked map that take less than a microsecond are measured a few together.
     pub run_time: Distribution,
+    /// How jobs used the processor.
+    pub processor: ProcessorUse,
+    /// What went to worker processes and came back.
+    pub payloads: PayloadUse,
 }

@@ -68,7 +68,7 @@ impl Shared {
     pub(super) fn start_early(&self) {}
 
     pub(super) fn metrics(&self) -> Metrics {
-        self.counters.snapshot()
+        Metrics { max_workers: self.config.max_workers, ..self.counters.snapshot() }
     }
 
     pub(super) fn max_workers(&self) -> usize {

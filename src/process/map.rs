@@ -144,6 +144,7 @@ where
     R: Payload,
 {
     fn start_alone(&self, encoded: Result<Encoded, String>, place: Place, setup: &Setup) -> Started<R> {
+        self.pool.shared().counters().argument(encoded.as_ref().map_or(0, Encoded::len), None);
         Started::One(self.pool.start_encoded::<F, A, R>(encoded, setup.ticket(place)))
     }
 

@@ -5,6 +5,7 @@ use std::{
     fmt,
     panic::Location,
     sync::{Arc, OnceLock},
+    time::Instant,
 };
 
 use super::{
@@ -289,7 +290,13 @@ where
     type Output = R;
 
     fn start(&self, (_, argument): (F, A), ticket: Ticket) -> Task<R> {
-        self.start_encoded::<F, A, R>(encode_argument(argument), ticket)
+        let counters = self.shared.counters();
+        let begun = counters.measures_payloads().then(Instant::now);
+        let argument = encode_argument(argument);
+        if let Ok(encoded) = &argument {
+            counters.argument(encoded.len(), begun.map(|begun| begun.elapsed()));
+        }
+        self.start_encoded::<F, A, R>(argument, ticket)
     }
 
     fn default_name() -> &'static str {

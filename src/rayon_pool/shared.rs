@@ -69,7 +69,8 @@ impl Shared {
     pub(super) fn metrics(self: &Arc<Self>) -> Metrics {
         let workers = if self.is_over(0) { 0 } else { self.threads.count() };
         let idle_workers = workers.saturating_sub(self.dispatch.running());
-        Metrics { workers, idle_workers, ..self.counters.snapshot() }
+        let max_workers = self.threads.count();
+        Metrics { workers, idle_workers, max_workers, ..self.counters.snapshot() }
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
     Priority, TaskError, TaskId,
     error::{TaskLabel, TaskName},
     map::{Batch, Finished, Outcome, Setup},
-    metrics::Pace,
+    metrics::{Counters, Pace},
     panic::{catch, drop_shielded, shield},
     pool::Place,
     task::{self, Left, StopSignal},
@@ -144,7 +144,7 @@ where
             is_exhausted: AtomicBool::new(false),
             state: Mutex::new(state),
         });
-        shared.counters.submitted_many(len.into());
+        shared.counters.submitted_together(len.into());
         shared.enqueue(Entry::new(&chunk, Role::First));
         chunk
     }
@@ -163,6 +163,7 @@ where
     fn run_items(self: &Arc<Self>, job: &F) {
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
+        Counters::computes_from(lap.began());
         let mut done = None;
         while let Some((item, (input, place))) = self.step(done.take(), lap.began()) {
             let outcome = catch(|| job(input));
@@ -174,7 +175,7 @@ where
             }
         }
         self.end_lap(&mut lap, &mut untold);
-        untold.tell(&self.pace);
+        self.tell(untold.take(), lap.began());
     }
 
     /// Takes note of an outcome, and claims the next item.
@@ -205,11 +206,19 @@ where
         if let Some(each) = mean(times) {
             self.pace.note_latest(each);
         }
-        untold.add(times, &self.pace);
+        self.tell(untold.add(times), lap.began());
         self.shared.counters.took(times);
         self.count(&mut self.lock(), lap.began());
         if lap.is_of_one() {
             self.call_help_if_worth_it();
+        }
+    }
+
+    /// Tells the map how long items took, and the pool's counts when that was. Done for many at a time.
+    fn tell(&self, times: Option<(u64, Duration)>, now: Instant) {
+        if let Some((items, together)) = times {
+            self.pace.note(items, together);
+            self.shared.counters.computed_until(now, items, together);
         }
     }
 

@@ -24,6 +24,8 @@ struct Jobs<J> {
     /// Several where a job that waits runs another; the innermost comes last.
     running: Vec<J>,
     waiting: VecDeque<J>,
+    /// Whether its owner has ever had a job.
+    is_used: bool,
 }
 
 /// What happened on a desk when a job had ended.
@@ -37,7 +39,7 @@ pub(crate) struct Turnover<J> {
 
 impl<J> Desk<J> {
     pub(crate) fn new() -> Self {
-        Self { jobs: Mutex::new(Jobs { running: Vec::new(), waiting: VecDeque::new() }) }
+        Self { jobs: Mutex::new(Jobs { running: Vec::new(), waiting: VecDeque::new(), is_used: false }) }
     }
 
     /// Has jobs wait behind those that wait already. Under the dispatch's lock.
@@ -72,6 +74,11 @@ impl<J> Desk<J> {
         !self.lock().waiting.is_empty()
     }
 
+    /// Whether its owner has ever had a job.
+    pub(crate) fn is_used(&self) -> bool {
+        self.lock().is_used
+    }
+
     /// Ends the innermost job that runs; begins none.
     pub(crate) fn end(&self) -> Option<J> {
         self.lock().running.pop()
@@ -86,7 +93,9 @@ impl<J: Clone> Desk<J> {
     /// Takes note of a job that its owner begins.
     pub(crate) fn begin(&self, job: &J) {
         let job = job.clone();
-        self.lock().running.push(job);
+        let mut jobs = self.lock();
+        jobs.running.push(job);
+        jobs.is_used = true;
     }
 
     /// Ends the innermost job that runs, and begins the next one that waits.

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::metrics::Pace;
-
 /// How long items run that are measured together, as far as that is foreseen: to read the clock takes some 20 ns.
 const LAP: Duration = Duration::from_micros(1);
 /// The most items that are measured together.
@@ -81,7 +79,7 @@ pub(super) fn mean([(items, each), (slow, longest)]: Times) -> Option<Duration> 
     together.checked_div((items + slow) as u32)
 }
 
-/// What items took that a map has not been told of.
+/// What items took that nobody has been told of.
 #[derive(Debug, Default)]
 pub(super) struct Untold {
     items: u64,
@@ -89,23 +87,19 @@ pub(super) struct Untold {
 }
 
 impl Untold {
-    /// Adds what items took, and tells `pace` if that is worth it.
-    pub(super) fn add(&mut self, times: Times, pace: &Pace) {
+    /// Adds what items took. Returns how many they are and what they took together, if that is worth telling.
+    pub(super) fn add(&mut self, times: Times) -> Option<(u64, Duration)> {
         for (items, each) in times {
             self.items += items;
             self.together = self.together.saturating_add(each.saturating_mul(items as u32));
         }
-        if self.together >= TOLD {
-            self.tell(pace);
-        }
+        if self.together >= TOLD { self.take() } else { None }
     }
 
-    /// Tells `pace` what is left.
-    pub(super) fn tell(&mut self, pace: &Pace) {
+    /// What is left to be told.
+    pub(super) fn take(&mut self) -> Option<(u64, Duration)> {
         let Self { items, together } = std::mem::take(self);
-        if items > 0 {
-            pace.note(items, together);
-        }
+        (items > 0).then_some((items, together))
     }
 }
 
@@ -166,21 +160,15 @@ mod tests {
     }
 
     #[test]
-    fn a_map_is_told_of_slow_items_one_by_one_and_of_small_ones_together() {
-        let (pace, mut untold) = (Pace::default(), Untold::default());
-        let mut told = |times, is_last| {
-            untold.add(times, &pace);
-            if is_last {
-                untold.tell(&pace);
-            }
-            pace.recent().count()
-        };
+    fn slow_items_are_told_one_by_one_and_small_ones_together() {
+        let mut untold = Untold::default();
+        let mut told = |times| untold.add(times).map(|(items, _)| items);
         let none = (0, Duration::ZERO);
-        assert_eq!(told([(64, 700 * NS), none], false), 0);
-        assert_eq!(told([(9, 700 * NS), (1, 50_000 * NS)], false), 74);
-        assert_eq!(told([(1, 50_000 * NS), none], false), 75);
-        assert_eq!(told([(3, 700 * NS), none], true), 78);
-        assert_eq!(told([none, none], true), 78);
+        assert_eq!(told([(64, 700 * NS), none]), None);
+        assert_eq!(told([(9, 700 * NS), (1, 50_000 * NS)]), Some(74));
+        assert_eq!(told([(1, 50_000 * NS), none]), Some(1));
+        assert_eq!(told([(3, 700 * NS), none]), None);
+        assert_eq!([untold.take(), untold.take()], [Some((3, 2_100 * NS)), None]);
     }
 
     #[test]

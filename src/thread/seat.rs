@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, Id};
 use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     Priority, TaskError, TaskId,
-    metrics::Pace,
+    metrics::{Counters, Pace},
     panic::{catch, drop_shielded},
     pool::Place,
     task::{self, Cell, Left, Seat, StopSignal},
@@ -159,10 +159,13 @@ where
         let begun = Instant::now();
         counters.begun(begun.saturating_duration_since(self.submitted()));
         self.watch_run(begun);
+        Counters::computes_from(begun);
         let (outcome, place) = call(&self, load);
         // All that belongs to the job is settled before anybody can see its outcome.
-        let took = begun.elapsed();
+        let ended = Instant::now();
+        let took = ended.saturating_duration_since(begun);
         counters.ran(took);
+        counters.computed_until(ended, 1, took);
         self.seat().shared().soon.took(took);
         if let Some(pace) = &self.seat().pace {
             pace.note(1, took);

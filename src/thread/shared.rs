@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     BuildError, Metrics, Shutdown, ShutdownReport,
-    metrics::{Counters, Outcomes},
+    metrics::{Counters, Outcomes, Staff},
     panic::{drop_shielded, shield},
     pause::Soon,
     pool::{Admission, Closable},
@@ -33,6 +33,13 @@ pub(crate) type Spawn =
 
 /// The desk of a worker of a real pool.
 type JobDesk = Desk<Arc<dyn ThreadJob>>;
+
+/// Who works in a pool.
+#[derive(Default)]
+struct Roster {
+    desks: Vec<Arc<JobDesk>>,
+    staff: Staff,
+}
 
 /// What a pool was told when it was built.
 pub(crate) struct Setup {
@@ -66,8 +73,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
     dispatch: Dispatch<Arc<dyn ThreadJob>>,
-    /// The desks of the workers that run. Taken alone.
-    desks: Mutex<Vec<Arc<JobDesk>>>,
+    /// The workers that run. Taken alone.
+    roster: Mutex<Roster>,
     /// Why no job can be run, for a global pool whose settings are wrong.
     broken: Option<String>,
     /// The outcomes before the first shutdown.
@@ -86,7 +93,7 @@ impl Shared {
             counters: Counters::default(),
             dispatch: Dispatch::new(setup.min_workers, max),
             setup,
-            desks: Mutex::default(),
+            roster: Mutex::default(),
             broken: None,
             before_shutdown: OnceLock::new(),
             killed: AtomicBool::new(false),
@@ -132,7 +139,23 @@ impl Shared {
     pub(crate) fn metrics(&self) -> Metrics {
         self.settle_counts();
         let (workers, idle_workers) = self.dispatch.workers();
-        Metrics { workers, idle_workers, ..self.counters.snapshot() }
+        let roster = self.lock_roster();
+        let (most_workers, worker_time) = (roster.staff.most(), roster.staff.time(Instant::now()));
+        let desks = roster.desks.clone();
+        drop(roster);
+        let unused_workers = desks.iter().filter(|desk| !desk.is_used()).count();
+        let (min_workers, max_workers) = (self.setup.min_workers, self.max_workers());
+        let counts = self.counters.snapshot();
+        Metrics {
+            workers,
+            idle_workers,
+            min_workers,
+            max_workers,
+            most_workers,
+            unused_workers,
+            worker_time,
+            ..counts
+        }
     }
 }
 
@@ -214,7 +237,9 @@ impl Shared {
     }
 
     pub(crate) fn worker_came(&self, desk: Arc<JobDesk>) {
-        self.lock_desks().push(desk);
+        let mut roster = self.lock_roster();
+        roster.desks.push(desk);
+        roster.staff.came(Instant::now());
     }
 
     /// A worker is gone from the dispatch: one step closer to the end of a shutdown.
@@ -225,11 +250,13 @@ impl Shared {
     }
 
     pub(crate) fn clear_desk(&self, desk: &Arc<JobDesk>) {
-        self.lock_desks().retain(|other| !Arc::ptr_eq(other, desk));
+        let mut roster = self.lock_roster();
+        roster.desks.retain(|other| !Arc::ptr_eq(other, desk));
+        roster.staff.left(Instant::now());
     }
 
-    fn lock_desks(&self) -> MutexGuard<'_, Vec<Arc<JobDesk>>> {
-        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -279,7 +306,7 @@ impl Shared {
 
     /// The jobs that are being run.
     fn running(&self) -> Vec<Arc<dyn ThreadJob>> {
-        let desks = self.lock_desks().clone();
+        let desks = self.lock_roster().desks.clone();
         desks.iter().flat_map(|desk| desk.running()).collect()
     }
 

@@ -35,7 +35,8 @@ impl Body {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.len(),
             Self::There(source) => source.len(),

@@ -12,11 +12,13 @@ use crate::{
 pub(crate) fn counts_add_up_and_gauges_return_to_zero<S: Subject>() {
     let pool = S::with_workers(2);
     drive(async {
-        let mut metrics = pool.metrics();
+        let (mut metrics, mut nothing) = (pool.metrics(), Metrics::default());
         if !S::OWNS_WORKERS {
             (metrics.workers, metrics.idle_workers) = (0, 0);
         }
-        assert_eq!(metrics, Metrics::default());
+        (nothing.age, nothing.max_workers) = (metrics.age, if S::PLACE == Place::Here { 0 } else { 2 });
+        nothing.processor.program = metrics.processor.program;
+        assert_eq!(metrics, nothing);
         let tasks: Vec<_> = (0..30).map(|n| pool.run(no_threes, n)).collect();
         heavylift::gather(tasks).settled().await;
         let metrics = pool.metrics();
@@ -27,9 +29,18 @@ pub(crate) fn counts_add_up_and_gauges_return_to_zero<S: Subject>() {
             "as soon as the tasks resolve"
         );
         assert_eq!((metrics.queue_wait.count, metrics.run_time.count), (30, 30));
+        assert_eq!(metrics.hand_overs, 30);
+        assert!(
+            metrics.run_time.sum >= metrics.run_time.max && metrics.run_time.mean() <= metrics.run_time.max
+        );
+        assert!(metrics.processor.measured.cpu_time <= metrics.processor.measured.run_time);
         assert!(metrics.run_time.p50 <= metrics.run_time.p99 && metrics.run_time.p99 <= metrics.run_time.max);
         if S::PLACE != Place::Here {
             assert!(metrics.workers >= 1 && metrics.workers <= 2);
+            if S::OWNS_WORKERS {
+                assert!((metrics.workers..=2).contains(&metrics.most_workers) && metrics.unused_workers < 2);
+            }
+            assert!(metrics.worker_time <= pool.metrics().age * 2);
             until("idle workers", || pool.metrics().idle_workers == pool.metrics().workers).await;
         }
     });

@@ -25,6 +25,11 @@ use std::{
 
 use super::{EXIT_FAILED, exit_now, exit_with, or_exit, pieces::Pieces, zygote::run_setup};
 use crate::{
+    metrics::{
+        Measured,
+        meter::Meter,
+        processor::{Whose, read},
+    },
     pause::Pause,
     process::{
         call::{self, Function},
@@ -103,6 +108,7 @@ struct Worker {
     max_payload: u64,
     /// `None` if everything is given back at once.
     spare: Option<Spare>,
+    meter: Meter,
 }
 
 /// Tells the running job whether it should stop.
@@ -183,6 +189,7 @@ impl Worker {
             pieces: Pieces::default(),
             max_payload: settings.max_payload,
             spare: settings.keeps_heap.then(Spare::keep).flatten(),
+            meter: Meter::new(),
         };
         call::publish_items_by(worker.stop.clone());
         if let Some(bytes) = settings.address_space_limit {
@@ -228,6 +235,7 @@ impl Worker {
 
     fn work(&mut self, claim: Claim, begun_ns: u64) {
         let Claim { position, header, argument } = claim;
+        self.meter.begin(begun_ns, || read(Whose::Process));
         if let Some(spare) = &mut self.spare {
             spare.is_used = true;
         }
@@ -248,11 +256,20 @@ impl Worker {
         // SAFETY: the name comes from the parent, which runs the same file: the zygote's greeting has shown it.
         let reply = enter(&*self.stop, || unsafe { call::call(function, argument) });
         flush_stdout();
-        self.ring.note_took(monotonic_ns().saturating_sub(begun_ns));
+        let took_ns = monotonic_ns().saturating_sub(begun_ns);
+        self.ring.note_took(took_ns);
+        self.measure(begun_ns + took_ns, took_ns);
         // Items have been looked at one by one.
         let has_items = self.stop.has_items.swap(false, Relaxed);
         let limit = if has_items { u64::MAX } else { self.max_payload };
         self.publish(reply.within(limit), &given);
+    }
+
+    /// Takes note of a job that has ended.
+    fn measure(&mut self, now: u64, took_ns: u64) {
+        if let Some(span) = self.meter.end(now, 1, took_ns, || read(Whose::Process)) {
+            self.stop.arena.add_figures(Measured::from(span).0);
+        }
     }
 
     /// The argument with the shared memory that it names, and that once more.

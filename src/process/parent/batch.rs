@@ -177,7 +177,7 @@ impl<R: Payload> ItemBatch<R> {
                 is_cancelled: false,
             }),
         });
-        shared.counters().submitted_many(len.into());
+        shared.counters().submitted_together(len.into());
         batch.launch();
         batch
     }
@@ -319,13 +319,15 @@ impl<R: Payload> ItemBatch<R> {
         failed.for_each(|(_, outcome)| counters.finished_many(outcome, 1));
     }
 
-    /// Delivers what the worker has published of the running job.
+    /// Delivers what the worker has published of the running job, up to the last item: with that comes the end of the job, which is to
+    /// be counted before anybody can see it.
     fn look(&self) {
         let state = self.lock();
         let (first, job) = (state.first, state.job.upgrade());
         drop(state);
         let Some(published) = job.and_then(|job| job.seat().published(job.label().id)) else { return };
-        let outcomes = self.decode_all(first, &published, &[]);
+        let mut outcomes = self.decode_all(first, &published, &[]);
+        drop_shielded(outcomes.pop_if(|(item, _)| *item + 1 == self.len));
         self.deliver(outcomes);
     }
 }

@@ -173,6 +173,7 @@ impl Shared {
 pub(super) struct Watched {
     pub(super) flight: Flight,
     pub(super) begun: Instant,
+    /// How long the job ran.
     pub(super) took: Duration,
     /// The bytes of a value that names no shared memory.
     pub(super) value: Vec<u8>,

@@ -25,7 +25,10 @@ use super::{
     waiting::Waiting,
     worker::Worker,
 };
-use crate::{Priority, Shutdown, metrics::Outcomes};
+use crate::{
+    Priority, Shutdown,
+    metrics::{Outcomes, Staff},
+};
 
 #[derive(Default)]
 pub(super) struct Schedule {
@@ -35,6 +38,8 @@ pub(super) struct Schedule {
     pub(super) last_taken: Option<Rank>,
     /// Workers that serve or start, in the order of their birth.
     pub(super) workers: Vec<Arc<Worker>>,
+    /// How many those were, over time.
+    pub(super) staff: Staff,
     pub(super) idle: Vec<Arc<Worker>>,
     /// Those of `workers` that have been forked and have not said that they are ready.
     pub(super) starting: usize,
@@ -190,7 +195,11 @@ impl Schedule {
 
     pub(super) fn remove(&mut self, worker: &Arc<Worker>) {
         self.not_idle(worker);
+        let before = self.workers.len();
         self.workers.retain(|other| !Arc::ptr_eq(other, worker));
+        if self.workers.len() < before {
+            self.staff.left(Instant::now());
+        }
         self.successors.retain(|other| !Arc::ptr_eq(other, worker));
         self.succession.leave(worker.ticket);
     }
@@ -215,6 +224,7 @@ impl Schedule {
             worker.awaited.store(true, Relaxed);
         }
         self.workers.push(worker);
+        self.staff.came(Instant::now());
     }
 
     /// A worker has said whether it is ready. Returns whom to wake: it may relieve another.

@@ -22,7 +22,7 @@ use crate::{
     Priority, TaskError, TaskId, WorkerExit,
     clock::now_roughly,
     error::{Operand, TaskLabel},
-    metrics::{Counters, Pace},
+    metrics::{Counters, LARGE, Pace},
     panic::{catch, drop_shielded},
     pool::Place,
     process::{
@@ -359,8 +359,8 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Cancels the task.
     fn cancel(&self);
 
-    /// A worker that began the job at `begun` has answered it after it `took` so long: finishes the task with its value as it arrived,
-    /// or with an error.
+    /// The worker that began the job at `begun` has answered it, and `took` so long: finishes the task with its value as it arrived, or
+    /// with an error.
     fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>);
 
     /// Finishes the task with its value as it arrived, or with an error.
@@ -475,6 +475,7 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>) {
         self.begun(begun);
+        // Zero would be taken for unknown.
         self.seat().ran_nanos.store((took.as_nanos() as u64).max(1), Relaxed);
         self.finish(outcome);
     }
@@ -494,7 +495,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 impl<R: Payload> Cell<ProcessSeat<R>> {
     fn decode(&self, value: Arrived) -> Result<R, TaskError> {
         let label = || Cell::label(self).clone();
-        match catch(|| decode::<R>(value)) {
+        let bytes = value.body.len();
+        let begun = (bytes > LARGE).then(Instant::now);
+        let decoded = catch(|| decode::<R>(value));
+        self.seat().counters().result(bytes, begun.map(|begun| begun.elapsed()));
+        match decoded {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(why)) => Err(TaskError::decode(label(), Operand::Result, why)),
             Err(report) => Err(TaskError::decode(label(), Operand::Result, report.into_summary())),

@@ -7,6 +7,7 @@ use std::{
     },
     task::{Context, Poll},
     thread,
+    time::Instant,
 };
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     Metrics, Shutdown, ShutdownReport, TaskError,
     error::ExitCause,
-    metrics::Counters,
+    metrics::{Counters, Measured},
     pool::{Admission, Closable, Latch},
     process::{
         config::Config,
@@ -395,7 +396,12 @@ impl Shared {
     /// A worker that was leaving is gone.
     pub(super) fn gone(&self, worker: &Arc<Worker>) {
         worker.clear_up();
-        self.schedule().departing.retain(|other| !Arc::ptr_eq(other, worker));
+        let measured = worker.measured();
+        let mut schedule = self.schedule();
+        schedule.departing.retain(|other| !Arc::ptr_eq(other, worker));
+        // Under the lock, so that who asks for it counts it once.
+        self.counters.measured(measured);
+        drop(schedule);
         self.ring();
     }
 
@@ -418,10 +424,28 @@ impl Shared {
         }
         let schedule = self.schedule();
         let (serving, idle_workers) = (schedule.workers.clone(), schedule.idle.len());
+        let alive: Vec<Arc<Worker>> = schedule.alive().cloned().collect();
+        let measured_before = self.counters.all_measured();
+        let (most_workers, worker_time) = (schedule.staff.most(), schedule.staff.time(Instant::now()));
+        let (min_workers, max_workers) = (self.config.min_workers, schedule.max_workers);
         drop(schedule);
         let workers = serving.len();
         serving.iter().for_each(|worker| worker.note_beginning());
-        Metrics { workers, idle_workers, ..self.counters.snapshot() }
+        let unused_workers = serving.iter().filter(|worker| !worker.is_used()).count();
+        let mut metrics = self.counters.snapshot();
+        let measured = alive.iter().map(|worker| worker.measured());
+        let measured = measured.fold(measured_before, Measured::plus);
+        metrics.processor = measured.into_use(metrics.processor.program);
+        Metrics {
+            workers,
+            idle_workers,
+            min_workers,
+            max_workers,
+            most_workers,
+            unused_workers,
+            worker_time,
+            ..metrics
+        }
     }
 
     /// How many workers there may be at this moment.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     TaskId, WorkerExit,
     error::{ExitCause, TaskLabel},
+    metrics::Measured,
     process::{
         ring::Look,
         sys::{Bell, ClosedInCopies, Leaf, Socket, exit_of_zombie},
@@ -104,6 +105,17 @@ impl Worker {
 
     pub(super) fn link(&self) -> MutexGuard<'_, Link> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the worker has measured of its jobs, as far as that can be true.
+    pub(super) fn measured(&self) -> Measured {
+        Measured(self.link().ring.figures()).limited(self.born.elapsed())
+    }
+
+    /// Whether it has had a job.
+    pub(super) fn is_used(&self) -> bool {
+        let link = self.link();
+        link.answered > 0 || !link.flights.is_empty()
     }
 
     /// Stops a job that this worker was sent: takes it back, or begins to settle the worker under it (steps 1 to 3).

@@ -1,6 +1,12 @@
 //! [`Arena`]: the shared memory of one worker's ring.
 
-use super::{asleep::Asleep, progress::Progress, size::SLOTS, slot::Slot, violation::Violation};
+use super::{
+    asleep::Asleep,
+    progress::Progress,
+    size::{FIGURES, SLOTS},
+    slot::Slot,
+    violation::Violation,
+};
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 /// The layout of the shared memory. All zero is the empty ring.
@@ -18,6 +24,10 @@ pub(crate) struct Arena {
     pub(super) worker_asleep: Asleep,
     slots: [Slot; SLOTS],
     progress: Progress,
+    /// What the worker has measured of its jobs, added up. Written by the worker alone.
+    ///
+    /// ORDERING: Relaxed. Each number stands for itself.
+    figures: [AtomicU64; FIGURES],
 }
 
 impl Arena {
@@ -30,6 +40,7 @@ impl Arena {
             worker_asleep: Asleep::new(),
             slots: std::array::from_fn(|_| Slot::new()),
             progress: Progress::new(),
+            figures: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -53,6 +64,18 @@ impl Arena {
     /// word.
     pub(super) fn items(&self, position: u64) -> Result<(u32, Vec<u8>), Violation> {
         self.progress.read(position)
+    }
+
+    /// Adds to what the worker has measured. For the worker.
+    pub(crate) fn add_figures(&self, more: [u64; FIGURES]) {
+        for (figure, more) in self.figures.iter().zip(more) {
+            figure.store(figure.load(Relaxed).wrapping_add(more), Relaxed);
+        }
+    }
+
+    /// What the worker has measured so far, by its own word.
+    pub(super) fn figures(&self) -> [u64; FIGURES] {
+        std::array::from_fn(|at| self.figures[at].load(Relaxed))
     }
 
     /// Returns whether the job at `position` was asked to stop. For the worker, from any thread.

@@ -8,7 +8,7 @@ use super::{
     look::{Fate, Look},
     place::Place,
     reply::Reply,
-    size::SLOTS,
+    size::{FIGURES, SLOTS},
     violation::Violation,
     word::State,
 };
@@ -203,6 +203,11 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     /// Returns whether the worker has said that it waits, so that it has nothing to do. A hint.
     pub(crate) fn worker_is_asleep(&self) -> bool {
         self.arena.worker_asleep.is_set()
+    }
+
+    /// Returns what the worker has measured of its jobs, added up: its own word.
+    pub(crate) fn figures(&self) -> [u64; FIGURES] {
+        self.arena.figures()
     }
 
     /// Says that the parent is about to wait. Wait only if [`may_sleep`](Self::may_sleep) then agrees.

@@ -10,4 +10,7 @@ pub(crate) const SLOTS: usize = 128;
 /// cache.
 pub(crate) const INLINE: usize = 2048;
 
+/// How many numbers a worker tells of what it has measured.
+pub(crate) const FIGURES: usize = 9;
+
 const _: () = assert!(size_of::<super::slot::Slot>() == 64 + INLINE, "a slot is one head line and its bytes");

@@ -40,6 +40,7 @@ mod protocol {
     pub(crate) mod size {
         pub(crate) const SLOTS: usize = 2;
         pub(crate) const INLINE: usize = 8;
+        pub(crate) const FIGURES: usize = 1;
     }
 }
 

@@ -284,7 +284,9 @@ impl Keeper {
         }
         let reserved = self.outgoing.reserve(len, &self.worker.socket)?;
         Ok(Some(if len < ANNOUNCED {
+            let begun = Instant::now();
             reserved.segment.write(call.argument.as_bytes(), || true);
+            self.shared.counters().payload_took(begun.elapsed());
             Large::Written(reserved)
         } else {
             Large::Announced(reserved, call.argument.share())
@@ -296,7 +298,9 @@ impl Keeper {
     /// Under no lock, for it may be gigabytes; so the job may be taken back meanwhile, or its worker killed.
     fn hand_over(&self, position: u64, reserved: &Reserved, bytes: Bytes) {
         self.ring_worker();
+        let begun = Instant::now();
         reserved.segment.write(&bytes, || self.worker.link().expects(position));
+        self.shared.counters().payload_took(begun.elapsed());
         // They may belong to somebody.
         crate::panic::drop_shielded(bytes);
     }
