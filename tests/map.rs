@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream::FusedStream};
-use heavylift::{Map, Ordered, ProcessPool, TaskError, ThreadPool, Unordered};
+use heavylift::{Map, Ordered, ProcessPool, Shutdown, TaskError, ThreadPool, Unordered};
 use tokio_test::{assert_pending, task::spawn};
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -764,6 +764,23 @@ async fn a_panic_in_a_chunk_on_a_process_costs_one_item() {
     let metrics = pool.metrics();
     assert_eq!((metrics.panicked, metrics.succeeded), (ids.len() as u64, 100 - ids.len() as u64));
     assert_eq!((items.len(), metrics.worker_deaths), (100, 0));
+}
+
+#[tokio::test]
+async fn a_pool_that_closes_under_chunks_refuses_no_more_items_than_may_be_in_flight() {
+    let pool = threads(2);
+    let pulled = Arc::new(AtomicUsize::new(0));
+    let count = pulled.clone();
+    let inputs = (0u64..).inspect(move |_| {
+        count.fetch_add(1, SeqCst);
+    });
+    let mut map = pool.map(|n: u64| n, inputs).chunk_size(100).in_flight(400);
+    assert_eq!(map.next().await.unwrap().unwrap(), 0);
+    pool.shutdown(Shutdown::Drain).await;
+    // Each poll that yields one pulls one more, or a chunk.
+    let errors = map.by_ref().take(1_000).filter(|item| std::future::ready(item.is_err())).count().await;
+    assert!(errors >= 500, "{errors}");
+    assert!(pulled.load(SeqCst) <= 1_001 + 400 + 100, "{}", pulled.load(SeqCst));
 }
 
 #[tokio::test]

@@ -345,7 +345,11 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
                 let gathered = std::mem::take(&mut self.gathered);
                 let items = gathered.len();
                 let started = self.feed.start_batch(gathered, &self.setup);
-                self.sizing.note_jobs(items, started.len(), started.first().map_or(0, Started::len));
+                self.sizing.note_jobs(
+                    items,
+                    started.len(),
+                    started.iter().map(Started::len).max().unwrap_or(0),
+                );
                 for started in started {
                     match started {
                         Started::One(task) => self.tasks.push(task),
@@ -394,7 +398,11 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
             let Some(place) = place else {
                 match self.feed.poll_enter(cx) {
                     Poll::Ready(Ok(place)) => self.gathered.push((input, place)),
-                    Poll::Ready(Err(why)) => self.tasks.push(self.feed.refuse(why, &self.setup)),
+                    // Whether another may be pulled is looked at anew: a closed pool refuses all of them at once.
+                    Poll::Ready(Err(why)) => {
+                        self.tasks.push(self.feed.refuse(why, &self.setup));
+                        return true;
+                    }
                     Poll::Pending => {
                         self.pulled = Some(input);
                         return false;

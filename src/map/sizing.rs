@@ -140,11 +140,11 @@ impl Sizing {
         }
     }
 
-    /// Takes note that so many items were started as so many jobs, with `first` in the first of them: where a chunk did not fit into
+    /// Takes note that so many items were started as so many jobs, with `largest` in that of most of them: where a chunk did not fit into
     /// one, the next ones are smaller.
-    pub(super) fn note_jobs(&mut self, items: usize, jobs: usize, first: usize) {
+    pub(super) fn note_jobs(&mut self, items: usize, jobs: usize, largest: usize) {
         if jobs > 1 {
-            (self.fit, self.fitted) = (first.max(1), 0);
+            (self.fit, self.fitted) = (largest.max(1), 0);
         } else if items >= self.fit {
             self.fitted += 1;
             if self.fitted == FITTED {
