@@ -1,6 +1,7 @@
 //! [`Machine::measure`]: finds out what hand-offs cost here.
 
 use std::{
+    convert::Infallible,
     future::poll_fn,
     hint::black_box,
     pin::Pin,
@@ -10,7 +11,10 @@ use std::{
 use futures_core::Stream;
 
 use super::{HandOff, Machine};
-use crate::{Executor, Inline, ProcessPool, Shutdown, Task, TaskError, ThreadPool, task::block_on};
+use crate::{
+    Executor, Inline, ProcessPool, Shutdown, Task, TaskError, ThreadPool,
+    task::{assert_may_block, block_on},
+};
 
 /// So many trips one after the other, of which the median counts.
 const TRIPS: usize = 201;
@@ -25,14 +29,17 @@ const CHUNK: usize = 1_000;
 const TIMES: usize = 5;
 const MIB: usize = 1 << 20;
 const LARGE: usize = 4 * MIB;
-/// A pool that does not answer for so long is not there.
+/// So long may each pool take, processes twice that, before everything is done once only: together less than 300 ms.
+const SHARE: Duration = Duration::from_millis(50);
+/// A worker process that needs longer to start is not waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Machine {
     /// Measures this machine in less than 300 ms, most of it on pools of its own, which are gone afterwards.
     ///
-    /// Best while nothing else runs: what it finds under load is too dear. Where process pools are not available, `processes`
-    /// is `None`.
+    /// Best while nothing else runs: under load it takes longer, and what it finds is too dear. Where process pools are not available,
+    /// `processes` is `None`. A pool that does not answer in time has the costs of [`typical`](Self::typical), and
+    /// [`is_measured`](Self::is_measured) stays `false`.
     ///
     /// Blocks: on a runtime, call it inside a job of a thread pool.
     ///
@@ -53,21 +60,29 @@ impl Machine {
     /// # }
     /// ```
     pub fn measure() -> Self {
+        assert_may_block();
         let typical = Self::typical();
         let threads = |workers| {
             let pool = ThreadPool::builder().name("calibration").max_workers(workers).build();
             of_threads(&pool.expect("a pool with a name and workers, not yet started, is valid"))
         };
+        let (elastic, cpu) = (threads(typical.max_threads), threads(typical.cores));
         let processes = typical.processes.and_then(|_| of_processes(typical.cores));
+        let is_measured = elastic.is_ok() && cpu.is_ok() && !matches!(processes, Some(Err(_)));
+        // Those that are there and did not answer in time cost at least what is typical.
+        let answer = |found: Result<_, TaskError>| {
+            found.ok().or_else(|| Some((typical.processes?, typical.process_per_mib)))
+        };
+        let processes = processes.and_then(answer);
         Self {
             inline: inline(),
-            threads: threads(typical.max_threads).unwrap_or(typical.threads),
-            cpu: threads(typical.cores).unwrap_or(typical.cpu),
-            rayon: rayon(),
+            threads: elastic.unwrap_or(typical.threads),
+            cpu: cpu.unwrap_or(typical.cpu),
+            rayon: rayon(typical.cores),
             processes: processes.map(|(hand_off, _)| hand_off),
             process_per_mib: processes.map_or(typical.process_per_mib, |(_, per_mib)| per_mib),
             memory_bandwidth: memory_bandwidth(),
-            is_measured: true,
+            is_measured,
             ..typical
         }
     }
@@ -78,52 +93,63 @@ fn same(n: u64) -> u64 {
 }
 
 fn of_threads(pool: &ThreadPool) -> Result<HandOff, TaskError> {
-    let found = hand_off(|n| pool.run(move || same(n)), || pool.map(same, 0..ITEMS).chunk_size(CHUNK), ITEMS);
-    pool.shutdown(Shutdown::Drain).blocking_wait();
+    let deadline = Instant::now() + SHARE;
+    let map = || pool.map(same, 0..ITEMS).chunk_size(CHUNK);
+    let found = hand_off(|n| pool.run(move || same(n)), map, ITEMS, deadline);
+    pool.shutdown(Shutdown::Drain).timeout(PATIENCE).blocking_wait();
     found
 }
 
-/// On rayon's global pool: another would only share its cores.
+/// On threads of its own: rayon's global pool is the program's to configure, and may be busy.
 #[cfg(feature = "rayon")]
-fn rayon() -> Option<HandOff> {
-    let pool = crate::RayonPool::builder().name("calibration").build().ok()?;
-    let found = hand_off(|n| pool.run(move || same(n)), || pool.map(same, 0..JOBS), JOBS);
-    pool.shutdown(Shutdown::Drain).blocking_wait();
+fn rayon(cores: usize) -> Option<HandOff> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(cores).build().ok()?;
+    let pool = crate::RayonPool::builder().threads(threads.into()).name("calibration").build().ok()?;
+    let deadline = Instant::now() + SHARE;
+    let found = hand_off(|n| pool.run(move || same(n)), || pool.map(same, 0..JOBS), JOBS, deadline);
+    pool.shutdown(Shutdown::Drain).timeout(PATIENCE).blocking_wait();
     found.ok()
 }
 
 #[cfg(not(feature = "rayon"))]
-fn rayon() -> Option<HandOff> {
+fn rayon(_cores: usize) -> Option<HandOff> {
     None
 }
 
-/// The hand-off, and what a MiB costs.
-fn of_processes(cores: usize) -> Option<(HandOff, Duration)> {
-    let pool =
-        ProcessPool::builder().name("calibration").max_workers(cores).start_timeout(PATIENCE).build().ok()?;
-    let found = hand_off(|n| pool.run(same, n), || pool.map(same, 0..ITEMS).chunk_size(CHUNK), ITEMS)
-        .and_then(|hand_off| Ok((hand_off, per_mib(&pool)?)));
-    pool.shutdown(Shutdown::Drain).blocking_wait();
-    found.ok()
+/// The hand-off, and what a MiB costs; `None` where there are no process pools.
+fn of_processes(cores: usize) -> Option<Result<(HandOff, Duration), TaskError>> {
+    let deadline = Instant::now() + 2 * SHARE;
+    let pool = ProcessPool::builder().name("calibration").max_workers(cores).start_timeout(PATIENCE);
+    let pool = pool.build().ok()?;
+    let map = || pool.map(same, 0..ITEMS).chunk_size(CHUNK);
+    let found = hand_off(|n| pool.run(same, n), map, ITEMS, deadline)
+        .and_then(|hand_off| Ok((hand_off, per_mib(&pool, deadline)?)));
+    pool.shutdown(Shutdown::Kill).timeout(PATIENCE).blocking_wait();
+    Some(found)
 }
 
-/// What it costs to `run` a job, and each of so many `items` of a `map`.
-fn hand_off<M>(run: impl Fn(u64) -> Task<u64>, map: impl Fn() -> M, items: u64) -> Result<HandOff, TaskError>
+/// What it costs to `run` a job, and each of so many `items` of a `map`. After the deadline everything is done once.
+fn hand_off<M>(
+    run: impl Fn(u64) -> Task<u64>,
+    map: impl Fn() -> M,
+    items: u64,
+    deadline: Instant,
+) -> Result<HandOff, TaskError>
 where
     M: Stream<Item = Result<u64, TaskError>> + Unpin,
 {
     // Workers start, and have been used.
     fan_out(&run, 64)?;
     let trip = || timed(|| run(1).blocking_wait());
-    median(TRIPS, trip)?;
-    let round_trip = median(TRIPS, trip)?;
-    let after_pause = median(PAUSES, || {
+    median(TRIPS, deadline, trip)?;
+    let round_trip = median(TRIPS, deadline, trip)?;
+    let after_pause = median(PAUSES, deadline, || {
         // What is measured is a hand-off to who sleeps.
         std::thread::sleep(PAUSE);
         trip()
     })?;
-    let per_job = median(TIMES, || timed(|| fan_out(&run, JOBS)))? / JOBS as u32;
-    let per_item = median(TIMES, || timed(|| drain(map())))? / items as u32;
+    let per_job = median(TIMES, deadline, || timed(|| fan_out(&run, JOBS)))? / JOBS as u32;
+    let per_item = median(TIMES, deadline, || timed(|| drain(map())))? / items as u32;
     Ok(HandOff { round_trip, after_pause: after_pause.max(round_trip), per_job, per_item })
 }
 
@@ -144,14 +170,14 @@ async fn drained(mut map: impl Stream<Item = Result<u64, TaskError>> + Unpin) ->
 }
 
 /// What a MiB costs that crosses, either way.
-fn per_mib(pool: &ProcessPool) -> Result<Duration, TaskError> {
+fn per_mib(pool: &ProcessPool, deadline: Instant) -> Result<Duration, TaskError> {
     let there = |bytes: Vec<u8>| bytes.len() as u64;
     let back = |len: u64| vec![0u8; len as usize];
-    let out = median(TIMES, || {
+    let out = median(TIMES, deadline, || {
         let bytes = vec![1u8; LARGE];
         timed(|| pool.run(there, bytes).blocking_wait())
     })?;
-    let home = median(TIMES, || timed(|| pool.run(back, LARGE as u64).blocking_wait()))?;
+    let home = median(TIMES, deadline, || timed(|| pool.run(back, LARGE as u64).blocking_wait()))?;
     Ok((out + home) / (2 * LARGE / MIB) as u32)
 }
 
@@ -171,7 +197,7 @@ fn memory_bandwidth() -> f64 {
         black_box(&to);
         Ok(start.elapsed())
     };
-    let time = median::<std::convert::Infallible>(TIMES, copy).unwrap_or_default();
+    let time = median::<Infallible>(TIMES, Instant::now() + SHARE / 2, copy).unwrap_or_default();
     (4 * LARGE) as f64 / time.as_secs_f64().max(1e-9)
 }
 
@@ -181,8 +207,16 @@ fn timed<T, E>(f: impl FnOnce() -> Result<T, E>) -> Result<Duration, E> {
     Ok(start.elapsed())
 }
 
-fn median<E>(times: usize, mut f: impl FnMut() -> Result<Duration, E>) -> Result<Duration, E> {
-    let mut found = (0..times).map(|_| f()).collect::<Result<Vec<_>, E>>()?;
+/// The median of so many times, or of those until the deadline; of one at least.
+fn median<E>(
+    times: usize,
+    deadline: Instant,
+    mut f: impl FnMut() -> Result<Duration, E>,
+) -> Result<Duration, E> {
+    let mut found = vec![f()?];
+    while found.len() < times && Instant::now() < deadline {
+        found.push(f()?);
+    }
     found.sort_unstable();
-    Ok(found[times / 2])
+    Ok(found[found.len() / 2])
 }

@@ -14,8 +14,8 @@
 //!    waited: the rest of the time somebody else had the processor.
 
 use std::{
-    fmt,
-    sync::Barrier,
+    fmt, io,
+    sync::RwLock,
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +26,7 @@ use super::{Profile, usage};
 use crate::{
     Payload, SharedBytes,
     panic::catch,
+    task::assert_may_block,
     wire::{Arrived, Body, CodecError, decode, encode, is_bulk},
 };
 
@@ -85,7 +86,8 @@ impl Profile {
     /// Measures a job: runs it a few times with the samples as arguments, and returns what it takes.
     ///
     /// First on this thread, then on all cores at once, to see how far the calls hinder one another. Takes about a quarter of a second, or
-    /// as long as two calls and two rounds of concurrent ones, if that is longer; at most 16 samples are used, each several times, as copies. The samples
+    /// as long as two calls and two rounds of concurrent ones, if that is longer. At most 16 samples are used, one after the other and again, as
+    /// copies. The samples
     /// should be like what comes in earnest; [`calls`](Self::calls) tells how many come.
     ///
     /// Whether the job waits is known on Linux only; elsewhere it is taken to compute. What a file read finds in the cache here, it may
@@ -97,6 +99,10 @@ impl Profile {
     /// # Errors
     ///
     /// There is no sample, the job panicked, or an argument or a result cannot be encoded.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that drives async tasks.
     ///
     /// # Examples
     ///
@@ -125,6 +131,10 @@ impl Profile {
     /// # Errors
     ///
     /// As [`measure`](Self::measure).
+    ///
+    /// # Panics
+    ///
+    /// As [`measure`](Self::measure).
     pub fn measure_alone<F, A, R>(job: F, samples: impl IntoIterator<Item = A>) -> Result<Self, MeasureError>
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
@@ -144,6 +154,7 @@ where
     A: Payload,
     R: Payload,
 {
+    assert_may_block();
     let samples = Samples::take(samples)?;
     let before = usage::of_this_thread();
     let mut caller = Caller::new(job, &samples);
@@ -158,7 +169,7 @@ where
 
 fn profile(args: Codec, results: Codec, timed: &Timed, switches: Option<f64>) -> Profile {
     let computes = switches == Some(0.0) || timed.computing.is_none();
-    let mut profile = Profile::new(timed.mean(computes));
+    let mut profile = Profile::new(if computes { timed.mean_computing() } else { timed.mean() });
     profile.run_time_p99 = timed.at(99);
     profile.spread = (timed.at(75) - timed.at(25)).as_secs_f64() / timed.at(50).as_secs_f64().max(1e-9);
     if !computes {
@@ -293,16 +304,17 @@ impl<'a, F> Caller<'a, F> {
         let begun = Instant::now();
         let mut timed = Timed::default();
         let largest = self.samples.together();
-        let mut is_warm = false;
+        let (mut is_warm, mut kept) = (false, Vec::with_capacity(RESULTS));
         loop {
             let (wall, computing, mut results) = self.call_group()?;
             if is_warm {
                 timed.add(self.group, wall, computing);
             }
+            kept.extend(results.drain(..results.len().min(RESULTS - kept.len())));
+            caught(|| drop(results))?;
             let is_over = begun.elapsed() > limit || timed.groups.len() >= GROUPS;
             if is_over && !timed.groups.is_empty() {
-                results.truncate(RESULTS);
-                return Ok((timed, results));
+                return Ok((timed, kept));
             }
             if wall < GROUP && self.group < largest && !is_over {
                 self.group = (self.group * 2).min(largest);
@@ -335,7 +347,7 @@ impl<'a, F> Caller<'a, F> {
 /// Times of groups of calls of the same size.
 #[derive(Default)]
 struct Timed {
-    /// Per call, in each group, sorted once they are asked for.
+    /// Per call, in each group, one after the other.
     groups: Vec<Duration>,
     calls: u64,
     wall: Duration,
@@ -345,31 +357,43 @@ struct Timed {
 
 impl Timed {
     fn add(&mut self, calls: usize, wall: Duration, computing: Option<Duration>) {
-        let per_call = wall.as_secs_f64() / calls as f64;
-        let per_call = Duration::from_secs_f64(per_call);
-        let place = self.groups.partition_point(|other| *other <= per_call);
-        self.groups.insert(place, per_call);
+        self.groups.push(wall.div_f64(calls as f64));
         self.calls += calls as u64;
         self.wall += wall;
         self.computing = computing.map(|more| more + self.computing.unwrap_or_default());
     }
 
+    /// So many percent of the groups took no longer.
     fn at(&self, percent: usize) -> Duration {
-        self.groups[(self.groups.len() * percent / 100).min(self.groups.len() - 1)]
+        let mut groups = self.groups.clone();
+        groups.sort_unstable();
+        groups[(groups.len() * percent / 100).min(groups.len() - 1)]
     }
 
-    /// The mean. What computes is slow when somebody else has its processor: its slowest tenth does not count.
-    fn mean(&self, computes: bool) -> Duration {
-        let count = if computes { (self.groups.len() * 9).div_ceil(10) } else { self.groups.len() };
-        let sum: f64 = self.groups[..count].iter().map(Duration::as_secs_f64).sum();
-        // Not below a nanosecond: what the compiler has done away with takes no time.
-        Duration::from_secs_f64(sum / count as f64).max(Duration::from_nanos(1))
+    /// The median of the first groups, in seconds.
+    fn median_of(&self, groups: usize) -> f64 {
+        median(self.groups[..groups].to_vec()).as_secs_f64()
+    }
+
+    /// The mean call.
+    fn mean(&self) -> Duration {
+        each(self.wall, self.calls)
+    }
+
+    /// The mean call of a job that never waited: what was not its own, somebody else has had the processor for.
+    fn mean_computing(&self) -> Duration {
+        each(self.computing.unwrap_or(self.wall), self.calls)
     }
 
     fn cpu_share(&self) -> f64 {
         let computing = self.computing.unwrap_or(self.wall).as_secs_f64();
         (computing / self.wall.as_secs_f64().max(1e-9)).clamp(0.0, 1.0)
     }
+}
+
+/// Not below a nanosecond: what the compiler has done away with takes no time.
+fn each(all: Duration, calls: u64) -> Duration {
+    all.div_f64(calls as f64).max(Duration::from_nanos(1))
 }
 
 /// How many times faster calls are on all cores at once than on one; `None` where that is not to be found out.
@@ -383,25 +407,37 @@ where
     F: Fn(A) -> R + Copy + Send + Sync,
     A: Payload,
 {
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(MOST_CORES);
+    let all = thread::available_parallelism().map_or(1, usize::from);
+    let cores = all.min(MOST_CORES);
     if cores == 1 || profile.cpu_share < 0.5 || profile.run_time > TOO_LONG {
         return Ok(None);
     }
-    let start = Barrier::new(cores);
+    // Nobody begins before all are there. It opens on every way out, or those that are there would wait for ever.
+    let gate = RwLock::new(());
+    let closed = gate.write();
     let on_one = || {
-        let mut caller = Caller::new(job, samples);
-        start.wait();
-        caller.run::<A, R>(FOR_ALL_CORES).map(|(timed, _results)| timed.at(50).as_secs_f64())
+        drop(gate.read());
+        Caller::new(job, samples).run::<A, R>(FOR_ALL_CORES).and_then(|(timed, results)| {
+            caught(|| drop(results))?;
+            Ok(timed)
+        })
     };
     let together = thread::scope(|scope| {
-        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(on_one)).collect();
-        let here = on_one();
-        let there = threads.into_iter().map(|thread| thread.join().expect("panics of the job are caught"));
-        there.chain([here]).collect::<Result<Vec<f64>, MeasureError>>()
+        let start = |_| thread::Builder::new().spawn_scoped(scope, on_one);
+        let started: io::Result<Vec<_>> = (1..cores).map(start).collect();
+        drop(closed);
+        let Ok(threads) = started else { return Ok(None) };
+        let there = threads.into_iter().map(|thread| thread.join().expect("all that is foreign is caught"));
+        [on_one()].into_iter().chain(there).collect::<Result<Vec<Timed>, MeasureError>>().map(Some)
     })?;
-    let each = together.iter().sum::<f64>() / together.len() as f64;
-    let all = thread::available_parallelism().map_or(1, usize::from) as f64;
-    Ok(Some((all * alone.at(50).as_secs_f64() / each.max(1e-12)).clamp(1.0, all)))
+    // The first calls have the same arguments everywhere.
+    let Some(together) = together else { return Ok(None) };
+    let efficiency = |timed: &Timed| {
+        let groups = timed.groups.len().min(alone.groups.len());
+        alone.median_of(groups) / timed.median_of(groups).max(1e-12)
+    };
+    let mean = together.iter().map(efficiency).sum::<f64>() / cores as f64;
+    Ok(Some((all as f64 * mean).clamp(1.0, all as f64)))
 }
 
 /// Calls foreign code.

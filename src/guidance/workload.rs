@@ -63,7 +63,8 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Where [`run`] sends it. For [`AsyncIo`](Self::AsyncIo) that is what a future would need.
+    /// Where it belongs. [`run`] sends it there, but for [`AsyncIo`](Self::AsyncIo), for which it has no future, and for
+    /// [`DataParallel`](Self::DataParallel) without the feature `rayon`.
     pub fn executor(self) -> Choice {
         match self {
             Self::AsyncIo => Choice::Await,
@@ -108,7 +109,8 @@ fn own_thread(name: &str) -> ThreadPool {
 
 /// The name of a function or of the function that a closure is in, without its path.
 fn name_of(type_name: &str) -> &str {
-    type_name.split("::").filter(|part| *part != "{{closure}}").last().unwrap_or("long-running")
+    let path = type_name.split('<').next().unwrap_or(type_name);
+    path.split("::").filter(|part| *part != "{{closure}}").last().unwrap_or("long-running")
 }
 
 /// Runs `job(arg)` where its workload belongs, and returns a task of its result.
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_thread_is_named_after_its_function() {
-        let names = ["app::watch", "app::start::{{closure}}", "watch", "{{closure}}"].map(name_of);
-        assert_eq!(names, ["watch", "start", "watch", "long-running"]);
+        let names = ["app::watch", "app::start::{{closure}}", "a::pull<alloc::vec::Vec<u8>>", "{{closure}}"]
+            .map(name_of);
+        assert_eq!(names, ["watch", "start", "pull", "long-running"]);
     }
 }
