@@ -2,13 +2,14 @@
 //!
 //! Each thread counts in a shard, and who asks adds them up.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{Histogram, Metrics};
-use crate::{TaskError, TaskErrorKind, shards::Shards, task::Left};
+use crate::{
+    TaskError, TaskErrorKind,
+    shards::{Count, Shards},
+    task::Left,
+};
 
 /// The counts of one pool, which any thread may add to.
 ///
@@ -22,31 +23,31 @@ pub(crate) struct Counters {
 /// What some of the threads have counted: 6 KiB.
 #[derive(Debug, Default)]
 struct Counts {
-    submitted: AtomicU64,
+    submitted: Count,
     /// Jobs that have left the queue and did not begin.
-    left_queue: AtomicU64,
+    left_queue: Count,
     /// Jobs that had begun, and were put back to be run once more.
-    returned: AtomicU64,
+    returned: Count,
     /// Jobs that have begun after that. Those that began for the first time are those whose wait was recorded.
-    begun_again: AtomicU64,
+    begun_again: Count,
     /// Jobs that have ended and whose time has not been recorded: a count that wraps, as it may be counted out first.
-    untimed: AtomicU64,
-    abandoned: AtomicU64,
-    succeeded: AtomicU64,
-    panicked: AtomicU64,
-    cancelled: AtomicU64,
-    timed_out: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
-    worker_deaths: AtomicU64,
-    recycled: AtomicU64,
+    untimed: Count,
+    abandoned: Count,
+    succeeded: Count,
+    panicked: Count,
+    cancelled: Count,
+    timed_out: Count,
+    refused: Count,
+    failed: Count,
+    worker_deaths: Count,
+    recycled: Count,
     queue_wait: Histogram,
     run_time: Histogram,
 }
 
 impl Counts {
     /// The count of tasks that finished in this way.
-    fn of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
+    fn of<T>(&self, outcome: &Result<T, TaskError>) -> &Count {
         match outcome.as_ref().map_err(TaskError::kind) {
             Ok(_) => &self.succeeded,
             Err(TaskErrorKind::Panicked) => &self.panicked,
@@ -66,12 +67,12 @@ impl Default for Counters {
 impl Counters {
     /// A job has entered the queue.
     pub(crate) fn submitted(&self) {
-        add(&self.here().submitted);
+        self.here().submitted.add(1);
     }
 
     /// A job was not taken.
     pub(crate) fn refused(&self) {
-        add(&self.here().refused);
+        self.here().refused.add(1);
     }
 
     /// A worker has begun a queued job.
@@ -81,7 +82,7 @@ impl Counters {
 
     /// So many jobs have entered the queue.
     pub(crate) fn submitted_many(&self, jobs: u64) {
-        self.here().submitted.fetch_add(jobs, Relaxed);
+        self.here().submitted.add(jobs);
     }
 
     /// Workers have begun so many queued jobs, which had waited about as long.
@@ -93,9 +94,9 @@ impl Counters {
     /// they ran is told by [`took`](Self::took).
     pub(crate) fn ended_many(&self, ended: u64, succeeded: u64, panicked: u64) {
         let here = self.here();
-        here.untimed.fetch_add(ended, Relaxed);
-        here.succeeded.fetch_add(succeeded, Relaxed);
-        here.panicked.fetch_add(panicked, Relaxed);
+        here.untimed.add(ended);
+        here.succeeded.add(succeeded);
+        here.panicked.add(panicked);
     }
 
     /// So many jobs ran so long each.
@@ -103,18 +104,18 @@ impl Counters {
         let here = self.here();
         for (jobs, time) in times {
             here.run_time.record_many(jobs, time);
-            here.untimed.fetch_sub(jobs, Relaxed);
+            here.untimed.subtract(jobs);
         }
     }
 
     /// A job that had begun waits again, to be run once more.
     pub(crate) fn returned(&self) {
-        add(&self.here().returned);
+        self.here().returned.add(1);
     }
 
     /// A worker has begun so many jobs that had begun before, or nearly, whose wait has been recorded.
     pub(crate) fn begun_again(&self, jobs: u64) {
-        self.here().begun_again.fetch_add(jobs, Relaxed);
+        self.here().begun_again.add(jobs);
     }
 
     /// A worker has let go of a job that it had begun.
@@ -124,27 +125,27 @@ impl Counters {
 
     /// A job leaves the queue without having begun.
     pub(crate) fn left_queue(&self) {
-        add(&self.here().left_queue);
+        self.here().left_queue.add(1);
     }
 
     /// A job runs on although its task has finished.
     pub(crate) fn abandoned(&self) {
-        add(&self.here().abandoned);
+        self.here().abandoned.add(1);
     }
 
     /// An abandoned job has ended.
     pub(crate) fn abandoned_ended(&self) {
-        subtract(&self.here().abandoned);
+        self.here().abandoned.subtract(1);
     }
 
     /// A worker process died unasked.
     pub(crate) fn worker_died(&self) {
-        add(&self.here().worker_deaths);
+        self.here().worker_deaths.add(1);
     }
 
     /// A worker process was replaced on schedule.
     pub(crate) fn recycled(&self) {
-        add(&self.here().recycled);
+        self.here().recycled.add(1);
     }
 
     /// A task has finished; a queued one also leaves the queue.
@@ -152,29 +153,29 @@ impl Counters {
         if left == Left::Queue {
             self.left_queue();
         }
-        add(self.here().of(outcome));
+        self.here().of(outcome).add(1);
     }
 
     /// As [`finished`](Self::finished), for so many tasks.
     pub(crate) fn finished_many<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
-        self.here().of(outcome).fetch_add(tasks, Relaxed);
+        self.here().of(outcome).add(tasks);
     }
 
     /// So many tasks that were counted as finished in this way have not, or in another way.
     pub(crate) fn not_finished<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
-        self.here().of(outcome).fetch_sub(tasks, Relaxed);
+        self.here().of(outcome).subtract(tasks);
     }
 
     /// So many jobs leave the queue without having begun.
     pub(crate) fn left_queue_many(&self, jobs: u64) {
-        self.here().left_queue.fetch_add(jobs, Relaxed);
+        self.here().left_queue.add(jobs);
     }
 
     /// So many jobs that were let go of without having begun wait.
     pub(crate) fn waits_again(&self, jobs: u64) {
         let here = self.here();
-        here.returned.fetch_add(jobs, Relaxed);
-        here.untimed.fetch_sub(jobs, Relaxed);
+        here.returned.add(jobs);
+        here.untimed.subtract(jobs);
     }
 
     /// The counts so far; the caller adds the workers.
@@ -221,18 +222,9 @@ impl Counters {
         self.shards.here()
     }
 
-    fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
-        self.shards.iter().fold(0, |sum, counts| sum.wrapping_add(count(counts).load(Relaxed)))
+    fn sum(&self, count: impl Fn(&Counts) -> &Count) -> u64 {
+        self.shards.iter().fold(0, |sum, counts| sum.wrapping_add(count(counts).get()))
     }
-}
-
-fn add(count: &AtomicU64) {
-    count.fetch_add(1, Relaxed);
-}
-
-/// A count of what comes and goes wraps where more has gone in one shard than has come there; the sum is right.
-fn subtract(count: &AtomicU64) {
-    count.fetch_sub(1, Relaxed);
 }
 
 /// The sum of a count of what comes and goes. Who goes in the very moment of coming may be counted out first, by another thread.
