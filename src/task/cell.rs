@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     TaskError, TaskId,
-    clock::now_roughly,
+    clock::Stamp,
     error::{TaskLabel, TaskName},
     pause::spin,
     timer,
@@ -89,7 +89,7 @@ pub(crate) enum Left {
 pub(crate) struct Cell<S: Seat> {
     core: Core<S::Job, Result<S::Output, TaskError>>,
     label: TaskLabel,
-    submitted: Instant,
+    submitted: Stamp,
     /// Most tasks have none.
     limits: Option<Box<Limits>>,
     seat: S,
@@ -117,7 +117,7 @@ impl<S: Seat> Cell<S> {
         Arc::new(Self {
             core: Core::new(job),
             label,
-            submitted: now_roughly(),
+            submitted: Stamp::now(),
             limits: Limits::of(options),
             seat,
         })
@@ -132,6 +132,11 @@ impl<S: Seat> Cell<S> {
     }
 
     pub(crate) fn submitted(&self) -> Instant {
+        self.submitted.instant()
+    }
+
+    /// The same, for those who ask how long ago that was.
+    pub(crate) fn submitted_at(&self) -> Stamp {
         self.submitted
     }
 
@@ -213,14 +218,15 @@ impl<S: Seat> Cell<S> {
     /// Has the timer watch `queue_timeout`. Without a timer thread the limit cannot be kept, and the task is refused.
     pub(crate) fn watch_queue(self: &Arc<Self>) {
         if let Some(limit) = self.queue_timeout() {
-            self.watch(self.submitted.checked_add(limit), "queue_timeout");
+            self.watch(self.submitted().checked_add(limit), "queue_timeout");
         }
     }
 
     /// Starts the clock of `run_timeout` and has the timer watch it.
-    pub(crate) fn watch_run(self: &Arc<Self>, begun: Instant) {
+    pub(crate) fn watch_run(self: &Arc<Self>, begun: Stamp) {
         let Some(limits) = &self.limits else { return };
-        let Some(deadline) = limits.run_timeout.and_then(|limit| begun.checked_add(limit)) else { return };
+        let deadline = limits.run_timeout.and_then(|limit| begun.instant().checked_add(limit));
+        let Some(deadline) = deadline else { return };
         // A job begins once, so the place is empty.
         let _ = limits.run_deadline.set(deadline);
         self.watch(Some(deadline), "run_timeout");
@@ -250,7 +256,7 @@ impl<S: Seat> Cell<S> {
 
     fn queue_error(&self, now: Instant) -> Option<TaskError> {
         let limit = self.queue_timeout()?;
-        let reached = self.submitted.checked_add(limit).is_some_and(|deadline| now >= deadline);
+        let reached = self.submitted().checked_add(limit).is_some_and(|deadline| now >= deadline);
         (reached && !self.seat.is_past_queue())
             .then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
     }

@@ -11,6 +11,7 @@ use tokio::runtime::{Handle, Id};
 use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     Priority, TaskError, TaskId,
+    clock::Stamp,
     metrics::Pace,
     panic::{catch, drop_shielded},
     pool::Place,
@@ -156,8 +157,8 @@ where
     fn run(self: Arc<Self>) {
         let Some(load) = self.claim() else { return };
         let counters = &self.seat().shared().counters;
-        let begun = Instant::now();
-        counters.begun(begun.saturating_duration_since(self.submitted()));
+        let begun = Stamp::now();
+        counters.begun(begun.since(self.submitted_at()));
         self.watch_run(begun);
         let (outcome, place) = call(&self, load);
         // All that belongs to the job is settled before anybody can see its outcome.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Priority, TaskError, TaskId, WorkerExit,
-    clock::now_roughly,
+    clock::Stamp,
     error::{Operand, TaskLabel},
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded},
@@ -104,7 +104,7 @@ pub(in crate::process) struct ProcessSeat<R> {
     retry: u32,
     /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
     deaths: Mutex<Vec<u32>>,
-    submitted: Instant,
+    submitted: Stamp,
     worker: Assigned,
     needs: Needs,
     /// Whether the job was sent without the keeper, and its reply not been watched for. ORDERING: Relaxed. Written before the task is seen
@@ -134,12 +134,12 @@ const AGAIN: u8 = 3;
 
 impl<R> ProcessSeat<R> {
     pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options, call: &Call) -> Self {
-        let (submitted, priority) = (now_roughly(), options.priority);
+        let (submitted, priority) = (Stamp::now(), options.priority);
         shared.waiting().add(priority);
         let is_timed = options.run_timeout.or(shared.config().run_timeout).is_some();
         let needs = if options.affinity.is_some() || is_timed { Needs::Keeper } else { call.needs() };
         Self {
-            rank: Rank::new(priority, submitted, shared.next_sequence()),
+            rank: Rank::new(priority, submitted.instant(), shared.next_sequence()),
             priority,
             affinity: options.affinity,
             kill_grace: options.kill_grace.unwrap_or(shared.config().kill_grace),
