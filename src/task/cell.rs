@@ -17,7 +17,7 @@ use super::{
     options::Options,
 };
 use crate::{
-    TaskError, TaskId,
+    Priority, TaskError, TaskId,
     clock::Stamp,
     error::{TaskLabel, TaskName},
     pause::spin,
@@ -90,13 +90,14 @@ pub(crate) struct Cell<S: Seat> {
     core: Core<S::Job, Result<S::Output, TaskError>>,
     label: TaskLabel,
     submitted: Stamp,
-    /// Most tasks have none.
+    /// Most tasks have nothing unusual.
     limits: Option<Box<Limits>>,
     seat: S,
 }
 
-/// The time limits of a task.
+/// The time limits and the priority of a task.
 struct Limits {
+    priority: Priority,
     queue_timeout: Option<Duration>,
     run_timeout: Option<Duration>,
     /// When the run timeout is reached, for executors that let the cell watch it.
@@ -105,9 +106,10 @@ struct Limits {
 
 impl Limits {
     fn of(options: &Options) -> Option<Box<Self>> {
-        let Options { queue_timeout, run_timeout, .. } = *options;
-        let limited = queue_timeout.is_some() || run_timeout.is_some();
-        limited.then(|| Box::new(Self { queue_timeout, run_timeout, run_deadline: OnceLock::new() }))
+        let Options { queue_timeout, run_timeout, priority, .. } = *options;
+        let limited = queue_timeout.is_some() || run_timeout.is_some() || priority != Priority::default();
+        let limits = || Self { priority, queue_timeout, run_timeout, run_deadline: OnceLock::new() };
+        limited.then(|| Box::new(limits()))
     }
 }
 
@@ -138,6 +140,10 @@ impl<S: Seat> Cell<S> {
     /// The same, for those who ask how long ago that was.
     pub(crate) fn submitted_at(&self) -> Stamp {
         self.submitted
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.limits.as_ref().map_or(Priority::default(), |limits| limits.priority)
     }
 
     pub(crate) fn run_timeout(&self) -> Option<Duration> {
@@ -424,6 +430,6 @@ pub(crate) fn label(
     options: &mut Options,
     at: &'static Location<'static>,
 ) -> TaskLabel {
-    let name = options.name.take().map_or(TaskName::OfFunction(function), TaskName::Given);
+    let name = options.name.take().map_or(TaskName::OfFunction(function), TaskName::given);
     TaskLabel { id: TaskId::next(), name, submitted_at: at }
 }

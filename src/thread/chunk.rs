@@ -119,7 +119,7 @@ where
         setup: &Setup,
     ) -> Arc<Self> {
         let len = u32::try_from(items.len()).expect("nobody has memory for more");
-        let name = setup.options.name.clone().map_or(TaskName::OfFunction(setup.function), TaskName::Given);
+        let name = setup.options.name.clone().map_or(TaskName::OfFunction(setup.function), TaskName::given);
         let submitted = Instant::now();
         let state = State {
             job: Some(job),
