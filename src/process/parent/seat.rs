@@ -98,12 +98,8 @@ pub(in crate::process) struct ProcessSeat<R> {
     /// The place among the jobs that wait.
     rank: Rank,
     priority: Priority,
-    affinity: Option<u64>,
-    kill_grace: Duration,
-    /// How many times the job may be run again.
-    retry: u32,
-    /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
-    deaths: Mutex<Vec<u32>>,
+    /// Most jobs have nothing of it.
+    rare: Option<Box<Rare>>,
     submitted: Stamp,
     worker: Assigned,
     needs: Needs,
@@ -127,6 +123,29 @@ pub(in crate::process) struct ProcessSeat<R> {
     result: PhantomData<fn() -> R>,
 }
 
+/// What only some jobs are told.
+#[derive(Default)]
+struct Rare {
+    affinity: Option<u64>,
+    kill_grace: Option<Duration>,
+    /// How many times the job may be run again.
+    retry: u32,
+    /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
+    deaths: Mutex<Vec<u32>>,
+}
+
+impl Rare {
+    fn of(options: &Options) -> Option<Box<Self>> {
+        let Options { affinity, kill_grace, retry, .. } = *options;
+        let is_rare = affinity.is_some() || kill_grace.is_some() || retry > 0;
+        is_rare.then(|| Box::new(Self { affinity, kill_grace, retry, deaths: Mutex::default() }))
+    }
+
+    fn deaths(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 const WAITS: u8 = 0;
 const RUNS: u8 = 1;
 const OVER: u8 = 2;
@@ -141,10 +160,7 @@ impl<R> ProcessSeat<R> {
         Self {
             rank: Rank::new(priority, submitted.instant(), shared.next_sequence()),
             priority,
-            affinity: options.affinity,
-            kill_grace: options.kill_grace.unwrap_or(shared.config().kill_grace),
-            retry: options.retry,
-            deaths: Mutex::default(),
+            rare: Rare::of(options),
             submitted,
             shared,
             worker: Assigned::default(),
@@ -183,8 +199,9 @@ impl<R> ProcessSeat<R> {
         self.shared.worker(self.worker.ticket()?)
     }
 
-    fn deaths(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kill_grace(&self) -> Duration {
+        let own = self.rare.as_ref().and_then(|rare| rare.kill_grace);
+        own.unwrap_or(self.shared.config().kill_grace)
     }
 
     fn begin(&self, waited: Duration) {
@@ -263,10 +280,10 @@ impl<R: Payload> Seat for ProcessSeat<R> {
             return;
         }
         if let Some(worker) = self.worker() {
-            let (taken, runs) = worker.stop(task, self.kill_grace);
+            let (taken, runs) = worker.stop(task, self.kill_grace());
             self.shared.put_back(taken);
             if let Some(position) = runs {
-                worker.signal_for(position, self.kill_grace);
+                worker.signal_for(position, self.kill_grace());
             }
         }
     }
@@ -291,7 +308,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     }
 
     fn is_past_queue(&self) -> bool {
-        self.retry > 0 && !self.deaths().is_empty()
+        self.rare.as_ref().is_some_and(|rare| !rare.deaths().is_empty())
     }
 
     fn has_begun(&self, task: TaskId) -> bool {
@@ -385,7 +402,7 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
     }
 
     fn affinity(&self) -> Option<u64> {
-        self.seat().affinity
+        self.seat().rare.as_ref()?.affinity
     }
 
     fn run_timeout(&self) -> Option<Duration> {
@@ -440,13 +457,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn survives(&self, pid: u32) -> bool {
         let seat = self.seat();
-        if seat.retry == 0 {
-            return false;
-        }
+        let Some(rare) = seat.rare.as_ref().filter(|rare| rare.retry > 0) else { return false };
         let cancels = seat.shared.cancels_queued();
         let stopped = ProcessJob::is_stopped(self);
-        let mut deaths = seat.deaths();
-        let death = Death { retry: seat.retry, before: deaths.len(), stopped, cancels };
+        let mut deaths = rare.deaths();
+        let death = Death { retry: rare.retry, before: deaths.len(), stopped, cancels };
         if death.is_forgiven() {
             deaths.push(pid);
             drop(deaths);
@@ -456,11 +471,12 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
     }
 
     fn lose(&self, exit: WorkerExit) {
-        let (seat, label) = (self.seat(), Cell::label(self).clone());
-        self.finish(Err(match seat.retry {
-            0 => TaskError::worker_died(label, exit),
-            _ => TaskError::workers_died(label, exit, &seat.deaths()),
-        }));
+        let label = Cell::label(self).clone();
+        let died = match &self.seat().rare {
+            Some(rare) => TaskError::workers_died(label, exit, &rare.deaths()),
+            None => TaskError::worker_died(label, exit),
+        };
+        self.finish(Err(died));
     }
 
     fn run_expired(&self) {
