@@ -174,6 +174,11 @@ impl<S: Seat> Cell<S> {
         self.core.put_back(job)
     }
 
+    /// Keeps a claimed job that is over until the task is dropped. Once, and only by who has claimed it.
+    pub(crate) fn keep(&self, job: S::Job) {
+        self.core.keep(job);
+    }
+
     /// Finishes a task that the executor holds.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ const CALLBACKS: u32 = 1 << 4;
 const DETACHED: u32 = 1 << 5;
 /// A waker was left.
 const AWAITED: u32 = 1 << 6;
+/// The job is over and was left here, to be dropped with the task.
+const KEPT: u32 = 1 << 7;
 
 /// What is done with an outcome as soon as there is one.
 pub(crate) type Callback<O> = Box<dyn FnOnce(&O) + Send>;
@@ -55,7 +57,7 @@ pub(crate) type Callback<O> = Box<dyn FnOnce(&O) + Send>;
 /// State, job and outcome of one task. See the module's documentation.
 pub(crate) struct Core<J, O> {
     word: AtomicU32,
-    /// There in `QUEUED`, and in no other phase; except that a claimer who puts it back does that first.
+    /// There in `QUEUED`, and if `KEPT`; except that a claimer who puts it back or has it kept does that first.
     job: UnsafeCell<MaybeUninit<J>>,
     outcome: UnsafeCell<Option<O>>,
     waker: AtomicWaker,
@@ -119,6 +121,16 @@ impl<J, O> Core<J, O> {
             // SAFETY: the word did not go back to QUEUED, so the place is still ours, with what we have just put there.
             Err(_) => Err(unsafe { take_job(&self.job) }),
         }
+    }
+
+    /// Keeps a claimed job that is over until the task is dropped, which is most often done by the thread that has made it.
+    ///
+    /// Only the claimer may call it, once, with the job it got, and does not put it back then.
+    pub(crate) fn keep(&self, job: J) {
+        // SAFETY: since `claim` the job's place belongs to the claimer (invariant 2), and nothing is there.
+        unsafe { set_job(&self.job, job) };
+        // ORDERING: Release pairs with the Acquire in `drop`.
+        self.word.fetch_or(KEPT, Release);
     }
 
     /// Finishes a task that is queued or held.
@@ -314,8 +326,10 @@ impl<J, O> Core<J, O> {
 
 impl<J, O> Drop for Core<J, O> {
     fn drop(&mut self) {
-        if self.phase() == Phase::Queued {
-            // SAFETY: `&mut self`: nobody else is here; and in QUEUED the job is there (invariant 2).
+        // ORDERING: Acquire pairs with the Release in `keep`, as in `phase`.
+        let word = self.word.load(Acquire);
+        if word & PHASE == QUEUED || word & KEPT != 0 {
+            // SAFETY: `&mut self`: nobody else is here; and in QUEUED the job is there (invariant 2), as it is if it was kept.
             drop_shielded(unsafe { take_job(&self.job) });
         }
         // SAFETY: `&mut self`: nobody else is here.

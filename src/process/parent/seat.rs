@@ -73,6 +73,12 @@ impl Call {
         matches!(self.needs(), Needs::Slot)
     }
 
+    /// Whether all but the place is a small buffer: it can wait, and is better dropped by the thread that has made it. Two threads that
+    /// make and free in one part of the heap wait for each other.
+    pub(super) fn may_wait(&self) -> bool {
+        self.argument.is_buffer() && self.argument.len() <= INLINE
+    }
+
     fn needs(&self) -> Needs {
         match self.argument.pieces() {
             _ if self.argument.len() > INLINE => Needs::Keeper,
@@ -376,6 +382,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Cancels the task.
     fn cancel(&self);
 
+    /// Keeps the call of a job that is over until the task is dropped. Its place comes free.
+    fn keep(&self, call: Call);
+
     /// A worker that began the job at `begun` has answered it after it `took` so long: finishes the task with its value as it arrived,
     /// or with an error.
     fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>);
@@ -487,6 +496,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn cancel(&self) {
         self.end(TaskError::cancelled(Cell::label(self).clone()));
+    }
+
+    fn keep(&self, mut call: Call) {
+        drop_shielded(std::mem::take(&mut call.place));
+        Cell::keep(self, call);
     }
 
     fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>) {
