@@ -159,7 +159,10 @@ fn take_lowest(count: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread};
+    use std::{
+        sync::{Arc, Barrier},
+        thread,
+    };
 
     use super::*;
 
@@ -173,19 +176,25 @@ mod tests {
 
     #[test]
     fn threads_that_come_and_go_in_great_numbers_lose_no_count() {
-        const EACH: u64 = 1_000;
+        const EACH: u64 = 50_000;
+        let threads = 2 * (own() + shared());
         let counts = Arc::new(Shards::new(Count::new));
-        for _ in 0..10 {
-            let threads: Vec<_> = (0..2 * (own() + shared()))
+        for _ in 0..3 {
+            // All at once, so that some share a shard.
+            let start = Arc::new(Barrier::new(threads));
+            let running: Vec<_> = (0..threads)
                 .map(|_| {
-                    let counts = counts.clone();
-                    thread::spawn(move || (0..EACH).for_each(|_| counts.here().add(1)))
+                    let (counts, start) = (counts.clone(), start.clone());
+                    thread::spawn(move || {
+                        counts.here().add(0);
+                        start.wait();
+                        (0..EACH).for_each(|_| counts.here().add(1));
+                    })
                 })
                 .collect();
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            running.into_iter().for_each(|thread| thread.join().unwrap());
         }
-        let sum: u64 = counts.iter().map(Count::get).sum();
-        assert_eq!(sum, 10 * 2 * (own() + shared()) as u64 * EACH);
+        assert_eq!(counts.iter().map(Count::get).sum::<u64>(), 3 * threads as u64 * EACH);
     }
 
     #[test]
