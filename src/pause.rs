@@ -19,8 +19,11 @@ const LINGER: Duration = Duration::from_micros(50);
 /// Who yields and does not run again for so long has given its turn to somebody with work of their own. One that sleeps is run as
 /// soon as it is woken; one that has yielded waits for its next turn, milliseconds later.
 const CROWDED: Duration = Duration::from_micros(100);
-/// In so many pauses after that nobody lingers.
-const SOBER: u32 = 256;
+/// In so many pauses after that it does not linger: twice as many each time, up to [`MOST_SOBER`], and half as many when lingering
+/// has been good for something. One turn is soon lost to somebody who wants the processor for a moment: then most of what follows
+/// would be slow for nothing. Where others keep on wanting it each further try costs milliseconds.
+const SOBER: u32 = 16;
+const MOST_SOBER: u32 = 1024;
 
 /// The time in which a thread has nothing to do. While work comes in quick succession it stays awake meanwhile, yielding its
 /// processor; if the last pause was a long one, or the processor has lately been wanted by others, it does not.
@@ -30,11 +33,13 @@ pub(crate) struct Pause {
     was_short: bool,
     /// In how many pauses not to linger, for others want the processor.
     crowded: u32,
+    /// In how many it will be the next time that its turn is lost.
+    sober: u32,
 }
 
 impl Default for Pause {
     fn default() -> Self {
-        Self { begun: None, was_short: true, crowded: 0 }
+        Self { begun: None, was_short: true, crowded: 0, sober: SOBER }
     }
 }
 
@@ -60,17 +65,28 @@ impl Pause {
     pub(crate) fn linger(&mut self, found: impl Fn() -> bool) -> bool {
         let begun = self.begin();
         let mut now = begun.elapsed();
+        let mut has_yielded = false;
         while self.may_linger() && now < LINGER {
             if found() {
+                if has_yielded {
+                    self.sober = SOBER.max(self.sober / 2);
+                }
                 return true;
             }
             thread::yield_now();
+            has_yielded = true;
             let before = std::mem::replace(&mut now, begun.elapsed());
             if now - before > CROWDED {
-                self.crowded = SOBER;
+                self.lose_turn();
             }
         }
         false
+    }
+
+    /// Others had the processor for long.
+    fn lose_turn(&mut self) {
+        self.crowded = self.sober;
+        self.sober = (2 * self.sober).min(MOST_SOBER);
     }
 }
 
@@ -228,14 +244,29 @@ mod tests {
 
     #[test]
     fn who_has_lost_the_processor_to_others_does_not_linger_for_a_while() {
-        let mut pause = Pause { crowded: SOBER, ..Pause::default() };
-        for _ in 0..SOBER {
-            assert!(!pause.may_linger());
-            assert!(!pause.linger(|| panic!("there is no looking while others want the processor")));
-            pause.end();
+        let mut pause = Pause::default();
+        for pauses in [SOBER, 2 * SOBER, 4 * SOBER] {
+            pause.lose_turn();
+            for _ in 0..pauses {
+                assert!(!pause.may_linger());
+                assert!(!pause.linger(|| panic!("there is no looking while others want the processor")));
+                pause.end();
+            }
+            // Unless this thread was held up in the last one.
+            assert!(pause.may_linger() || !pause.was_short);
         }
-        // Unless this thread was held up in the last one.
-        assert!(pause.may_linger() || !pause.was_short);
+        (0..20).for_each(|_| pause.lose_turn());
+        assert_eq!(pause.crowded, MOST_SOBER);
+    }
+
+    #[test]
+    fn to_have_lingered_well_makes_up_for_lost_turns() {
+        let mut pause = Pause { sober: MOST_SOBER, ..Pause::default() };
+        let looks = std::cell::Cell::new(0);
+        // Unless this thread loses its turn in the first look.
+        if pause.linger(|| looks.replace(looks.get() + 1) > 0) {
+            assert_eq!(pause.sober, MOST_SOBER / 2);
+        }
     }
 
     #[test]

@@ -46,16 +46,20 @@ pub(crate) struct TaskLabel {
     pub(crate) submitted_at: &'static Location<'static>,
 }
 
-/// What a task is called.
+/// What a task is called. Two words: every task has one.
 #[derive(Clone)]
 pub(crate) enum TaskName {
     /// The type name of its function.
     OfFunction(&'static str),
-    /// As the caller said.
-    Given(Arc<str>),
+    /// As the caller said. Twice in an `Arc`, for one word that says where it is leaves room for the other to say that it is this one.
+    Given(Arc<Arc<str>>),
 }
 
 impl TaskName {
+    pub(crate) fn given(name: Arc<str>) -> Self {
+        Self::Given(Arc::new(name))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::OfFunction(name) => name,
@@ -466,7 +470,7 @@ mod tests {
     fn label() -> TaskLabel {
         TaskLabel {
             id: TaskId::from_raw(17),
-            name: TaskName::Given("thumbnail".into()),
+            name: TaskName::given("thumbnail".into()),
             submitted_at: Location::caller(),
         }
     }
@@ -527,6 +531,11 @@ mod tests {
         for (error, message) in table {
             assert_eq!(error.to_string(), message);
         }
+    }
+
+    #[test]
+    fn a_name_is_two_words() {
+        assert_eq!(size_of::<TaskName>(), 2 * size_of::<usize>());
     }
 
     #[test]

@@ -440,7 +440,7 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         let name = self.setup.options.name.clone();
         let label = TaskLabel {
             id: TaskId::next(),
-            name: name.map_or(TaskName::OfFunction(self.setup.function), TaskName::Given),
+            name: name.map_or(TaskName::OfFunction(self.setup.function), TaskName::given),
             submitted_at: self.at,
         };
         let limit = self.limit.as_ref().map_or(Duration::ZERO, |(_, limit)| *limit);

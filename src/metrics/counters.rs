@@ -3,15 +3,17 @@
 //! Each thread counts in a shard, and who asks adds them up.
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use super::{FIGURES, Histogram, LARGE, Measured, Metrics, PayloadUse, meter, processor};
-use crate::{TaskError, TaskErrorKind, shards::Shards, task::Left};
+use crate::{
+    TaskError, TaskErrorKind,
+    clock::Stamp,
+    shards::{Count, Shards},
+    task::Left,
+};
 
 /// The counts of one pool, which any thread may add to.
 ///
@@ -35,39 +37,39 @@ struct Start {
 /// What some of the threads have counted: 6 KiB.
 #[derive(Debug, Default)]
 struct Counts {
-    submitted: AtomicU64,
+    submitted: Count,
     /// Jobs that have left the queue and did not begin.
-    left_queue: AtomicU64,
+    left_queue: Count,
     /// Jobs that had begun, and were put back to be run once more.
-    returned: AtomicU64,
+    returned: Count,
     /// Jobs that have begun after that. Those that began for the first time are those whose wait was recorded.
-    begun_again: AtomicU64,
+    begun_again: Count,
     /// Jobs that have ended and whose time has not been recorded: a count that wraps, as it may be counted out first.
-    untimed: AtomicU64,
-    abandoned: AtomicU64,
-    succeeded: AtomicU64,
-    panicked: AtomicU64,
-    cancelled: AtomicU64,
-    timed_out: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
-    worker_deaths: AtomicU64,
-    recycled: AtomicU64,
+    untimed: Count,
+    abandoned: Count,
+    succeeded: Count,
+    panicked: Count,
+    cancelled: Count,
+    timed_out: Count,
+    refused: Count,
+    failed: Count,
+    worker_deaths: Count,
+    recycled: Count,
     queue_wait: Histogram,
     run_time: Histogram,
     /// Jobs that were handed over together with others, and how often that was.
-    travelled: AtomicU64,
-    travels: AtomicU64,
+    travelled: Count,
+    travels: Count,
     /// See [`Measured`].
-    measured: [AtomicU64; FIGURES],
-    argument_bytes: AtomicU64,
-    result_bytes: AtomicU64,
-    payload_nanos: AtomicU64,
+    measured: [Count; FIGURES],
+    argument_bytes: Count,
+    result_bytes: Count,
+    payload_nanos: Count,
 }
 
 impl Counts {
     /// The count of tasks that finished in this way.
-    fn of<T>(&self, outcome: &Result<T, TaskError>) -> &AtomicU64 {
+    fn of<T>(&self, outcome: &Result<T, TaskError>) -> &Count {
         match outcome.as_ref().map_err(TaskError::kind) {
             Ok(_) => &self.succeeded,
             Err(TaskErrorKind::Panicked) => &self.panicked,
@@ -90,12 +92,12 @@ impl Default for Counters {
 impl Counters {
     /// A job has entered the queue.
     pub(crate) fn submitted(&self) {
-        add(&self.here().submitted);
+        self.here().submitted.add(1);
     }
 
     /// A job was not taken.
     pub(crate) fn refused(&self) {
-        add(&self.here().refused);
+        self.here().refused.add(1);
     }
 
     /// A worker has begun a queued job.
@@ -106,9 +108,9 @@ impl Counters {
     /// So many jobs have entered the queue, which are handed over as one.
     pub(crate) fn submitted_together(&self, jobs: u64) {
         let here = self.here();
-        here.submitted.fetch_add(jobs, Relaxed);
-        here.travelled.fetch_add(jobs, Relaxed);
-        add(&here.travels);
+        here.submitted.add(jobs);
+        here.travelled.add(jobs);
+        here.travels.add(1);
     }
 
     /// Workers have begun so many queued jobs, which had waited about as long.
@@ -120,9 +122,9 @@ impl Counters {
     /// they ran is told by [`took`](Self::took).
     pub(crate) fn ended_many(&self, ended: u64, succeeded: u64, panicked: u64) {
         let here = self.here();
-        here.untimed.fetch_add(ended, Relaxed);
-        here.succeeded.fetch_add(succeeded, Relaxed);
-        here.panicked.fetch_add(panicked, Relaxed);
+        here.untimed.add(ended);
+        here.succeeded.add(succeeded);
+        here.panicked.add(panicked);
     }
 
     /// So many jobs ran so long each.
@@ -130,18 +132,18 @@ impl Counters {
         let here = self.here();
         for (jobs, time) in times {
             here.run_time.record_many(jobs, time);
-            here.untimed.fetch_sub(jobs, Relaxed);
+            here.untimed.subtract(jobs);
         }
     }
 
     /// A job that had begun waits again, to be run once more.
     pub(crate) fn returned(&self) {
-        add(&self.here().returned);
+        self.here().returned.add(1);
     }
 
     /// A worker has begun so many jobs that had begun before, or nearly, whose wait has been recorded.
     pub(crate) fn begun_again(&self, jobs: u64) {
-        self.here().begun_again.fetch_add(jobs, Relaxed);
+        self.here().begun_again.add(jobs);
     }
 
     /// A worker has let go of a job that it had begun.
@@ -151,13 +153,13 @@ impl Counters {
 
     /// A job begins on this thread at this time.
     #[inline]
-    pub(crate) fn computes_from(now: Instant) {
+    pub(crate) fn computes_from(now: Stamp) {
         meter::begin(nanos(now));
     }
 
     /// So many jobs, which ran so long together, have ended on this thread by this time.
     #[inline]
-    pub(crate) fn computed_until(&self, now: Instant, jobs: u64, run_time: Duration) {
+    pub(crate) fn computed_until(&self, now: Stamp, jobs: u64, run_time: Duration) {
         if let Some(measured) = meter::end(nanos(now), jobs, run_time.as_nanos() as u64) {
             self.measured(measured);
         }
@@ -167,7 +169,7 @@ impl Counters {
     #[cold]
     pub(crate) fn measured(&self, measured: Measured) {
         for (count, figure) in self.here().measured.iter().zip(measured.0) {
-            count.fetch_add(figure, Relaxed);
+            count.add(figure);
         }
     }
 
@@ -195,40 +197,40 @@ impl Counters {
         }
     }
 
-    fn large_payload(&self, count: &AtomicU64, bytes: usize, time: Option<Duration>) {
+    fn large_payload(&self, count: &Count, bytes: usize, time: Option<Duration>) {
         self.start.has_large_payloads.store(true, Relaxed);
-        count.fetch_add(bytes as u64, Relaxed);
+        count.add(bytes as u64);
         time.into_iter().for_each(|time| self.payload_took(time));
     }
 
     /// A large payload has kept this program busy for so long.
     pub(crate) fn payload_took(&self, time: Duration) {
-        self.here().payload_nanos.fetch_add(time.as_nanos() as u64, Relaxed);
+        self.here().payload_nanos.add(time.as_nanos() as u64);
     }
 
     /// A job leaves the queue without having begun.
     pub(crate) fn left_queue(&self) {
-        add(&self.here().left_queue);
+        self.here().left_queue.add(1);
     }
 
     /// A job runs on although its task has finished.
     pub(crate) fn abandoned(&self) {
-        add(&self.here().abandoned);
+        self.here().abandoned.add(1);
     }
 
     /// An abandoned job has ended.
     pub(crate) fn abandoned_ended(&self) {
-        subtract(&self.here().abandoned);
+        self.here().abandoned.subtract(1);
     }
 
     /// A worker process died unasked.
     pub(crate) fn worker_died(&self) {
-        add(&self.here().worker_deaths);
+        self.here().worker_deaths.add(1);
     }
 
     /// A worker process was replaced on schedule.
     pub(crate) fn recycled(&self) {
-        add(&self.here().recycled);
+        self.here().recycled.add(1);
     }
 
     /// A task has finished; a queued one also leaves the queue.
@@ -236,29 +238,29 @@ impl Counters {
         if left == Left::Queue {
             self.left_queue();
         }
-        add(self.here().of(outcome));
+        self.here().of(outcome).add(1);
     }
 
     /// As [`finished`](Self::finished), for so many tasks.
     pub(crate) fn finished_many<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
-        self.here().of(outcome).fetch_add(tasks, Relaxed);
+        self.here().of(outcome).add(tasks);
     }
 
     /// So many tasks that were counted as finished in this way have not, or in another way.
     pub(crate) fn not_finished<T>(&self, outcome: &Result<T, TaskError>, tasks: u64) {
-        self.here().of(outcome).fetch_sub(tasks, Relaxed);
+        self.here().of(outcome).subtract(tasks);
     }
 
     /// So many jobs leave the queue without having begun.
     pub(crate) fn left_queue_many(&self, jobs: u64) {
-        self.here().left_queue.fetch_add(jobs, Relaxed);
+        self.here().left_queue.add(jobs);
     }
 
     /// So many jobs that were let go of without having begun wait.
     pub(crate) fn waits_again(&self, jobs: u64) {
         let here = self.here();
-        here.returned.fetch_add(jobs, Relaxed);
-        here.untimed.fetch_sub(jobs, Relaxed);
+        here.returned.add(jobs);
+        here.untimed.subtract(jobs);
     }
 
     /// The counts so far; the caller adds the workers.
@@ -324,25 +326,14 @@ impl Counters {
         self.shards.here()
     }
 
-    fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
-        self.shards.iter().fold(0, |sum, counts| sum.wrapping_add(count(counts).load(Relaxed)))
+    fn sum(&self, count: impl Fn(&Counts) -> &Count) -> u64 {
+        self.shards.iter().fold(0, |sum, counts| sum.wrapping_add(count(counts).get()))
     }
 }
 
-/// Nanoseconds since some time before the first job of the program: so long before that no thread has measured anything then.
-fn nanos(at: Instant) -> u64 {
-    static BASE: OnceLock<Instant> = OnceLock::new();
-    let first = *BASE.get_or_init(|| at);
-    1_000_000_000 + at.saturating_duration_since(first).as_nanos() as u64
-}
-
-fn add(count: &AtomicU64) {
-    count.fetch_add(1, Relaxed);
-}
-
-/// A count of what comes and goes wraps where more has gone in one shard than has come there; the sum is right.
-fn subtract(count: &AtomicU64) {
-    count.fetch_sub(1, Relaxed);
+/// For a meter, to which nothing has been measured at zero: a second more than since the beginning of the program.
+fn nanos(at: Stamp) -> u64 {
+    1_000_000_000 + at.nanos()
 }
 
 /// The sum of a count of what comes and goes. Who goes in the very moment of coming may be counted out first, by another thread.

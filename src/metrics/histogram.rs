@@ -1,11 +1,9 @@
 //! [`Histogram`]: counts durations in buckets whose width grows with their value.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::Distribution;
+use crate::shards::Count;
 
 /// Buckets per doubling: the width of a bucket is an eighth of its value.
 const STEPS: u64 = 8;
@@ -17,13 +15,13 @@ const BUCKETS: usize = 8 * 42;
 /// ORDERING: Relaxed throughout. Each count stands for itself, and a summary is a snapshot by nature.
 #[derive(Debug)]
 pub(crate) struct Histogram {
-    counts: [AtomicU64; BUCKETS],
-    max_nanos: AtomicU64,
+    counts: [Count; BUCKETS],
+    max_nanos: Count,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: [const { AtomicU64::new(0) }; BUCKETS], max_nanos: AtomicU64::new(0) }
+        Self { counts: [const { Count::new() }; BUCKETS], max_nanos: Count::new() }
     }
 }
 
@@ -38,10 +36,8 @@ impl Histogram {
             return;
         }
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.counts[bucket(nanos)].fetch_add(count, Relaxed);
-        if nanos > self.max_nanos.load(Relaxed) {
-            self.max_nanos.fetch_max(nanos, Relaxed);
-        }
+        self.counts[bucket(nanos)].add(count);
+        self.max_nanos.raise(nanos);
     }
 
     /// Summarizes several histograms as if they were one.
@@ -49,8 +45,8 @@ impl Histogram {
         let mut counts = [0; BUCKETS];
         let mut max = 0;
         for histogram in all {
-            counts.iter_mut().zip(&histogram.counts).for_each(|(sum, count)| *sum += count.load(Relaxed));
-            max = max.max(histogram.max_nanos.load(Relaxed));
+            counts.iter_mut().zip(&histogram.counts).for_each(|(sum, count)| *sum += count.get());
+            max = max.max(histogram.max_nanos.get());
         }
         let count = counts.iter().sum();
         let sum =

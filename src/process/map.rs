@@ -150,7 +150,7 @@ where
 
     fn start_items(&self, items: Items, setup: &Setup) -> Started<R> {
         let mut options = Options { pace: Some(setup.pace.clone()), ..setup.options.clone() };
-        let name = options.name.take().map_or(TaskName::OfFunction(setup.function), TaskName::Given);
+        let name = options.name.take().map_or(TaskName::OfFunction(setup.function), TaskName::given);
         let label = |id| TaskLabel { id, name, submitted_at: setup.at };
         let function = call::items::<F, A, R>();
         Started::Many(ItemBatch::start(self.pool.shared(), function, label, options, items))

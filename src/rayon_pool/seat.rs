@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use super::{shared::Shared, stack};
 use crate::{
     Priority, TaskError, TaskId,
+    clock::Stamp,
     panic::{catch, drop_shielded},
     pool::{Place, queue::Queued},
     task::{self, Cell, Left, Seat, StopSignal, TaskCell},
@@ -166,8 +167,8 @@ where
     fn run(self: Arc<Self>) {
         let Some(load) = self.claim() else { return };
         let counters = &self.seat().shared.counters;
-        let begun = Instant::now();
-        counters.begun(begun.saturating_duration_since(self.submitted()));
+        let begun = Stamp::now();
+        counters.begun(begun.since(self.submitted_at()));
         self.watch_run(begun);
         let Load { job, place } = load;
         let inside = self.seat().runtime.as_ref().map(Handle::enter);

@@ -17,8 +17,8 @@ use super::{
     options::Options,
 };
 use crate::{
-    TaskError, TaskId,
-    clock::now_roughly,
+    Priority, TaskError, TaskId,
+    clock::Stamp,
     error::{TaskLabel, TaskName},
     pause::spin,
     timer,
@@ -89,14 +89,15 @@ pub(crate) enum Left {
 pub(crate) struct Cell<S: Seat> {
     core: Core<S::Job, Result<S::Output, TaskError>>,
     label: TaskLabel,
-    submitted: Instant,
-    /// Most tasks have none.
+    submitted: Stamp,
+    /// Most tasks have nothing unusual.
     limits: Option<Box<Limits>>,
     seat: S,
 }
 
-/// The time limits of a task.
+/// The time limits and the priority of a task.
 struct Limits {
+    priority: Priority,
     queue_timeout: Option<Duration>,
     run_timeout: Option<Duration>,
     /// When the run timeout is reached, for executors that let the cell watch it.
@@ -105,9 +106,10 @@ struct Limits {
 
 impl Limits {
     fn of(options: &Options) -> Option<Box<Self>> {
-        let Options { queue_timeout, run_timeout, .. } = *options;
-        let limited = queue_timeout.is_some() || run_timeout.is_some();
-        limited.then(|| Box::new(Self { queue_timeout, run_timeout, run_deadline: OnceLock::new() }))
+        let Options { queue_timeout, run_timeout, priority, .. } = *options;
+        let limited = queue_timeout.is_some() || run_timeout.is_some() || priority != Priority::default();
+        let limits = || Self { priority, queue_timeout, run_timeout, run_deadline: OnceLock::new() };
+        limited.then(|| Box::new(limits()))
     }
 }
 
@@ -117,7 +119,7 @@ impl<S: Seat> Cell<S> {
         Arc::new(Self {
             core: Core::new(job),
             label,
-            submitted: now_roughly(),
+            submitted: Stamp::now(),
             limits: Limits::of(options),
             seat,
         })
@@ -132,7 +134,16 @@ impl<S: Seat> Cell<S> {
     }
 
     pub(crate) fn submitted(&self) -> Instant {
+        self.submitted.instant()
+    }
+
+    /// The same, for those who ask how long ago that was.
+    pub(crate) fn submitted_at(&self) -> Stamp {
         self.submitted
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.limits.as_ref().map_or(Priority::default(), |limits| limits.priority)
     }
 
     pub(crate) fn run_timeout(&self) -> Option<Duration> {
@@ -161,6 +172,11 @@ impl<S: Seat> Cell<S> {
     /// Puts a claimed job back to wait again; gives it back when the task has been finished meanwhile.
     pub(crate) fn put_back(&self, job: S::Job) -> Result<(), S::Job> {
         self.core.put_back(job)
+    }
+
+    /// Keeps a claimed job that is over until the task is dropped. Once, and only by who has claimed it.
+    pub(crate) fn keep(&self, job: S::Job) {
+        self.core.keep(job);
     }
 
     /// Finishes a task that the executor holds.
@@ -213,14 +229,15 @@ impl<S: Seat> Cell<S> {
     /// Has the timer watch `queue_timeout`. Without a timer thread the limit cannot be kept, and the task is refused.
     pub(crate) fn watch_queue(self: &Arc<Self>) {
         if let Some(limit) = self.queue_timeout() {
-            self.watch(self.submitted.checked_add(limit), "queue_timeout");
+            self.watch(self.submitted().checked_add(limit), "queue_timeout");
         }
     }
 
     /// Starts the clock of `run_timeout` and has the timer watch it.
-    pub(crate) fn watch_run(self: &Arc<Self>, begun: Instant) {
+    pub(crate) fn watch_run(self: &Arc<Self>, begun: Stamp) {
         let Some(limits) = &self.limits else { return };
-        let Some(deadline) = limits.run_timeout.and_then(|limit| begun.checked_add(limit)) else { return };
+        let deadline = limits.run_timeout.and_then(|limit| begun.instant().checked_add(limit));
+        let Some(deadline) = deadline else { return };
         // A job begins once, so the place is empty.
         let _ = limits.run_deadline.set(deadline);
         self.watch(Some(deadline), "run_timeout");
@@ -250,7 +267,7 @@ impl<S: Seat> Cell<S> {
 
     fn queue_error(&self, now: Instant) -> Option<TaskError> {
         let limit = self.queue_timeout()?;
-        let reached = self.submitted.checked_add(limit).is_some_and(|deadline| now >= deadline);
+        let reached = self.submitted().checked_add(limit).is_some_and(|deadline| now >= deadline);
         (reached && !self.seat.is_past_queue())
             .then(|| TaskError::timed_out(self.label.clone(), "queue_timeout", limit))
     }
@@ -418,6 +435,6 @@ pub(crate) fn label(
     options: &mut Options,
     at: &'static Location<'static>,
 ) -> TaskLabel {
-    let name = options.name.take().map_or(TaskName::OfFunction(function), TaskName::Given);
+    let name = options.name.take().map_or(TaskName::OfFunction(function), TaskName::given);
     TaskLabel { id: TaskId::next(), name, submitted_at: at }
 }

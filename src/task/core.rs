@@ -15,17 +15,22 @@
 //!    that finds the task queued gets the job together with its victory, and drops it at once.
 //! 3. The outcome belongs to whoever moved the word to `FINISHING`, `REVISITED` or `TAKEN`, as long as it stays there.
 //! 4. Callbacks registered before `FINISHED` run before the waker is woken; the `CALLBACKS` bit says that the list is not
-//!    empty, and nobody leaves `FINISHING` or `REVISITED` while it is set.
+//!    empty, and nobody leaves `FINISHING` or `REVISITED` while it is set. Whoever adds one swaps itself in at the head of the list;
+//!    whoever owns the outcome takes all of them at once.
 //! 5. Whoever awaits leaves a waker first and sets the `AWAITED` bit then, and looks at the phase last. Whoever publishes
 //!    FINISHED sees the bit, and wakes, or else is seen by that look. So a task that nobody awaits yet costs no wake.
 //! 6. Foreign code (callbacks, wakers, drops) runs under no lock and behind `catch_unwind`.
 #![expect(unsafe_code, reason = "the job and the outcome are handed over by the state word")]
 
-use std::task::{Context, Poll};
+use std::{
+    mem::MaybeUninit,
+    ptr,
+    task::{Context, Poll},
+};
 
 use crate::panic::{drop_shielded, shield};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::sync::{AtomicU32, AtomicWaker, Mutex, UnsafeCell};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicWaker, UnsafeCell};
 
 const QUEUED: u32 = 0;
 const HELD: u32 = 1;
@@ -43,6 +48,8 @@ const CALLBACKS: u32 = 1 << 4;
 const DETACHED: u32 = 1 << 5;
 /// A waker was left.
 const AWAITED: u32 = 1 << 6;
+/// The job is over and was left here, to be dropped with the task.
+const KEPT: u32 = 1 << 7;
 
 /// What is done with an outcome as soon as there is one.
 pub(crate) type Callback<O> = Box<dyn FnOnce(&O) + Send>;
@@ -50,15 +57,20 @@ pub(crate) type Callback<O> = Box<dyn FnOnce(&O) + Send>;
 /// State, job and outcome of one task. See the module's documentation.
 pub(crate) struct Core<J, O> {
     word: AtomicU32,
-    job: UnsafeCell<Option<J>>,
+    /// There in `QUEUED`, and if `KEPT`; except that a claimer who puts it back or has it kept does that first.
+    job: UnsafeCell<MaybeUninit<J>>,
     outcome: UnsafeCell<Option<O>>,
     waker: AtomicWaker,
-    /// Guards the callbacks not yet run. Taken alone, never around foreign code.
-    callbacks: Mutex<Option<Box<Callbacks<O>>>>,
+    /// The callbacks not yet run, the last one first. Each was made by `Box::into_raw`, and is the list's own. One word, for few tasks
+    /// have any.
+    callbacks: AtomicPtr<Registered<O>>,
 }
 
-/// Callbacks in the order of their registration. Few tasks have any, so these take a word in the others.
-struct Callbacks<O>(Vec<Callback<O>>);
+/// A callback in the list.
+struct Registered<O> {
+    callback: Callback<O>,
+    before: *mut Registered<O>,
+}
 
 /// Where a task is, as others see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +84,8 @@ pub(crate) enum Phase {
 }
 
 // SAFETY: the job and the outcome are only ever moved between threads, and shared with none: each is reached by the one
-// thread that the state word names (invariants 2 and 3). So `Send` is enough for both.
+// thread that the state word names (invariants 2 and 3). So `Send` is enough for both. The callbacks are `Send`, too, and reached by the
+// one thread that has swapped them out of the list.
 unsafe impl<J: Send, O: Send> Send for Core<J, O> {}
 // SAFETY: as above. A callback sees `&O` only while its thread owns the outcome.
 unsafe impl<J: Send, O: Send> Sync for Core<J, O> {}
@@ -81,10 +94,10 @@ impl<J, O> Core<J, O> {
     pub(crate) fn new(job: J) -> Self {
         Self {
             word: AtomicU32::new(QUEUED),
-            job: UnsafeCell::new(Some(job)),
+            job: UnsafeCell::new(MaybeUninit::new(job)),
             outcome: UnsafeCell::new(None),
             waker: AtomicWaker::new(),
-            callbacks: Mutex::new(None),
+            callbacks: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -92,8 +105,8 @@ impl<J, O> Core<J, O> {
     pub(crate) fn claim(&self) -> Option<J> {
         // ORDERING: Acquire pairs with the Release in `put_back` (and with the hand-over of the `Arc` for a new task).
         self.advance(|phase| (phase == QUEUED).then_some(HELD)).ok()?;
-        // SAFETY: we moved the word out of QUEUED, so the job is ours (invariant 2).
-        unsafe { take(&self.job) }
+        // SAFETY: we moved the word out of QUEUED, so the job is there and ours (invariant 2).
+        Some(unsafe { take_job(&self.job) })
     }
 
     /// Puts a claimed job back into a task that should wait again, or returns it when the task has been finished.
@@ -101,13 +114,23 @@ impl<J, O> Core<J, O> {
     /// Only the claimer may call it, with the job it got.
     pub(crate) fn put_back(&self, job: J) -> Result<(), J> {
         // SAFETY: between `claim` and this call the job's place belongs to the claimer (invariant 2).
-        unsafe { set(&self.job, job) };
+        unsafe { set_job(&self.job, job) };
         // ORDERING: Release (in `advance`) publishes the job to the next claimer.
         match self.advance(|phase| (phase == HELD).then_some(QUEUED)) {
             Ok(_) => Ok(()),
-            // SAFETY: the word did not go back to QUEUED, so the place is still ours.
-            Err(_) => Err(unsafe { take(&self.job) }.expect("the job was put here just now")),
+            // SAFETY: the word did not go back to QUEUED, so the place is still ours, with what we have just put there.
+            Err(_) => Err(unsafe { take_job(&self.job) }),
         }
+    }
+
+    /// Keeps a claimed job that is over until the task is dropped, which is most often done by the thread that has made it.
+    ///
+    /// Only the claimer may call it, once, with the job it got, and does not put it back then.
+    pub(crate) fn keep(&self, job: J) {
+        // SAFETY: since `claim` the job's place belongs to the claimer (invariant 2), and nothing is there.
+        unsafe { set_job(&self.job, job) };
+        // ORDERING: Release pairs with the Acquire in `drop`.
+        self.word.fetch_or(KEPT, Release);
     }
 
     /// Finishes a task that is queued or held.
@@ -137,8 +160,8 @@ impl<J, O> Core<J, O> {
             return Err(outcome);
         };
         if before & PHASE == QUEUED {
-            // SAFETY: we moved the word out of QUEUED, so the job is ours (invariant 2).
-            drop_shielded(unsafe { take(&self.job) });
+            // SAFETY: we moved the word out of QUEUED, so the job is there and ours (invariant 2).
+            drop_shielded(unsafe { take_job(&self.job) });
             counted(&outcome, Phase::Queued);
         } else {
             counted(&outcome, Phase::Held);
@@ -175,7 +198,7 @@ impl<J, O> Core<J, O> {
         if self.word.load(Relaxed) & CALLBACKS == 0 {
             return;
         }
-        // ORDERING: Acquire pairs with the AcqRel in `on_done`, though the list's own lock would do.
+        // ORDERING: Acquire pairs with the AcqRel in `on_done`: whoever has set the bit is in the list that is taken now.
         self.word.fetch_and(!CALLBACKS, AcqRel);
         let callbacks = self.take_callbacks();
         self.outcome.with(|place| {
@@ -191,7 +214,7 @@ impl<J, O> Core<J, O> {
     ///
     /// Not run at all if the outcome has been taken or discarded.
     pub(crate) fn on_done(&self, callback: Callback<O>) {
-        self.lock_callbacks().get_or_insert_with(|| Box::new(Callbacks(Vec::new()))).0.push(callback);
+        self.register(callback);
         // ORDERING: AcqRel. Release publishes the list to the finisher, Acquire the outcome to us if we revisit it.
         let before = self.word.fetch_or(CALLBACKS, AcqRel);
         // In QUEUED, HELD, FINISHING and REVISITED somebody else will see the bit (invariant 4).
@@ -258,12 +281,35 @@ impl<J, O> Core<J, O> {
         }
     }
 
-    fn take_callbacks(&self) -> Vec<Callback<O>> {
-        self.lock_callbacks().take().map(|callbacks| callbacks.0).unwrap_or_default()
+    /// Puts a callback at the head of the list.
+    fn register(&self, callback: Callback<O>) {
+        let new = Box::into_raw(Box::new(Registered { callback, before: ptr::null_mut() }));
+        let mut head = self.callbacks.load(Relaxed);
+        loop {
+            // SAFETY: nobody else has `new` before it is in the list.
+            unsafe { (*new).before = head };
+            // ORDERING: Release pairs with the Acquire in `take_callbacks`, which reads what was written here. Only who takes the whole
+            // list takes anything out, so a head that is still the same has the same list behind it.
+            match self.callbacks.compare_exchange_weak(head, new, Release, Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
     }
 
-    fn lock_callbacks(&self) -> crate::sync::MutexGuard<'_, Option<Box<Callbacks<O>>>> {
-        self.callbacks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Empties the list. Returns the callbacks in the order of their registration.
+    fn take_callbacks(&self) -> Vec<Callback<O>> {
+        // ORDERING: Acquire pairs with the Release in `register`.
+        let mut next = self.callbacks.swap(ptr::null_mut(), Acquire);
+        let mut callbacks = Vec::new();
+        while !next.is_null() {
+            // SAFETY: by `Box::into_raw` in `register`, and nobody else's since it was swapped out of the list.
+            let Registered { callback, before } = *unsafe { Box::from_raw(next) };
+            callbacks.push(callback);
+            next = before;
+        }
+        callbacks.reverse();
+        callbacks
     }
 
     /// Moves the phase as `next` says, keeping the other bits. Returns the word before.
@@ -280,13 +326,38 @@ impl<J, O> Core<J, O> {
 
 impl<J, O> Drop for Core<J, O> {
     fn drop(&mut self) {
+        // ORDERING: Acquire pairs with the Release in `keep`, as in `phase`.
+        let word = self.word.load(Acquire);
+        if word & PHASE == QUEUED || word & KEPT != 0 {
+            // SAFETY: `&mut self`: nobody else is here; and in QUEUED the job is there (invariant 2), as it is if it was kept.
+            drop_shielded(unsafe { take_job(&self.job) });
+        }
         // SAFETY: `&mut self`: nobody else is here.
-        let (job, outcome) = unsafe { (take(&self.job), take(&self.outcome)) };
-        let callbacks = self.callbacks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        job.into_iter().for_each(drop_shielded);
-        outcome.into_iter().for_each(drop_shielded);
-        callbacks.into_iter().flat_map(|callbacks| callbacks.0).for_each(drop_shielded);
+        unsafe { take(&self.outcome) }.into_iter().for_each(drop_shielded);
+        self.take_callbacks().into_iter().for_each(drop_shielded);
     }
+}
+
+/// Moves the job out.
+///
+/// # Safety
+///
+/// It is there, and no other thread accesses `place` during the call. It is not there afterwards.
+unsafe fn take_job<J>(place: &UnsafeCell<MaybeUninit<J>>) -> J {
+    // SAFETY: there and exclusive by the caller's promise, and the pointer comes from the cell.
+    place.with_mut(|job| unsafe { (*job).assume_init_read() })
+}
+
+/// Moves a job in; the place must be empty, or what is there is leaked.
+///
+/// # Safety
+///
+/// No other thread accesses `place` during the call.
+unsafe fn set_job<J>(place: &UnsafeCell<MaybeUninit<J>>, job: J) {
+    place.with_mut(|place| {
+        // SAFETY: exclusive by the caller's promise, and the pointer comes from the cell.
+        unsafe { (*place).write(job) };
+    });
 }
 
 /// Moves the value out.

@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     Priority, TaskError, TaskId,
+    clock::Stamp,
     error::{TaskLabel, TaskName},
     map::{Batch, Finished, Outcome, Setup},
     metrics::{Counters, Pace},
@@ -119,7 +120,7 @@ where
         setup: &Setup,
     ) -> Arc<Self> {
         let len = u32::try_from(items.len()).expect("nobody has memory for more");
-        let name = setup.options.name.clone().map_or(TaskName::OfFunction(setup.function), TaskName::Given);
+        let name = setup.options.name.clone().map_or(TaskName::OfFunction(setup.function), TaskName::given);
         let submitted = Instant::now();
         let state = State {
             job: Some(job),
@@ -163,7 +164,7 @@ where
     fn run_items(self: &Arc<Self>, job: &F) {
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
-        Counters::computes_from(lap.began());
+        Counters::computes_from(Stamp::of(lap.began()));
         let mut done = None;
         while let Some((item, (input, place))) = self.step(done.take(), lap.began()) {
             let outcome = catch(|| job(input));
@@ -218,7 +219,7 @@ where
     fn tell(&self, times: Option<(u64, Duration)>, now: Instant) {
         if let Some((items, together)) = times {
             self.pace.note(items, together);
-            self.shared.counters.computed_until(now, items, together);
+            self.shared.counters.computed_until(Stamp::of(now), items, together);
         }
     }
 

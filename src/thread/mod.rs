@@ -423,7 +423,7 @@ where
         self.shared().setup.complete(&mut options);
         let grip = self.handles.grips.here().clone();
         let pace = options.pace.take();
-        let seat = ThreadSeat::new(grip, options.priority, pace, Handle::try_current().ok());
+        let seat = ThreadSeat::new(grip, pace, Handle::try_current().ok());
         let cell = Cell::new(label, &options, seat, Load { job, place });
         self.shared().counters.submitted();
         cell.watch_queue();

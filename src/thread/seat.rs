@@ -10,7 +10,8 @@ use tokio::runtime::{Handle, Id};
 
 use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
-    Priority, TaskError, TaskId,
+    TaskError, TaskId,
+    clock::Stamp,
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded},
     pool::Place,
@@ -20,7 +21,6 @@ use crate::{
 /// The seat of a job `F` that returns `R`.
 pub(crate) struct ThreadSeat<F, R> {
     grip: Arc<Grip>,
-    priority: Priority,
     /// The runtime that the job was submitted from, for `Handle::current()` in it. It stays here until the task is dropped, which
     /// happens most often in that runtime: a count that two threads change in turn costs more than the rest of a hand-over.
     runtime: Option<(Id, Handle)>,
@@ -72,14 +72,9 @@ pub(crate) trait ThreadJob: Queued + Send + Sync {
 }
 
 impl<F, R> ThreadSeat<F, R> {
-    pub(super) fn new(
-        grip: Arc<Grip>,
-        priority: Priority,
-        pace: Option<Arc<Pace>>,
-        runtime: Option<Handle>,
-    ) -> Self {
+    pub(super) fn new(grip: Arc<Grip>, pace: Option<Arc<Pace>>, runtime: Option<Handle>) -> Self {
         let runtime = runtime.map(|runtime| (runtime.id(), runtime));
-        Self { grip, priority, runtime, pace, job: PhantomData }
+        Self { grip, runtime, pace, job: PhantomData }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -130,11 +125,11 @@ where
     R: Send + 'static,
 {
     fn lane(&self) -> usize {
-        self.seat().priority.lane()
+        self.priority().lane()
     }
 
     fn due(&self) -> Instant {
-        self.seat().priority.due(self.submitted())
+        self.priority().due(self.submitted())
     }
 }
 
@@ -156,14 +151,14 @@ where
     fn run(self: Arc<Self>) {
         let Some(load) = self.claim() else { return };
         let counters = &self.seat().shared().counters;
-        let begun = Instant::now();
-        counters.begun(begun.saturating_duration_since(self.submitted()));
+        let begun = Stamp::now();
+        counters.begun(begun.since(self.submitted_at()));
         self.watch_run(begun);
         Counters::computes_from(begun);
         let (outcome, place) = call(&self, load);
         // All that belongs to the job is settled before anybody can see its outcome.
-        let ended = Instant::now();
-        let took = ended.saturating_duration_since(begun);
+        let ended = Stamp::now();
+        let took = ended.since(begun);
         counters.ran(took);
         counters.computed_until(ended, 1, took);
         self.seat().shared().soon.took(took);
@@ -214,4 +209,20 @@ where
     let Load { job, place } = load;
     let outcome = task::enter(&**cell, || catch(job));
     (outcome.map_err(|report| TaskError::panicked(cell.label().clone(), report)), place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One more word, and each task takes sixteen bytes more of the heap; a batch of small jobs pays for all of them in page faults.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_task_takes_as_many_words_as_it_needs() {
+        fn size_of_task<F: FnOnce() -> R + Send + 'static, R: Send + 'static>(_job: F) -> usize {
+            size_of::<Cell<ThreadSeat<F, R>>>()
+        }
+        let number = 7_u64;
+        assert_eq!(size_of_task(move || number), 20 * size_of::<usize>());
+    }
 }

@@ -12,7 +12,6 @@ use std::{
 
 use super::*;
 use crate::{
-    Priority,
     sync::{Sleeper, Slept},
     thread::{
         desk::Desk,
@@ -158,7 +157,7 @@ fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Arc<dyn T
     let job = move || sender.send(n).unwrap();
     let label = crate::task::label("()", &mut Options::default(), Location::caller());
     let load = Load { job, place: crate::pool::Place::default() };
-    let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), Priority::Normal, None, None);
+    let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), None, None);
     pool.shared().counters.submitted();
     Cell::new(label, &Options::default(), seat, load)
 }

@@ -107,6 +107,11 @@ impl Encoded {
         }
     }
 
+    /// Whether to drop it gives nothing back but a buffer of its own.
+    pub(crate) fn is_buffer(&self) -> bool {
+        matches!(self.repr, Repr::Plain(_)) && self.pieces.is_empty()
+    }
+
     /// The number of bytes.
     pub(crate) fn len(&self) -> usize {
         self.as_bytes().len()

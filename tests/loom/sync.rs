@@ -133,6 +133,37 @@ macro_rules! counted {
     };
 }
 
+/// As those above, for pointers.
+#[derive(Debug)]
+pub(crate) struct AtomicPtr<T>(atomic::AtomicPtr<T>);
+
+impl<T> AtomicPtr<T> {
+    pub(crate) fn new(value: *mut T) -> Self {
+        Self(atomic::AtomicPtr::new(value))
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> *mut T {
+        step();
+        self.0.load(order)
+    }
+
+    pub(crate) fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
+        step();
+        self.0.swap(value, order)
+    }
+
+    pub(crate) fn compare_exchange_weak(
+        &self,
+        from: *mut T,
+        to: *mut T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<*mut T, *mut T> {
+        step();
+        self.0.compare_exchange(from, to, success, failure)
+    }
+}
+
 counted!(AtomicU32, u32);
 counted!(AtomicU64, u64);
 

@@ -246,6 +246,20 @@ fn a_callback_registered_before_a_detach_sees_the_outcome_that_is_dropped() {
 }
 
 #[test]
+fn a_job_that_is_kept_is_dropped_once_and_with_the_task() {
+    check(|| {
+        let task = Task::new();
+        let job = task.core.claim().unwrap();
+        let outcome = task.outcome(1);
+        let cancel = task.with(move |core| core.finish(outcome, ignore).is_ok());
+        task.core.keep(job);
+        assert!(cancel.join().unwrap(), "nobody else finishes it");
+        assert_eq!(task.job_drops.get(), 0);
+        task.end(1);
+    });
+}
+
+#[test]
 fn a_job_that_is_put_back_is_claimed_again_or_cancelled() {
     check(|| {
         let task = Task::new();

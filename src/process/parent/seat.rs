@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Priority, TaskError, TaskId, WorkerExit,
-    clock::now_roughly,
+    clock::Stamp,
     error::{Operand, TaskLabel},
     metrics::{Counters, LARGE, Pace},
     panic::{catch, drop_shielded},
@@ -73,6 +73,12 @@ impl Call {
         matches!(self.needs(), Needs::Slot)
     }
 
+    /// Whether all but the place is a small buffer: it can wait, and is better dropped by the thread that has made it. Two threads that
+    /// make and free in one part of the heap wait for each other.
+    pub(super) fn may_wait(&self) -> bool {
+        self.argument.is_buffer() && self.argument.len() <= INLINE
+    }
+
     fn needs(&self) -> Needs {
         match self.argument.pieces() {
             _ if self.argument.len() > INLINE => Needs::Keeper,
@@ -98,13 +104,9 @@ pub(in crate::process) struct ProcessSeat<R> {
     /// The place among the jobs that wait.
     rank: Rank,
     priority: Priority,
-    affinity: Option<u64>,
-    kill_grace: Duration,
-    /// How many times the job may be run again.
-    retry: u32,
-    /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
-    deaths: Mutex<Vec<u32>>,
-    submitted: Instant,
+    /// Most jobs have nothing of it.
+    rare: Option<Box<Rare>>,
+    submitted: Stamp,
     worker: Assigned,
     needs: Needs,
     /// Whether the job was sent without the keeper, and its reply not been watched for. ORDERING: Relaxed. Written before the task is seen
@@ -127,6 +129,29 @@ pub(in crate::process) struct ProcessSeat<R> {
     result: PhantomData<fn() -> R>,
 }
 
+/// What only some jobs are told.
+#[derive(Default)]
+struct Rare {
+    affinity: Option<u64>,
+    kill_grace: Option<Duration>,
+    /// How many times the job may be run again.
+    retry: u32,
+    /// The workers that died under the job, which was then run again. Taken under a worker's link or alone.
+    deaths: Mutex<Vec<u32>>,
+}
+
+impl Rare {
+    fn of(options: &Options) -> Option<Box<Self>> {
+        let Options { affinity, kill_grace, retry, .. } = *options;
+        let is_rare = affinity.is_some() || kill_grace.is_some() || retry > 0;
+        is_rare.then(|| Box::new(Self { affinity, kill_grace, retry, deaths: Mutex::default() }))
+    }
+
+    fn deaths(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 const WAITS: u8 = 0;
 const RUNS: u8 = 1;
 const OVER: u8 = 2;
@@ -134,17 +159,14 @@ const AGAIN: u8 = 3;
 
 impl<R> ProcessSeat<R> {
     pub(in crate::process) fn new(shared: Arc<Shared>, options: &Options, call: &Call) -> Self {
-        let (submitted, priority) = (now_roughly(), options.priority);
+        let (submitted, priority) = (Stamp::now(), options.priority);
         shared.waiting().add(priority);
         let is_timed = options.run_timeout.or(shared.config().run_timeout).is_some();
         let needs = if options.affinity.is_some() || is_timed { Needs::Keeper } else { call.needs() };
         Self {
-            rank: Rank::new(priority, submitted, shared.next_sequence()),
+            rank: Rank::new(priority, submitted.instant(), shared.next_sequence()),
             priority,
-            affinity: options.affinity,
-            kill_grace: options.kill_grace.unwrap_or(shared.config().kill_grace),
-            retry: options.retry,
-            deaths: Mutex::default(),
+            rare: Rare::of(options),
             submitted,
             shared,
             worker: Assigned::default(),
@@ -183,8 +205,9 @@ impl<R> ProcessSeat<R> {
         self.shared.worker(self.worker.ticket()?)
     }
 
-    fn deaths(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kill_grace(&self) -> Duration {
+        let own = self.rare.as_ref().and_then(|rare| rare.kill_grace);
+        own.unwrap_or(self.shared.config().kill_grace)
     }
 
     fn begin(&self, waited: Duration) {
@@ -263,10 +286,10 @@ impl<R: Payload> Seat for ProcessSeat<R> {
             return;
         }
         if let Some(worker) = self.worker() {
-            let (taken, runs) = worker.stop(task, self.kill_grace);
+            let (taken, runs) = worker.stop(task, self.kill_grace());
             self.shared.put_back(taken);
             if let Some(position) = runs {
-                worker.signal_for(position, self.kill_grace);
+                worker.signal_for(position, self.kill_grace());
             }
         }
     }
@@ -291,7 +314,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     }
 
     fn is_past_queue(&self) -> bool {
-        self.retry > 0 && !self.deaths().is_empty()
+        self.rare.as_ref().is_some_and(|rare| !rare.deaths().is_empty())
     }
 
     fn has_begun(&self, task: TaskId) -> bool {
@@ -359,6 +382,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Cancels the task.
     fn cancel(&self);
 
+    /// Keeps the call of a job that is over until the task is dropped. Its place comes free.
+    fn keep(&self, call: Call);
+
     /// The worker that began the job at `begun` has answered it, and `took` so long: finishes the task with its value as it arrived, or
     /// with an error.
     fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>);
@@ -385,7 +411,7 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
     }
 
     fn affinity(&self) -> Option<u64> {
-        self.seat().affinity
+        self.seat().rare.as_ref()?.affinity
     }
 
     fn run_timeout(&self) -> Option<Duration> {
@@ -440,13 +466,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn survives(&self, pid: u32) -> bool {
         let seat = self.seat();
-        if seat.retry == 0 {
-            return false;
-        }
+        let Some(rare) = seat.rare.as_ref().filter(|rare| rare.retry > 0) else { return false };
         let cancels = seat.shared.cancels_queued();
         let stopped = ProcessJob::is_stopped(self);
-        let mut deaths = seat.deaths();
-        let death = Death { retry: seat.retry, before: deaths.len(), stopped, cancels };
+        let mut deaths = rare.deaths();
+        let death = Death { retry: rare.retry, before: deaths.len(), stopped, cancels };
         if death.is_forgiven() {
             deaths.push(pid);
             drop(deaths);
@@ -456,11 +480,12 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
     }
 
     fn lose(&self, exit: WorkerExit) {
-        let (seat, label) = (self.seat(), Cell::label(self).clone());
-        self.finish(Err(match seat.retry {
-            0 => TaskError::worker_died(label, exit),
-            _ => TaskError::workers_died(label, exit, &seat.deaths()),
-        }));
+        let label = Cell::label(self).clone();
+        let died = match &self.seat().rare {
+            Some(rare) => TaskError::workers_died(label, exit, &rare.deaths()),
+            None => TaskError::worker_died(label, exit),
+        };
+        self.finish(Err(died));
     }
 
     fn run_expired(&self) {
@@ -471,6 +496,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn cancel(&self) {
         self.end(TaskError::cancelled(Cell::label(self).clone()));
+    }
+
+    fn keep(&self, mut call: Call) {
+        drop_shielded(std::mem::take(&mut call.place));
+        Cell::keep(self, call);
     }
 
     fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>) {

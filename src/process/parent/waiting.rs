@@ -2,33 +2,34 @@
 //!
 //! What decides whether a job may be sent ahead: while a more urgent one waits it might begin before that, where it was sent.
 
-use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
-
-use crate::{Priority, shards::Shards};
+use crate::{
+    Priority,
+    shards::{Count, Shards},
+};
 
 /// Counts of jobs that have not begun, as far as is known: in the queue, in a keeper's hand, sent ahead.
 ///
 /// Each is the sum of what several threads have counted: who submits adds, a keeper removes, and neither is to wait for the
 /// other's cache.
 ///
-/// ORDERING: Relaxed. That a job is counted before its keeper can see it is ensured by the schedule's lock, through which it
+/// The counts order nothing. That a job is counted before its keeper can see it is ensured by the schedule's lock, through which it
 /// goes; that one is counted a moment too long only makes a keeper careful.
 #[derive(Debug)]
-pub(super) struct Waiting([Shards<AtomicIsize>; Priority::COUNT]);
+pub(super) struct Waiting([Shards<Count>; Priority::COUNT]);
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Shards::new(AtomicIsize::default)))
+        Self(std::array::from_fn(|_| Shards::new(Count::new)))
     }
 }
 
 impl Waiting {
     pub(super) fn add(&self, priority: Priority) {
-        self.0[priority.lane()].here().fetch_add(1, Relaxed);
+        self.0[priority.lane()].here().add(1);
     }
 
     pub(super) fn remove(&self, priority: Priority) {
-        self.0[priority.lane()].here().fetch_sub(1, Relaxed);
+        self.0[priority.lane()].here().subtract(1);
     }
 
     /// Whether jobs wait that are more urgent.
@@ -42,8 +43,9 @@ impl Waiting {
     }
 }
 
-fn has_some(count: &Shards<AtomicIsize>) -> bool {
-    count.iter().map(|part| part.load(Relaxed)).sum::<isize>() > 0
+fn has_some(count: &Shards<Count>) -> bool {
+    // What was added in one part may have been removed in another.
+    count.iter().fold(0, |sum: u64, part| sum.wrapping_add(part.get())).cast_signed() > 0
 }
 
 #[cfg(test)]

@@ -160,7 +160,11 @@ impl Keeper {
         match outcome {
             Ok(outcome) => {
                 // The place comes free before anybody can see the result and come back for it.
-                crate::panic::drop_shielded(flight.call);
+                if flight.call.may_wait() {
+                    job.0.keep(flight.call);
+                } else {
+                    crate::panic::drop_shielded(flight.call);
+                }
                 job.0.answered(begun, took, outcome);
             }
             Err(what) => {
