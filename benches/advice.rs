@@ -78,7 +78,7 @@ fn measure(mut program: Program, all: Vec<RealJob>, arguments: &[String]) {
 /// Measures one job alone, takes the advice, and has every executor run it.
 fn try_out(program: &Program, job: &RealJob, half: Half, machine: &Machine, stage: &Stage<'_>) -> Tried {
     let calls = if program.is_quick() { job.calls.div_ceil(100) } else { job.calls };
-    let rounds = program.size(5, 1) as usize;
+    let rounds = program.size(7, 1) as usize;
     let profile = job.profile(stage.yard, calls).unwrap();
     let advice = advise(&profile, machine);
     let truth = Truth::of((job, calls), (&profile, machine, &advice), stage, rounds).unwrap();

@@ -52,11 +52,11 @@ impl Truth {
         stage: &Stage<'_>,
         rounds: usize,
     ) -> Result<Option<Self>, TaskError> {
-        let Some(advised) = Place::ALL.into_iter().find(|place| place.choice() == advice.executor) else {
+        let Some(advised) = Place::ALL.iter().copied().find(|place| place.choice() == advice.executor) else {
             return Ok(None);
         };
         let as_advised = Travel { chunk_size: Some(advice.chunk_size), in_flight: Some(advice.in_flight) };
-        let others = Place::ALL.into_iter().filter(|place| *place != advised);
+        let others = Place::ALL.iter().copied().filter(|place| *place != advised);
         let others = others.filter_map(|place| {
             let plan = predict(place.choice(), profile, machine)?;
             let travel = Travel { chunk_size: Some(plan.chunk_size), in_flight: None };

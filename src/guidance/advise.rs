@@ -8,11 +8,16 @@ use std::time::Duration;
 use super::{
     Advice, Choice, Confidence, Machine, Needs, Profile, Reason, Rule, RunnerUp,
     predict::{Crossing, Plan, predict},
+    profile::TINY,
 };
 
 /// A job that takes longer does not run on a thread that drives async tasks. tokio's authors ask for 10 to 100 µs between two
 /// awaits ([Ryhl 2020](https://ryhl.io/blog/async-what-is-blocking/)).
 const HOLDS_RUNTIME: Duration = Duration::from_micros(100);
+/// A job that takes longer is never advised to run there, whatever else it costs.
+const STOPS_RUNTIME: Duration = Duration::from_millis(1);
+/// Where a call holds up the runtime, other executors may be slower by this without being the worse choice.
+const INLINE_MARGIN: f64 = 1.5;
 /// Who is slower by less than this is about as fast.
 const ABOUT: f64 = 1.1;
 /// A process is chosen for its speed only where it is faster by so much: it is the greater change.
@@ -59,8 +64,8 @@ pub fn advise(profile: &Profile, machine: &Machine) -> Advice {
         chunk_size: chosen.chunk_size,
         in_flight: in_flight(&chosen, profile),
         predicted: duration(chosen.seconds),
-        inline: duration(inline(profile)),
-        speed_up: inline(profile) / chosen.seconds.max(1e-9),
+        inline: duration(inline(profile, machine)),
+        speed_up: inline(profile, machine) / chosen.seconds.max(1e-9),
         reasons: Vec::new(),
         confidence: confidence(&chosen, next.as_ref(), profile, machine),
         runner_up: next.map(|next| RunnerUp {
@@ -77,8 +82,8 @@ fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-fn inline(profile: &Profile) -> f64 {
-    profile.calls as f64 * profile.run_time.as_secs_f64()
+fn inline(profile: &Profile, machine: &Machine) -> f64 {
+    predict(Choice::Inline, profile, machine).map_or(f64::INFINITY, |plan| plan.seconds)
 }
 
 /// What could run it, the simplest first: in the thread, on threads, in processes.
@@ -87,9 +92,13 @@ fn plans(profile: &Profile, machine: &Machine) -> Vec<Plan> {
         true => [Choice::Cpu, Choice::Threads],
         false => [Choice::Threads, Choice::Cpu],
     };
-    let inline = (profile.run_time <= HOLDS_RUNTIME).then_some(Choice::Inline);
+    let in_program = match profile.run_time {
+        time if time < TINY => [&[Choice::Inline], &on_threads[..]].concat(),
+        time if time <= STOPS_RUNTIME => [&on_threads[..], &[Choice::Inline]].concat(),
+        _ => on_threads.to_vec(),
+    };
     let processes = (!profile.needs.shared_state).then_some(Choice::Processes);
-    let all = inline.into_iter().chain(on_threads).chain(processes);
+    let all = in_program.into_iter().chain(processes);
     all.filter_map(|executor| predict(executor, profile, machine)).collect()
 }
 
@@ -97,8 +106,9 @@ fn plans(profile: &Profile, machine: &Machine) -> Vec<Plan> {
 fn plan(executor: Choice, profile: &Profile, machine: &Machine) -> Plan {
     let mut profile = profile.clone();
     if profile.needs.already_parallel && executor == Choice::Cpu {
-        // It uses the cores by itself: two at once would only share them.
+        // It uses the cores by itself: two at once would only share them. That is known, and not measured for a moment.
         profile.scaling = Some(1.0);
+        profile.measured_calls = 0;
     }
     let found = predict(executor, &profile, machine);
     let elsewhere = || predict(Choice::Cpu, &profile, machine).expect("there are always threads");
@@ -122,11 +132,22 @@ fn by_need(profile: &Profile) -> Option<Choice> {
 
 /// The first that is about as fast as the fastest.
 fn by_time(profile: &Profile, plans: &[Plan]) -> Plan {
-    let margin = |plan: &Plan| if plan.executor == Choice::Processes { PROCESS_MARGIN } else { 1.0 };
+    let margin = |plan: &Plan| match plan.executor {
+        Choice::Processes => PROCESS_MARGIN,
+        Choice::Inline => inline_margin(profile.run_time),
+        _ => 1.0,
+    };
     let cost = |plan: &Plan| plan.seconds * margin(plan);
     let best = plans.iter().map(cost).fold(f64::INFINITY, f64::min);
     let found = plans.iter().find(|plan| cost(plan) <= best * ABOUT);
     *found.unwrap_or_else(|| unreachable!("no executor for {profile:?}: there are always threads"))
+}
+
+/// From nothing for a tiny job up to [`INLINE_MARGIN`] for one that holds up the runtime.
+fn inline_margin(run_time: Duration) -> f64 {
+    let (shortest, longest) = (TINY.as_secs_f64(), HOLDS_RUNTIME.as_secs_f64());
+    let part = (run_time.as_secs_f64() / shortest).ln() / (longest / shortest).ln();
+    1.0 + (INLINE_MARGIN - 1.0) * part.clamp(0.0, 1.0)
 }
 
 /// The next, and not just the same kind of pool, which is as fast for what computes.
@@ -274,6 +295,13 @@ fn timed(chosen: &Plan, profile: &Profile, machine: &Machine) -> Reason {
     ];
     let plural = if cores == 1 { "" } else { "s" };
     match executor {
+        Choice::Inline if profile.run_time >= TINY && profile.calls > 1 => {
+            let text = format!(
+                "{run_time:.1?} per call: the calls hinder one another, or what they carry ({} KiB) takes longer to change threads than another core gains; run it inline",
+                profile.bytes() >> 10
+            );
+            Reason::new(Rule::Scaling, text, numbers)
+        }
         Choice::Inline => tiny(profile, machine),
         Choice::Threads if profile.cpu_share < 0.2 => {
             let text = format!("{waiting:.0} % waiting: {workers} threads for {cores} core{plural}");
@@ -303,7 +331,7 @@ fn tiny(profile: &Profile, machine: &Machine) -> Reason {
     let mut many = profile.clone().calls(1_000_000);
     many.needs = Needs::default();
     let text = match predict(Choice::Cpu, &many, machine) {
-        Some(plan) if plan.seconds * ABOUT < inline(&many) && plan.chunk_size > 1 => format!(
+        Some(plan) if plan.seconds * ABOUT < inline(&many, machine) && plan.chunk_size > 1 => format!(
             "{run_time:.1?} per call: a hand-off costs {hand_off:.1?}; run it inline, or many of them by `map` with chunks of {}",
             plan.chunk_size
         ),
@@ -421,6 +449,8 @@ mod tests {
             ("many of them", Profile::new(Duration::from_nanos(20)).calls(1_000_000), Choice::Inline),
             ("worth a chunk", micros(3).calls(10_000), Choice::Cpu),
             ("one short request", micros(60), Choice::Inline),
+            ("large results of little work", micros(300).calls(100).result_bytes(16 << 20), Choice::Inline),
+            ("large arguments of some work", micros(300).calls(100).arg_bytes(1 << 20), Choice::Cpu),
             ("one long request", micros(20_000), Choice::Cpu),
             ("a batch", ms.clone().calls(100), Choice::Cpu),
             ("a query", ms.clone().cpu_share(0.05).calls(100), Choice::Threads),

@@ -1,14 +1,18 @@
 //! [`predict`]: how long calls take on an executor. Pure: plain data in, seconds out.
 //!
 //! ```text
-//! time = start + hand-offs + max(computing / processors it scales to, rounds of waiting)
+//! time = start + hand-offs + moving + max(computing / processors it scales to, rounds of waiting)
 //! ```
 //!
 //! * *start* is a hand-off after a pause: somebody has to be woken. Nothing inline.
 //! * *hand-offs* are counted in full, as many as there are: who hands over and who is handed to share the cores with the jobs,
 //!   so what was measured for no-op jobs adds to what jobs compute.
+//! * *moving*: what one thread wrote and another reads has to change caches, and memory goes back to whoever took it. It is counted in
+//!   full, too: where a thread waits for it, another waits for the same lock or the same bus.
 //! * *computing* is shared by the workers, but by no more than there are cores; where the calls were measured to hinder one
-//!   another, by no more than they scale to. A call is not shared: nothing is faster than one call.
+//!   another, by less than they scaled to. A call is not shared: nothing is faster than one call.
+//! * Measured calls found their arguments in the cache. Those of many calls do not fit into it, and are fetched from memory, whoever
+//!   runs the calls.
 //! * *waiting* is shared by all workers, a round of them at a time.
 //! * Bytes that cross cost their copy for each, and their encoding: the caller's part adds to the hand-offs, the worker's part to what it
 //!   computes.
@@ -27,6 +31,25 @@ const CHUNK_BYTES: u64 = 2 << 10;
 const ITEM_BYTES: u64 = 256;
 /// Waiting is never even: with so many times the workers that even waiting would need, cores have work.
 const HEADROOM: f64 = 1.5;
+
+/// More bytes of arguments are not in a cache of the core when their call comes.
+const CACHE: u64 = 4 << 20;
+/// To fetch a byte from memory takes so many times what it takes to copy it.
+const FETCH: f64 = 1.2;
+/// What is larger than a number lies on the heap, and is given back by another thread than has taken it.
+const NUMBER: u64 = 16;
+const GIVE_BACK: f64 = 150e-9;
+/// A byte that changes threads takes so many times what it takes to copy it: of the first few thousand, before the processor sees
+/// where this leads to; of the rest of an argument; and of a result, whose memory was never touched.
+const FIRST: f64 = 2.0;
+const FIRST_BYTES: u64 = 4 << 10;
+const ARGUMENT: f64 = 0.33;
+const RESULT: f64 = 0.7;
+/// What is larger crosses into a process, or back, in a piece of memory of its own, which takes so long.
+const IN_PLACE: u64 = 2 << 10;
+const PIECE: f64 = 20e-6;
+/// Who hinders another most is still not slower than so many times the speed of one.
+const LEAST_SPEED_UP: f64 = 0.25;
 
 /// How an executor would run the calls of a [`Profile`], and how long that would take. Made by [`predict`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,11 +89,12 @@ pub struct Plan {
 pub fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option<Plan> {
     let one = |seconds| Plan { executor, workers: 1, chunk_size: 1, seconds };
     let calls = profile.calls as f64;
-    let run_time = profile.run_time.as_secs_f64();
+    let fetching = fetching(profile, machine);
+    let run_time = profile.run_time.as_secs_f64() + fetching;
     match executor {
         // As for a future that does not compute: all of them wait at the same time.
         Choice::Await => {
-            let computing = calls * profile.computing();
+            let computing = calls * (profile.computing() + fetching);
             Some(one(computing.max(run_time)))
         }
         Choice::Inline | Choice::Thread => Some(one(calls * run_time)),
@@ -84,8 +108,9 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
     let chunk_size = chunk_size(executor, profile, workers);
     let crossing = Crossing::of(executor, profile, machine);
     let calls = profile.calls as f64;
-    let computing = profile.computing() + crossing.worker;
-    let run_time = profile.run_time.as_secs_f64() + crossing.worker;
+    let in_worker = crossing.worker + fetching(profile, machine);
+    let computing = profile.computing() + in_worker;
+    let run_time = profile.run_time.as_secs_f64() + in_worker;
     let chunks = calls / chunk_size as f64;
     let handed = match profile.calls {
         1 => hand_off.round_trip.as_secs_f64(),
@@ -95,8 +120,39 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
     let rounds = (chunks / workers as f64).ceil() * chunk_size as f64;
     let longest = (calls * computing / speed_up(workers, profile, machine)).max(rounds.min(calls) * run_time);
     let start = hand_off.after_pause.saturating_sub(hand_off.round_trip).as_secs_f64();
-    let seconds = start + handed + calls * crossing.caller + longest;
+    let moving = match executor {
+        Choice::Processes => 0.0,
+        _ => calls * moving(profile, machine),
+    };
+    let seconds = start + handed + moving + calls * crossing.caller + longest;
     Some(Plan { executor, workers, chunk_size, seconds })
+}
+
+/// What it takes each call to fetch its argument, where the calls that were measured had it in the cache.
+fn fetching(profile: &Profile, machine: &Machine) -> f64 {
+    let all = profile.arg_bytes.saturating_mul(profile.calls);
+    let was_in_cache = profile.measured_calls > 0 && profile.arg_bytes <= CACHE;
+    if was_in_cache && all > CACHE { FETCH * copying(profile.arg_bytes, machine) } else { 0.0 }
+}
+
+/// What it takes a call that its argument and its result change threads.
+fn moving(profile: &Profile, machine: &Machine) -> f64 {
+    let Profile { arg_bytes, result_bytes, .. } = *profile;
+    let largest = arg_bytes.max(result_bytes);
+    if largest <= NUMBER {
+        return 0.0;
+    }
+    // A result that is no larger than the argument is often the same memory.
+    let new = result_bytes.saturating_sub(arg_bytes.max(FIRST_BYTES));
+    GIVE_BACK
+        + FIRST * copying(largest.min(FIRST_BYTES), machine)
+        + ARGUMENT * copying(arg_bytes.saturating_sub(FIRST_BYTES), machine)
+        + RESULT * copying(new, machine)
+}
+
+/// Seconds in which a core copies so many bytes.
+fn copying(bytes: u64, machine: &Machine) -> f64 {
+    bytes as f64 / machine.memory_bandwidth.max(1.0)
 }
 
 fn hand_off(executor: Choice, machine: &Machine) -> Option<HandOff> {
@@ -128,13 +184,22 @@ pub(super) fn for_waiting(cores: usize, cpu_share: f64) -> usize {
 /// What computes on this many workers is so many times faster than on one.
 fn speed_up(workers: usize, profile: &Profile, machine: &Machine) -> f64 {
     let cores = machine.cores.max(1);
-    let most = profile.scaling.unwrap_or(cores as f64).clamp(1.0, cores as f64);
+    let most = profile.scaling.map_or(cores as f64, |found| in_earnest(found, profile, cores));
     let used = workers.min(cores);
     match cores {
         1 => 1.0,
         // In proportion, where there are fewer calls than cores.
         _ => 1.0 + (most - 1.0) * (used - 1) as f64 / (cores - 1) as f64,
     }
+}
+
+/// What calls scale to that were measured for a moment: who loses a third of the cores then loses more than half of the rest in the long
+/// run, as more of them meet at the same lock.
+fn in_earnest(found: f64, profile: &Profile, cores: usize) -> f64 {
+    let cores = cores as f64;
+    let found = found.clamp(0.0, cores);
+    let lasting = if profile.measured_calls > 0 { found * found / cores } else { found };
+    lasting.max(LEAST_SPEED_UP)
 }
 
 fn chunk_size(executor: Choice, profile: &Profile, workers: usize) -> usize {
@@ -165,6 +230,8 @@ impl Crossing {
             return Self::default();
         }
         let copies = profile.bytes() as f64 / f64::from(1 << 20) * machine.process_per_mib.as_secs_f64();
+        let pieces = [profile.arg_bytes, profile.result_bytes].into_iter().filter(|bytes| *bytes > IN_PLACE);
+        let copies = copies + PIECE * pieces.count() as f64;
         let out = profile.arg_bytes as f64 / profile.bytes().max(1) as f64;
         let (encode, decode) = (profile.encode.as_secs_f64(), profile.decode.as_secs_f64());
         Self {
@@ -212,13 +279,37 @@ mod tests {
     }
 
     #[test]
-    fn bytes_cost_processes_and_nobody_else() {
+    fn bytes_cost_processes_most_and_a_plain_loop_nothing() {
         let small = Profile::new(Duration::from_millis(1)).calls(100);
         let large = small.clone().arg_bytes(1 << 20);
-        assert_eq!(seconds(Choice::Cpu, &small), seconds(Choice::Cpu, &large));
-        let more = seconds(Choice::Processes, &large) - seconds(Choice::Processes, &small);
-        let expected = 100.0 * two_cores().process_per_mib.as_secs_f64();
-        assert!((more / expected - 1.0).abs() < 0.01, "{more} instead of {expected}");
+        let more = |executor| seconds(executor, &large) - seconds(executor, &small);
+        assert_eq!(more(Choice::Inline), 0.0);
+        let expected = 100.0 * (two_cores().process_per_mib.as_secs_f64() + PIECE);
+        assert!((more(Choice::Processes) / expected - 1.0).abs() < 0.01, "{}", more(Choice::Processes));
+        assert!(more(Choice::Cpu) > 0.0 && more(Choice::Cpu) < 0.5 * more(Choice::Processes));
+    }
+
+    #[test]
+    fn arguments_that_were_measured_in_the_cache_are_fetched_when_there_are_many() {
+        let mut job = Profile::new(Duration::from_micros(5)).arg_bytes(64 << 10);
+        let few = seconds(Choice::Inline, &job.clone().calls(10));
+        let by_hand = seconds(Choice::Inline, &job.clone().calls(10_000));
+        assert!((by_hand / few - 1_000.0).abs() < 1e-6, "the time that somebody states is the time");
+        job.measured_calls = 100;
+        assert_eq!(seconds(Choice::Inline, &job.clone().calls(10)), few);
+        assert!(seconds(Choice::Inline, &job.calls(10_000)) > 2.0 * by_hand);
+    }
+
+    #[test]
+    fn who_hinders_another_for_a_moment_hinders_it_more_in_the_long_run() {
+        let mut job = Profile::new(Duration::from_millis(10)).calls(16);
+        job.measured_calls = 16;
+        let times = [2.0, 1.4, 1.0].map(|found| {
+            job.scaling = Some(found);
+            seconds(Choice::Inline, &job) / seconds(Choice::Cpu, &job)
+        });
+        let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
+        assert!(near(times[0], 2.0) && near(times[1], 0.98) && near(times[2], 0.5), "{times:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(crate) fn jobs() -> Vec<RealJob> {
         RealJob::new(family, "png", 60, decode_png, |_, nth| encode_png(nth, 512)),
         RealJob::new(family, "png-icon", 4_000, decode_png, |_, nth| encode_png(nth, 48)),
         RealJob::new(family, "jpeg", 80, decode_jpeg, |_, nth| encode_jpeg(nth, 512)),
-        RealJob::new(family, "thumbnail", 15, thumbnail, |_, nth| encode_jpeg(nth, 1024)),
+        RealJob::new(family, "thumbnail", 16, thumbnail, |_, nth| encode_jpeg(nth, 1024)),
     ]
 }
 

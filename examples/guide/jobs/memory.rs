@@ -8,7 +8,7 @@ pub(crate) fn jobs() -> Vec<RealJob> {
     let family = "memory";
     vec![
         RealJob::new(family, "sum-16m", 16, |numbers: Vec<u64>| sum(&numbers), |_, nth| large(nth)),
-        RealJob::new(family, "sum-table", 15, sum_of_table, |_, nth| nth),
+        RealJob::new(family, "sum-table", 40, sum_of_table, |_, nth| nth),
         RealJob::new(family, "chase", 150, chase, |_, nth| nth),
     ]
 }
@@ -18,8 +18,8 @@ fn large(nth: usize) -> Vec<u64> {
     vec![nth as u64; 2 << 20]
 }
 
-/// 64 MiB, made once in each process.
-static TABLE: LazyLock<Vec<u64>> = LazyLock::new(|| random(1).take(8 << 20).collect());
+/// 32 MiB, made once in each process.
+static TABLE: LazyLock<Vec<u64>> = LazyLock::new(|| random(1).take(4 << 20).collect());
 
 fn sum(numbers: &[u64]) -> u64 {
     numbers.iter().fold(0, |sum, n| sum.wrapping_add(*n))

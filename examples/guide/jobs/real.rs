@@ -26,10 +26,20 @@ pub(crate) enum Place {
     Cpu,
     /// `ProcessPool::global()`.
     Processes,
+    /// `RayonPool::global()`.
+    #[cfg(feature = "rayon")]
+    Rayon,
 }
 
 impl Place {
-    pub(crate) const ALL: [Self; 4] = [Self::Inline, Self::Threads, Self::Cpu, Self::Processes];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Inline,
+        Self::Threads,
+        Self::Cpu,
+        Self::Processes,
+        #[cfg(feature = "rayon")]
+        Self::Rayon,
+    ];
 
     /// The executor as advice calls it.
     pub(crate) fn choice(self) -> Choice {
@@ -38,6 +48,8 @@ impl Place {
             Self::Threads => Choice::Threads,
             Self::Cpu => Choice::Cpu,
             Self::Processes => Choice::Processes,
+            #[cfg(feature = "rayon")]
+            Self::Rayon => Choice::Rayon,
         }
     }
 }
@@ -167,6 +179,8 @@ where
             Place::Threads => ThreadPool::global().map(self.job, arguments),
             Place::Cpu => ThreadPool::cpu().map(self.job, arguments),
             Place::Processes => ProcessPool::global().map(self.job, arguments),
+            #[cfg(feature = "rayon")]
+            Place::Rayon => heavylift::RayonPool::global().map(self.job, arguments),
         };
         if let Some(items) = travel.chunk_size {
             results = results.chunk_size(items);
