@@ -56,6 +56,7 @@ fn measure(mut program: Program, all: Vec<RealJob>, arguments: &[String]) {
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(&**word));
     let names: Vec<&str> = all.iter().map(|job| job.name).collect();
     let halves = halves(all.iter().map(|job| job.family));
+    os::give_each_thread_a_heap();
     let (yard, runtime) = (Yard::default(), Runtime::new().unwrap());
     let stage = Stage { yard: &yard, runtime: &runtime, tidy: os::tidy_heap };
     let machine = Machine::measure();
@@ -108,7 +109,7 @@ fn taken(truth: &Truth) -> BTreeMap<String, Taken> {
     truth.all().map(|candidate| (candidate.name().to_owned(), taken(candidate))).collect()
 }
 
-/// What is claimed of the half that the rules were not tuned on.
+/// What is claimed of the half whose figures the rules' constants were not fitted to.
 fn claim(program: &mut Program, trial: &Trial) {
     let reported = trial.summary(Half::Reported);
     if reported.jobs == 0 {
@@ -143,7 +144,7 @@ fn claim(program: &mut Program, trial: &Trial) {
         let finish = race.run(Effort { warm_up: 0, rounds: 1 });
         let row = finish.row(0, &format!("advice_{id}"), claim, unit).goal(goal, &[IDEAL]);
         let note = format!(
-            "{} jobs that the rules were not tuned on; worst: {}. Each job: advice.json.",
+            "{} jobs, to which no constant of the rules was fitted; worst: {}. Each job: advice.json.",
             reported.jobs, reported.worst_job
         );
         program.add_with_note(row, note);

@@ -135,6 +135,16 @@ pub(crate) fn tidy_heap() {
     };
 }
 
+/// Has every thread take memory from a heap of its own. By default there are eight for each processor, and a program in which all executors
+/// take turns has more threads than that: which of them share a heap, and wait for each other, would be chance.
+pub(crate) fn give_each_thread_a_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: may be called at any time; it takes the heap's own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 256)
+    };
+}
+
 /// A gate that is shut until the file is dropped.
 pub(crate) fn shut_gate(path: &Path) -> Result<File, String> {
     let gate = File::create(path).map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
 //! What became of an advice: for each job what was advised, what was predicted, and what each executor took.
 //!
-//! The rules are tuned on one half of the jobs, and what is reported is the other.
+//! The constants of the rules are fitted to one half of the jobs, and what is reported is the other.
 
 use std::{collections::BTreeMap, fmt::Write, fs, io, path::Path};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{
     Advice, Choice, Confidence, Machine, Needs, Profile, Reason, Rule, RunnerUp,
     predict::{Crossing, Plan, predict},
-    profile::TINY,
+    profile::{COMPUTES, TINY, WAITS},
 };
 
 /// A job that takes longer does not run on a thread that drives async tasks. tokio's authors ask for 10 to 100 µs between two
@@ -65,7 +65,7 @@ pub fn advise(profile: &Profile, machine: &Machine) -> Advice {
         in_flight: in_flight(&chosen, profile),
         predicted: duration(chosen.seconds),
         inline: duration(inline(profile, machine)),
-        speed_up: inline(profile, machine) / chosen.seconds.max(1e-9),
+        speed_up: inline(profile, machine).max(1e-9) / chosen.seconds.max(1e-9),
         reasons: Vec::new(),
         confidence: confidence(&chosen, next.as_ref(), profile, machine),
         runner_up: next.map(|next| RunnerUp {
@@ -88,14 +88,16 @@ fn inline(profile: &Profile, machine: &Machine) -> f64 {
 
 /// What could run it, the simplest first: in the thread, on threads, in processes.
 fn plans(profile: &Profile, machine: &Machine) -> Vec<Plan> {
-    let on_threads = match profile.cpu_share > 0.8 {
+    let on_threads = match profile.cpu_share > COMPUTES {
         true => [Choice::Cpu, Choice::Threads],
         false => [Choice::Threads, Choice::Cpu],
     };
+    // One call in a hundred is enough to hold up a runtime.
+    let longest = profile.run_time.max(profile.run_time_p99);
     let in_program = match profile.run_time {
+        _ if longest > STOPS_RUNTIME => on_threads.to_vec(),
         time if time < TINY => [&[Choice::Inline], &on_threads[..]].concat(),
-        time if time <= STOPS_RUNTIME => [&on_threads[..], &[Choice::Inline]].concat(),
-        _ => on_threads.to_vec(),
+        _ => [&on_threads[..], &[Choice::Inline]].concat(),
     };
     let processes = (!profile.needs.shared_state).then_some(Choice::Processes);
     let all = in_program.into_iter().chain(processes);
@@ -104,28 +106,18 @@ fn plans(profile: &Profile, machine: &Machine) -> Vec<Plan> {
 
 /// The plan for an executor that the job needs, wherever it is.
 fn plan(executor: Choice, profile: &Profile, machine: &Machine) -> Plan {
-    let mut profile = profile.clone();
-    if profile.needs.already_parallel && executor == Choice::Cpu {
-        // It uses the cores by itself: two at once would only share them. That is known, and not measured for a moment.
-        profile.scaling = Some(1.0);
-        profile.measured_calls = 0;
-    }
-    let found = predict(executor, &profile, machine);
-    let elsewhere = || predict(Choice::Cpu, &profile, machine).expect("there are always threads");
-    let mut plan = found.unwrap_or_else(|| Plan { executor, ..elsewhere() });
-    if profile.needs.already_parallel {
-        plan.workers = 1;
-    }
-    plan
+    let elsewhere = || predict(Choice::Cpu, profile, machine).expect("there are always threads");
+    predict(executor, profile, machine).unwrap_or_else(|| Plan { executor, ..elsewhere() })
 }
 
 fn by_need(profile: &Profile) -> Option<Choice> {
     match profile.needs {
-        Needs { async_library: true, .. } => Some(Choice::Await),
+        needs if needs.is_awaited() => Some(Choice::Await),
         needs if !needs.isolation().is_empty() => Some(Choice::Processes),
         Needs { runs_forever: true, .. } => Some(Choice::Thread),
         Needs { already_parallel: true, .. } => Some(Choice::Cpu),
-        Needs { data_parallel: true, .. } => Some(Choice::Rayon),
+        // To split less costs more than it gains.
+        Needs { data_parallel: true, .. } if profile.run_time > HOLDS_RUNTIME => Some(Choice::Rayon),
         _ => None,
     }
 }
@@ -140,7 +132,7 @@ fn by_time(profile: &Profile, plans: &[Plan]) -> Plan {
     let cost = |plan: &Plan| plan.seconds * margin(plan);
     let best = plans.iter().map(cost).fold(f64::INFINITY, f64::min);
     let found = plans.iter().find(|plan| cost(plan) <= best * ABOUT);
-    *found.unwrap_or_else(|| unreachable!("no executor for {profile:?}: there are always threads"))
+    *found.expect("there are always threads")
 }
 
 /// From nothing for a tiny job up to [`INLINE_MARGIN`] for one that holds up the runtime.
@@ -161,13 +153,16 @@ fn next(chosen: &Plan, plans: &[Plan]) -> Option<Plan> {
 }
 
 fn in_flight(plan: &Plan, profile: &Profile) -> usize {
-    let enough = (4 * plan.workers * plan.chunk_size).max(64);
+    let enough = plan.workers.saturating_mul(plan.chunk_size).saturating_mul(4).max(64);
     let affordable = IN_FLIGHT_BYTES / profile.bytes().max(1);
     let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).max(plan.workers + 1);
     enough.min(affordable).min(usize::try_from(profile.calls).unwrap_or(usize::MAX)).max(1)
 }
 
 fn confidence(chosen: &Plan, next: Option<&Plan>, profile: &Profile, machine: &Machine) -> Confidence {
+    if chosen.executor == Choice::Processes && machine.processes.is_none() {
+        return Confidence::Low;
+    }
     if by_need(profile).is_some() {
         return Confidence::High;
     }
@@ -175,6 +170,7 @@ fn confidence(chosen: &Plan, next: Option<&Plan>, profile: &Profile, machine: &M
     let doubts = [
         margin < 1.25,
         margin < 3.0 && !machine.is_measured,
+        margin < 3.0 && profile.measured_calls == 0,
         profile.spread > 0.5 || (1..3).contains(&profile.measured_calls),
     ];
     match doubts.into_iter().filter(|doubt| *doubt).count() {
@@ -199,6 +195,7 @@ fn wins(chosen: &Plan, next: &Plan, profile: &Profile, machine: &Machine) -> Str
         }
         (Choice::Threads, Choice::Cpu) => "if it computed more than 80 % of its time".to_owned(),
         (Choice::Cpu, Choice::Threads) => "if it waited more than 20 % of its time".to_owned(),
+        _ if times <= 1.0 => "by less than a tenth already here".to_owned(),
         _ => match crossover(chosen.executor, next.executor, profile, machine) {
             Some(time) if time < profile.run_time => format!("below {time:.1?} per call"),
             Some(time) => format!("from {time:.1?} per call on"),
@@ -275,7 +272,8 @@ fn isolated(chosen: &Plan, plans: &[Plan], profile: &Profile) -> Reason {
         "not_thread_safe" => "is not thread-safe",
         _ => "leaks",
     };
-    let others = plans.iter().filter(|plan| plan.executor != Choice::Processes).map(|plan| plan.seconds);
+    let pools = plans.iter().filter(|plan| matches!(plan.executor, Choice::Threads | Choice::Cpu));
+    let others = pools.map(|plan| plan.seconds);
     let times = chosen.seconds / others.fold(f64::INFINITY, f64::min);
     let of_its_own = if profile.needs.runs_forever { ", one worker of a pool of its own," } else { "," };
     let text = format!("it {what}: processes{of_its_own} at {times:.1} × the time of a pool in the program");
@@ -283,7 +281,7 @@ fn isolated(chosen: &Plan, plans: &[Plan], profile: &Profile) -> Reason {
 }
 
 fn timed(chosen: &Plan, profile: &Profile, machine: &Machine) -> Reason {
-    let waiting = 100.0 * (1.0 - profile.cpu_share);
+    let waiting = 100.0 * (1.0 - profile.cpu_share.clamp(0.0, 1.0));
     let Plan { executor, workers, .. } = *chosen;
     let run_time = profile.run_time;
     let cores = machine.cores;
@@ -303,7 +301,7 @@ fn timed(chosen: &Plan, profile: &Profile, machine: &Machine) -> Reason {
             Reason::new(Rule::Scaling, text, numbers)
         }
         Choice::Inline => tiny(profile, machine),
-        Choice::Threads if profile.cpu_share < 0.2 => {
+        Choice::Threads if profile.cpu_share < WAITS => {
             let text = format!("{waiting:.0} % waiting: {workers} threads for {cores} core{plural}");
             Reason::new(Rule::Waits, text, numbers)
         }
@@ -314,7 +312,7 @@ fn timed(chosen: &Plan, profile: &Profile, machine: &Machine) -> Reason {
             Reason::new(Rule::Mixed, text, numbers)
         }
         Choice::Processes => {
-            let text = format!("{run_time:.1?} per call: processes hinder one another less than threads");
+            let text = format!("{run_time:.1?} per call: predicted to be that much faster in processes");
             Reason::new(Rule::Scaling, text, numbers)
         }
         _ => {
@@ -476,7 +474,7 @@ mod tests {
         let table = [
             (
                 micros(3),
-                "3.0µs per call: a hand-off costs 45.0µs; run it inline, or many of them by `map` with chunks of 66",
+                "3.0µs per call: a hand-off costs 45.0µs; run it inline, or many of them by `map` with chunks of 83",
             ),
             (
                 micros(5_000).cpu_share(0.38).calls(100),

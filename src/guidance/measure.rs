@@ -123,6 +123,7 @@ impl Profile {
     {
         let (mut profile, alone, samples) = measure_alone(job, samples)?;
         profile.scaling = scaling(job, &samples, &profile, &alone)?;
+        profile.measured_cores = thread::available_parallelism().map_or(1, usize::from);
         Ok(profile)
     }
 

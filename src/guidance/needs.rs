@@ -32,6 +32,11 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Whether an async library does all that is asked for: a future that is dropped has ended, but it is not kept apart.
+    pub(super) fn is_awaited(self) -> bool {
+        self.async_library && self.isolation().iter().all(|need| *need == "killable")
+    }
+
     /// What only a process of its own gives: the names of those that are asked for.
     pub(super) fn isolation(self) -> Vec<&'static str> {
         let all = [

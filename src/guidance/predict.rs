@@ -17,17 +17,13 @@
 //! * Bytes that cross cost their copy for each, and their encoding: the caller's part adds to the hand-offs, the worker's part to what it
 //!   computes.
 
-use super::{Choice, HandOff, Machine, Profile};
+use super::{Choice, HandOff, Machine, Profile, profile::COMPUTES};
+use crate::{
+    map::{Known, MOST_IN_FLIGHT, chunk_for},
+    process, thread,
+};
 
-/// How many items travel together: as many as take this long. Long enough that a hand-off weighs little, and short enough that
-/// nobody waits for a chunk to end.
-const CHUNK: f64 = 200e-6;
-/// Where items are longer than this, a hand-off for each weighs nothing.
-const ALONE: f64 = 50e-6;
-/// More together would gain nothing.
-const LARGEST_CHUNK: u64 = 2_000;
-/// More bytes of a chunk do not cross together.
-const CHUNK_BYTES: u64 = 2 << 10;
+/// Larger items do not cross together.
 const ITEM_BYTES: u64 = 256;
 /// Waiting is never even: with so many times the workers that even waiting would need, cores have work.
 const HEADROOM: f64 = 1.5;
@@ -88,7 +84,7 @@ pub struct Plan {
 /// ```
 pub fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option<Plan> {
     let one = |seconds| Plan { executor, workers: 1, chunk_size: 1, seconds };
-    let calls = profile.calls as f64;
+    let calls = profile.calls.max(1) as f64;
     let fetching = fetching(profile, machine);
     let run_time = profile.run_time.as_secs_f64() + fetching;
     match executor {
@@ -98,6 +94,10 @@ pub fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option
             Some(one(computing.max(run_time)))
         }
         Choice::Inline | Choice::Thread => Some(one(calls * run_time)),
+        // One call at a time has all cores already.
+        Choice::Cpu if profile.needs.already_parallel => {
+            Some(one(machine.cpu.after_pause.as_secs_f64() + calls * run_time))
+        }
         _ => on_workers(executor, profile, machine),
     }
 }
@@ -107,18 +107,20 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
     let workers = workers(executor, profile, machine);
     let chunk_size = chunk_size(executor, profile, workers);
     let crossing = Crossing::of(executor, profile, machine);
-    let calls = profile.calls as f64;
+    let calls = profile.calls.max(1) as f64;
     let in_worker = crossing.worker + fetching(profile, machine);
     let computing = profile.computing() + in_worker;
     let run_time = profile.run_time.as_secs_f64() + in_worker;
     let chunks = calls / chunk_size as f64;
     let handed = match profile.calls {
-        1 => hand_off.round_trip.as_secs_f64(),
+        0 | 1 => hand_off.round_trip.as_secs_f64(),
         _ if chunk_size == 1 => calls * hand_off.per_job.as_secs_f64(),
         _ => calls * hand_off.per_item.as_secs_f64() + chunks * hand_off.per_job.as_secs_f64(),
     };
     let rounds = (chunks / workers as f64).ceil() * chunk_size as f64;
-    let longest = (calls * computing / speed_up(workers, profile, machine)).max(rounds.min(calls) * run_time);
+    let all = calls * computing / speed_up(workers, profile, machine);
+    // A call is split on rayon only.
+    let longest = if executor == Choice::Rayon { all } else { all.max(rounds.min(calls) * run_time) };
     let start = hand_off.after_pause.saturating_sub(hand_off.round_trip).as_secs_f64();
     let moving = match executor {
         Choice::Processes => 0.0,
@@ -169,28 +171,47 @@ fn hand_off(executor: Choice, machine: &Machine) -> Option<HandOff> {
 fn workers(executor: Choice, profile: &Profile, machine: &Machine) -> usize {
     let cores = machine.cores.max(1);
     let wanted = match executor {
-        Choice::Threads => for_waiting(cores, profile.cpu_share).clamp(cores, machine.max_threads.max(cores)),
+        // A job that is split has all of them.
+        Choice::Rayon => return cores,
+        Choice::Threads if profile.cpu_share <= COMPUTES => {
+            for_waiting(cores, profile.cpu_share).clamp(cores, machine.max_threads.max(cores))
+        }
         _ => cores,
     };
-    wanted.min(usize::try_from(profile.calls).unwrap_or(usize::MAX)).max(1)
+    wanted.min(calls(profile)).max(1)
+}
+
+fn calls(profile: &Profile) -> usize {
+    usize::try_from(profile.calls).unwrap_or(usize::MAX)
 }
 
 /// With calls that compute a quarter of their time, four of them keep a core busy, if they take turns.
 pub(super) fn for_waiting(cores: usize, cpu_share: f64) -> usize {
     // A call computes a little, if only to begin.
-    (cores as f64 / cpu_share.max(0.001) * HEADROOM).round() as usize
+    (cores as f64 / cpu_share.clamp(0.001, 1.0) * HEADROOM).round() as usize
 }
 
 /// What computes on this many workers is so many times faster than on one.
 fn speed_up(workers: usize, profile: &Profile, machine: &Machine) -> f64 {
     let cores = machine.cores.max(1);
-    let most = profile.scaling.map_or(cores as f64, |found| in_earnest(found, profile, cores));
+    let most = profile.scaling.map_or(cores as f64, |found| scaled(found, profile, cores));
     let used = workers.min(cores);
     match cores {
         1 => 1.0,
         // In proportion, where there are fewer calls than cores.
         _ => 1.0 + (most - 1.0) * (used - 1) as f64 / (cores - 1) as f64,
     }
+}
+
+/// What calls scale to on so many cores that scaled to `found` where they were measured.
+fn scaled(found: f64, profile: &Profile, cores: usize) -> f64 {
+    let measured = if profile.measured_cores > 1 { profile.measured_cores } else { cores };
+    let found = in_earnest(found, profile, measured);
+    if measured == cores {
+        return found;
+    }
+    let of_each_further_core = (found - 1.0) / (measured - 1) as f64;
+    (1.0 + of_each_further_core * (cores - 1) as f64).max(LEAST_SPEED_UP)
 }
 
 /// What calls scale to that were measured for a moment: who loses a third of the cores then loses more than half of the rest in the long
@@ -202,17 +223,29 @@ fn in_earnest(found: f64, profile: &Profile, cores: usize) -> f64 {
     lasting.max(LEAST_SPEED_UP)
 }
 
+/// What `map` would choose, too, once it knows the run time.
 fn chunk_size(executor: Choice, profile: &Profile, workers: usize) -> usize {
-    let run_time = profile.run_time.as_secs_f64();
-    let bytes = profile.arg_bytes.max(profile.result_bytes);
-    if run_time > ALONE || (executor == Choice::Processes && bytes > ITEM_BYTES) {
-        return 1;
-    }
-    let long_enough = (CHUNK / run_time.max(1e-9)) as u64;
-    let fits = if executor == Choice::Processes { CHUNK_BYTES / bytes.max(1) } else { LARGEST_CHUNK };
-    // Every worker gets several, so that none is left alone with the last.
-    let fair = profile.calls / (4 * workers as u64);
-    long_enough.min(fits).min(fair).clamp(1, LARGEST_CHUNK) as usize
+    let (hand_off, most) = match executor {
+        Choice::Processes => (process::map::HAND_OFF, fit_together(profile)),
+        // Each item is a job of its own there.
+        Choice::Rayon => return 1,
+        _ => (thread::map::HAND_OFF, usize::MAX),
+    };
+    let known = Known {
+        per_item: Some(profile.run_time),
+        measured: usize::MAX,
+        hand_off,
+        workers,
+        remaining: Some(calls(profile)),
+        in_flight: MOST_IN_FLIGHT,
+    };
+    chunk_for(&known).min(most)
+}
+
+/// How many items a chunk holds in a process.
+fn fit_together(profile: &Profile) -> usize {
+    let bytes = profile.arg_bytes.max(profile.result_bytes).max(1);
+    if bytes > ITEM_BYTES { 1 } else { (IN_PLACE / bytes) as usize }
 }
 
 /// What crossing costs each call, in seconds.
@@ -313,19 +346,36 @@ mod tests {
     }
 
     #[test]
+    fn what_was_measured_on_few_cores_holds_in_proportion_on_many() {
+        let mut job = Profile::new(Duration::from_millis(10)).calls(160);
+        (job.scaling, job.measured_cores) = (Some(2.0), 2);
+        let many = Machine { cores: 16, ..two_cores() };
+        assert!(predict(Choice::Cpu, &job, &many).unwrap().seconds < 0.11);
+    }
+
+    #[test]
+    fn what_is_parallel_already_runs_one_at_a_time() {
+        let job = Profile::new(Duration::from_millis(50)).calls(100).already_parallel();
+        let plan = predict(Choice::Cpu, &job, &two_cores()).unwrap();
+        assert_eq!((plan.workers, plan.chunk_size), (1, 1));
+        assert!(plan.seconds > 5.0);
+    }
+
+    #[test]
     fn only_small_items_travel_together() {
         let table = [
-            (Choice::Cpu, 20, 1_000_000, 8, 2_000),
-            (Choice::Cpu, 1_000, 1_000_000, 8, 200),
+            (Choice::Cpu, 20, 1_000_000, 8, 1_024),
+            (Choice::Cpu, 1_000, 1_000_000, 8, 250),
             (Choice::Cpu, 60_000, 1_000_000, 8, 1),
-            (Choice::Cpu, 1_000, 80, 8, 10),
-            (Choice::Cpu, 1_000, 4, 8, 1),
+            (Choice::Cpu, 1_000, 80, 8, 20),
+            (Choice::Cpu, 20_000, 4, 8, 1),
+            (Choice::Rayon, 1_000, 1_000_000, 8, 1),
             (Choice::Processes, 1_000, 1_000_000, 64, 32),
             (Choice::Processes, 1_000, 1_000_000, 300, 1),
         ];
         for (executor, nanos, calls, bytes, expected) in table {
             let job = Profile::new(Duration::from_nanos(nanos)).calls(calls).arg_bytes(bytes);
-            let found = predict(executor, &job, &two_cores()).unwrap().chunk_size;
+            let found = chunk_size(executor, &job, 2);
             assert_eq!(found, expected, "{executor}, {nanos} ns, {calls} calls, {bytes} bytes");
         }
     }

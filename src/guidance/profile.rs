@@ -7,9 +7,9 @@ use super::{Needs, Workload};
 /// From here on a job is not tiny: less is not worth a hand-off of its own.
 pub(super) const TINY: Duration = Duration::from_micros(10);
 /// Who computes less than this share of the time waits.
-const WAITS: f64 = 0.2;
+pub(super) const WAITS: f64 = 0.2;
 /// Who computes more than this share of the time computes.
-const COMPUTES: f64 = 0.8;
+pub(super) const COMPUTES: f64 = 0.8;
 
 /// What is known about a job, as plain data: for [`advise`](super::advise).
 ///
@@ -56,6 +56,8 @@ pub struct Profile {
     /// How many times faster the calls are on all cores than on one; at most the number of cores. `None`: as many times as there are
     /// cores.
     pub scaling: Option<f64>,
+    /// On how many cores that is so. 0: on those of whatever machine is asked about.
+    pub measured_cores: usize,
     /// How many calls this comes from. 0: made by hand.
     pub measured_calls: u64,
     /// What it asks for besides time.
@@ -77,6 +79,7 @@ impl Profile {
             decode: Duration::ZERO,
             calls: 1,
             scaling: None,
+            measured_cores: 0,
             measured_calls: 0,
             needs: Needs::default(),
         }
@@ -124,9 +127,10 @@ impl Profile {
     /// [`CpuBound`](Workload::CpuBound), and between them lies [`Mixed`](Workload::Mixed).
     pub fn workload(&self) -> Workload {
         match self.needs {
-            Needs { async_library: true, .. } => Workload::AsyncIo,
+            needs if needs.is_awaited() => Workload::AsyncIo,
             needs if !needs.isolation().is_empty() => Workload::Isolated,
             Needs { runs_forever: true, .. } => Workload::LongRunning,
+            Needs { already_parallel: true, .. } => Workload::CpuBound,
             Needs { data_parallel: true, .. } => Workload::DataParallel,
             _ if self.run_time < TINY => Workload::Tiny,
             _ if self.cpu_share < WAITS => Workload::BlockingIo,
@@ -137,7 +141,7 @@ impl Profile {
 
     /// Time in which a call computes.
     pub(super) fn computing(&self) -> f64 {
-        self.run_time.as_secs_f64() * self.cpu_share
+        self.run_time.as_secs_f64() * self.cpu_share.clamp(0.0, 1.0)
     }
 
     /// Bytes that cross for a call.
@@ -199,7 +203,9 @@ mod tests {
             (ms.clone().runs_forever(), Workload::LongRunning),
             (ms.clone().runs_forever().may_crash(), Workload::Isolated),
             (Profile::new(Duration::from_nanos(5)).killable(), Workload::Isolated),
-            (ms.killable().async_library(), Workload::AsyncIo),
+            (ms.clone().cpu_share(0.1).already_parallel(), Workload::CpuBound),
+            (ms.clone().killable().async_library(), Workload::AsyncIo),
+            (ms.may_crash().async_library(), Workload::Isolated),
         ];
         for (profile, workload) in table {
             assert_eq!(profile.workload(), workload, "{profile:?}");

@@ -69,6 +69,7 @@ pub(crate) use batch::{Batch, Finished, Outcome};
 pub(crate) use feed::{Chunks, Feed, PoolFeed, Setup, Singly, Started};
 use order::{Arrange, Arrangement};
 pub use order::{Ordered, Unordered};
+pub(crate) use size::{Known, MOST_IN_FLIGHT, chunk_for};
 use sizing::{Situation, Sizing};
 pub use source::FromStream;
 pub(crate) use source::Source;

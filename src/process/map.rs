@@ -25,7 +25,7 @@ use crate::{
 
 /// What it costs to hand over a job of a map and its outcome, most of which is to wake keeper, worker and the map: so much less work was
 /// done where measured, items of 10 µs to 100 µs on two processors, for each job. Jobs in quicker succession share their wake-ups.
-const HAND_OFF: Duration = Duration::from_micros(20);
+pub(crate) const HAND_OFF: Duration = Duration::from_micros(20);
 
 impl ProcessPool {
     /// Runs `job` over `inputs` in worker processes, and returns a stream of the results in the order of the inputs.

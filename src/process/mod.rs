@@ -8,7 +8,7 @@ mod child;
 mod config;
 #[cfg(target_os = "linux")]
 mod items;
-mod map;
+pub(crate) mod map;
 mod message;
 #[cfg(target_os = "linux")]
 mod names;

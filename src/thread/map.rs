@@ -12,7 +12,7 @@ use crate::{
 
 /// What it costs to hand over a job of a map and its outcome, most of which is to wake a worker and the map: so much less work was done
 /// where measured, items of 10 µs to 100 µs on two processors, for each job. Jobs in quicker succession share their wake-ups.
-const HAND_OFF: Duration = Duration::from_micros(5);
+pub(crate) const HAND_OFF: Duration = Duration::from_micros(5);
 
 impl ThreadPool {
     /// Runs `job` over `inputs`, and returns a stream of the results in the order of the inputs.

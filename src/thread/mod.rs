@@ -17,7 +17,7 @@ mod desk;
 mod dispatch;
 mod global;
 mod lap;
-mod map;
+pub(crate) mod map;
 mod seat;
 mod shared;
 mod spawner;
