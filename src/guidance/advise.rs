@@ -88,16 +88,17 @@ fn inline(profile: &Profile, machine: &Machine) -> f64 {
 
 /// What could run it, the simplest first: in the thread, on threads, in processes.
 fn plans(profile: &Profile, machine: &Machine) -> Vec<Plan> {
+    // What computes has nothing of more threads than cores, and to wake one costs the same on either pool.
     let on_threads = match profile.cpu_share > COMPUTES {
-        true => [Choice::Cpu, Choice::Threads],
-        false => [Choice::Threads, Choice::Cpu],
+        true => &[Choice::Cpu][..],
+        false => &[Choice::Threads, Choice::Cpu],
     };
     // One call in a hundred is enough to hold up a runtime.
     let longest = profile.run_time.max(profile.run_time_p99);
     let in_program = match profile.run_time {
         _ if longest > STOPS_RUNTIME => on_threads.to_vec(),
-        time if time < TINY => [&[Choice::Inline], &on_threads[..]].concat(),
-        _ => [&on_threads[..], &[Choice::Inline]].concat(),
+        time if time < TINY => [&[Choice::Inline], on_threads].concat(),
+        _ => [on_threads, &[Choice::Inline]].concat(),
     };
     let processes = (!profile.needs.shared_state).then_some(Choice::Processes);
     let all = in_program.into_iter().chain(processes);
@@ -142,13 +143,8 @@ fn inline_margin(run_time: Duration) -> f64 {
     1.0 + (INLINE_MARGIN - 1.0) * part.clamp(0.0, 1.0)
 }
 
-/// The next, and not just the same kind of pool, which is as fast for what computes.
 fn next(chosen: &Plan, plans: &[Plan]) -> Option<Plan> {
-    let is_twin = |plan: &Plan| {
-        (chosen.executor, plan.executor) == (Choice::Cpu, Choice::Threads)
-            && plan.seconds < chosen.seconds * ABOUT
-    };
-    let others = plans.iter().filter(|plan| plan.executor != chosen.executor && !is_twin(plan));
+    let others = plans.iter().filter(|plan| plan.executor != chosen.executor);
     others.copied().min_by(|a, b| a.seconds.total_cmp(&b.seconds))
 }
 
@@ -194,7 +190,6 @@ fn wins(chosen: &Plan, next: &Plan, profile: &Profile, machine: &Machine) -> Str
             format!("if it had to be killable or kept apart, at {times:.1} × the time")
         }
         (Choice::Threads, Choice::Cpu) => "if it computed more than 80 % of its time".to_owned(),
-        (Choice::Cpu, Choice::Threads) => "if it waited more than 20 % of its time".to_owned(),
         _ if times <= 1.0 => "by less than a tenth already here".to_owned(),
         _ => match crossover(chosen.executor, next.executor, profile, machine) {
             Some(time) if time < profile.run_time => format!("below {time:.1?} per call"),

@@ -118,12 +118,12 @@ fn rayon(_cores: usize) -> Option<HandOff> {
 
 /// The hand-off, and what a MiB costs; `None` where there are no process pools.
 fn of_processes(cores: usize) -> Option<Result<(HandOff, Duration), TaskError>> {
-    let deadline = Instant::now() + 2 * SHARE;
+    let deadline = Instant::now() + SHARE;
     let pool = ProcessPool::builder().name("calibration").max_workers(cores).start_timeout(PATIENCE);
     let pool = pool.build().ok()?;
     let map = || pool.map(same, 0..ITEMS).chunk_size(CHUNK);
     let found = hand_off(|n| pool.run(same, n), map, ITEMS, deadline)
-        .and_then(|hand_off| Ok((hand_off, per_mib(&pool, deadline)?)));
+        .and_then(|hand_off| Ok((hand_off, per_mib(&pool)?)));
     pool.shutdown(Shutdown::Kill).timeout(PATIENCE).blocking_wait();
     Some(found)
 }
@@ -170,15 +170,19 @@ async fn drained(mut map: impl Stream<Item = Result<u64, TaskError>> + Unpin) ->
 }
 
 /// What a MiB costs that crosses, either way.
-fn per_mib(pool: &ProcessPool, deadline: Instant) -> Result<Duration, TaskError> {
+fn per_mib(pool: &ProcessPool) -> Result<Duration, TaskError> {
     let there = |bytes: Vec<u8>| bytes.len() as u64;
-    let back = |len: u64| vec![0u8; len as usize];
-    let out = median(TIMES, deadline, || {
+    let back = |len: u64| vec![1u8; len as usize];
+    let trips = || {
         let bytes = vec![1u8; LARGE];
-        timed(|| pool.run(there, bytes).blocking_wait())
-    })?;
-    let home = median(TIMES, deadline, || timed(|| pool.run(back, LARGE as u64).blocking_wait()))?;
-    Ok((out + home) / (2 * LARGE / MIB) as u32)
+        timed(|| {
+            pool.run(there, bytes).blocking_wait()?;
+            pool.run(back, LARGE as u64).blocking_wait()
+        })
+    };
+    // The memory that they cross in is made by the first, and kept.
+    trips()?;
+    Ok(median(TIMES, Instant::now() + SHARE, trips)? / (2 * LARGE / MIB) as u32)
 }
 
 fn inline() -> Duration {

@@ -119,8 +119,8 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
     };
     let rounds = (chunks / workers as f64).ceil() * chunk_size as f64;
     let all = calls * computing / speed_up(workers, profile, machine);
-    // A call is split on rayon only.
-    let longest = if executor == Choice::Rayon { all } else { all.max(rounds.min(calls) * run_time) };
+    let is_split = executor == Choice::Rayon && profile.needs.data_parallel;
+    let longest = if is_split { all } else { all.max(rounds.min(calls) * run_time) };
     let start = hand_off.after_pause.saturating_sub(hand_off.round_trip).as_secs_f64();
     let moving = match executor {
         Choice::Processes => 0.0,
@@ -171,8 +171,7 @@ fn hand_off(executor: Choice, machine: &Machine) -> Option<HandOff> {
 fn workers(executor: Choice, profile: &Profile, machine: &Machine) -> usize {
     let cores = machine.cores.max(1);
     let wanted = match executor {
-        // A job that is split has all of them.
-        Choice::Rayon => return cores,
+        Choice::Rayon if profile.needs.data_parallel => return cores,
         Choice::Threads if profile.cpu_share <= COMPUTES => {
             for_waiting(cores, profile.cpu_share).clamp(cores, machine.max_threads.max(cores))
         }
