@@ -20,7 +20,7 @@
 //!    would be followed by a batch of one; then as much goes off as there is room for.
 //! 3. Items of a batch begin in their order. When the batch is cancelled, none of them begins any more.
 //! 4. Outcomes are taken many at a time, and whoever waits for them is woken for many at a time ([`Remainder`]): at the latest some
-//!    50 µs after the first, at the end of the batch, or, when an item takes long unexpectedly, by a timer after
+//!    250 µs after the first, at the end of the batch, or, when an item takes long unexpectedly, by a timer after
 //!    a [`remainder::Nudge`]. To wake for every item would take longer than a small item runs.
 //! 5. Where items have a `run_timeout` or a `queue_timeout` they travel alone, because that needs a clock and an ending for each
 //!    item, which only tasks have. On processes also where there is a retry, and where the pool looks at each job by itself.

@@ -47,7 +47,7 @@ use crate::{
 };
 
 /// At most so long does an outcome wait for others before whoever waits for it is woken.
-const PATIENCE: Duration = Duration::from_micros(50);
+const PATIENCE: Duration = Duration::from_micros(250);
 
 /// Items that run one after the other. See the module's documentation.
 pub(super) struct Chunk<F, A, R> {
