@@ -3,6 +3,7 @@
 //! A pool takes part by implementing [`Takes`]; the builder and the three ways to start a job are written once, on top.
 
 mod admission;
+mod closers;
 mod closing;
 mod job;
 mod latch;
@@ -14,6 +15,7 @@ mod submit;
 use std::panic::Location;
 
 pub(crate) use admission::{Admission, Entering, NoRoom, Place, Turn};
+pub(crate) use closers::Closers;
 pub(crate) use closing::Closable;
 pub use closing::{Closing, Shutdown};
 pub use job::Job;

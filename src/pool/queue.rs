@@ -6,7 +6,7 @@
 //! Between the lanes the heads are compared by when they are due, so that each job counts as submitted a fixed time later than
 //! it was, and none waits for ever. As long as only the usual lane is used there is nothing to compare, and no job is looked at.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 /// How many lanes there are.
 pub(crate) const LANES: usize = 3;
@@ -35,6 +35,16 @@ pub(crate) trait Queued {
 
     /// When it counts as submitted, among those of other lanes.
     fn due(&self) -> Instant;
+}
+
+impl<J: Queued + ?Sized> Queued for Arc<J> {
+    fn lane(&self) -> usize {
+        (**self).lane()
+    }
+
+    fn due(&self) -> Instant {
+        (**self).due()
+    }
 }
 
 /// The jobs that wait, and the entries of those that no longer do.

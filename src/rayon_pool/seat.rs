@@ -145,16 +145,6 @@ where
     }
 }
 
-impl Queued for Arc<dyn RayonJob> {
-    fn lane(&self) -> usize {
-        (**self).lane()
-    }
-
-    fn due(&self) -> Instant {
-        (**self).due()
-    }
-}
-
 impl<F, R> RayonJob for Cell<RayonSeat<F, R>>
 where
     F: FnOnce() -> R + Send + 'static,

@@ -1,8 +1,8 @@
 //! [`Shared`]: what the handles, the tasks and the calls of one pool have in common.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    task::{Context, Poll, Waker},
+    sync::{Arc, OnceLock, Weak},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     Closing, Metrics, Shutdown, ShutdownReport,
     metrics::{Counters, Outcomes},
     panic::shield,
-    pool::{Admission, Closable, registry::AnyPool},
+    pool::{Admission, Closable, Closers, registry::AnyPool},
     task::Options,
     timer::{self, Expire},
 };
@@ -48,8 +48,8 @@ pub(super) struct Shared {
     dispatch: Dispatch<Arc<dyn RayonJob>>,
     /// The outcomes before the first shutdown.
     before_shutdown: OnceLock<Outcomes>,
-    /// Who waits for the end. Taken alone, and never while a waker is cloned, woken or dropped.
-    closers: Mutex<Vec<Waker>>,
+    /// Who waits for the end.
+    closers: Closers,
 }
 
 impl Shared {
@@ -60,7 +60,7 @@ impl Shared {
             counters: Counters::default(),
             dispatch: Dispatch::new(),
             before_shutdown: OnceLock::new(),
-            closers: Mutex::default(),
+            closers: Closers::default(),
             setup,
             threads,
         })
@@ -188,7 +188,7 @@ impl Shared {
             Shutdown::CancelQueued => _ = count(self.dispatch.take_queued()),
             Shutdown::Kill => _ = count(self.dispatch.kill()),
         }
-        self.wake_closers();
+        self.closers.wake();
     }
 
     /// Whether the pool is closed and nothing is left of its work, apart from so many jobs.
@@ -202,19 +202,8 @@ impl Shared {
         // Asked of the door, which takes no lock. Who waits for the end looks under the dispatch's lock after the door was closed; so it
         // sees what the caller has just taken note of under that lock, or else the caller sees the door closed.
         if self.admission.is_closed() {
-            self.wake_closers();
+            self.closers.wake();
         }
-    }
-
-    fn wake_closers(&self) {
-        let wakers = std::mem::take(&mut *self.lock_closers());
-        for waker in wakers {
-            shield(|| waker.wake());
-        }
-    }
-
-    fn lock_closers(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.closers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,19 +224,13 @@ struct End(Arc<Shared>);
 
 impl Closable for End {
     fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
-        // The waker is cloned outside the lock, and left before the look: whoever ends later wakes it.
-        let waker = cx.waker().clone();
-        let mut closers = self.0.lock_closers();
-        if !closers.iter().any(|other| other.will_wake(&waker)) {
-            closers.push(waker);
-        }
-        drop(closers);
+        self.0.closers.leave(cx);
         if self.0.is_over(stack::jobs_of(&self.0)) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn give_up(&self) -> u64 {
         let ended = count(self.0.dispatch.kill());
-        self.0.wake_closers();
+        self.0.closers.wake();
         ended
     }
 

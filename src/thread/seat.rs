@@ -133,16 +133,6 @@ where
     }
 }
 
-impl Queued for Arc<dyn ThreadJob> {
-    fn lane(&self) -> usize {
-        (**self).lane()
-    }
-
-    fn due(&self) -> Instant {
-        (**self).due()
-    }
-}
-
 impl<F, R> ThreadJob for Cell<ThreadSeat<F, R>>
 where
     F: FnOnce() -> R + Send + 'static,

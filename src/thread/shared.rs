@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use crate::{
     metrics::{Counters, Outcomes, Staff},
     panic::{drop_shielded, shield},
     pause::Soon,
-    pool::{Admission, Closable},
+    pool::{Admission, Closable, Closers},
     task::Options,
 };
 
@@ -82,8 +82,8 @@ pub(crate) struct Shared {
     killed: AtomicBool,
     cancels_queued: AtomicBool,
     pub(crate) soon: Soon,
-    /// Who waits for the end. Taken alone, and never while a waker is cloned, woken or dropped.
-    closers: Mutex<Vec<Waker>>,
+    /// Who waits for the end.
+    closers: Closers,
 }
 
 impl Shared {
@@ -99,7 +99,7 @@ impl Shared {
             killed: AtomicBool::new(false),
             cancels_queued: AtomicBool::new(false),
             soon: Soon::default(),
-            closers: Mutex::default(),
+            closers: Closers::default(),
         }
     }
 
@@ -245,7 +245,7 @@ impl Shared {
     /// A worker is gone from the dispatch: one step closer to the end of a shutdown.
     pub(crate) fn worker_left(&self) {
         if self.dispatch.is_closed() {
-            self.wake_closers();
+            self.closers.wake();
         }
     }
 
@@ -278,7 +278,7 @@ impl Shared {
             Shutdown::CancelQueued => _ = self.cancel_queued(),
             Shutdown::Kill => _ = self.kill(),
         }
-        self.wake_closers();
+        self.closers.wake();
     }
 
     /// Cancels what is queued. Returns how many tasks that ended.
@@ -320,17 +320,6 @@ impl Shared {
     fn has_ended(self: &Arc<Self>) -> bool {
         self.is_killed() || self.dispatch.live() <= usize::from(worker::is_here(self))
     }
-
-    fn wake_closers(&self) {
-        let wakers = std::mem::take(&mut *self.lock_closers());
-        for waker in wakers {
-            shield(|| waker.wake());
-        }
-    }
-
-    fn lock_closers(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.closers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Cancels the tasks. Returns how many of them this call ended.
@@ -343,19 +332,13 @@ pub(crate) struct End(pub(crate) Arc<Shared>);
 
 impl Closable for End {
     fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
-        // The waker is cloned outside the lock, and left before the look: whoever leaves later wakes it.
-        let waker = cx.waker().clone();
-        let mut closers = self.0.lock_closers();
-        if !closers.iter().any(|other| other.will_wake(&waker)) {
-            closers.push(waker);
-        }
-        drop(closers);
+        self.0.closers.leave(cx);
         if self.0.has_ended() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn give_up(&self) -> u64 {
         let ended = self.0.kill();
-        self.0.wake_closers();
+        self.0.closers.wake();
         ended
     }
 
