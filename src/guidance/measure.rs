@@ -22,9 +22,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Profile, usage};
+use super::Profile;
 use crate::{
     Payload, SharedBytes,
+    metrics::processor::{self, Whose},
     panic::catch,
     task::assert_may_block,
     wire::{Arrived, Body, CodecError, decode, encode, is_bulk},
@@ -157,11 +158,11 @@ where
 {
     assert_may_block();
     let samples = Samples::take(samples)?;
-    let before = usage::of_this_thread();
+    let before = processor::read(Whose::Thread);
     let mut caller = Caller::new(job, &samples);
     let (timed, results) = caller.run(FOR_CALLS)?;
-    let switches = before.zip(usage::of_this_thread());
-    let switches = switches.map(|(from, to)| (to.switches - from.switches) as f64 / caller.calls as f64);
+    let switches = before.zip(processor::read(Whose::Thread));
+    let switches = switches.map(|(from, to)| (to.waits - from.waits) as f64 / caller.calls as f64);
     let args = Codec::of::<A>(&samples.encoded)?;
     let results = results.into_iter().map(Crossed::new).collect::<Result<Vec<_>, _>>()?;
     let results = Codec::of::<R>(&results)?;
@@ -336,12 +337,14 @@ impl<'a, F> Caller<'a, F> {
             self.calls += 1;
         }
         let mut results = Vec::with_capacity(self.group);
-        let computed = usage::computing();
+        let before = processor::read(Whose::Thread);
         let start = Instant::now();
         caught(|| results.extend(args.drain(..).map(&self.job)))?;
         let wall = start.elapsed();
-        let computing = computed.zip(usage::computing()).map(|(from, to)| to.saturating_sub(from));
-        Ok((wall, computing, results))
+        let computing = before
+            .zip(processor::read(Whose::Thread))
+            .map(|(from, to)| to.cpu_ns.saturating_sub(from.cpu_ns));
+        Ok((wall, computing.map(Duration::from_nanos), results))
     }
 }
 

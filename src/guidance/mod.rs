@@ -34,7 +34,6 @@ mod needs;
 mod predict;
 mod profile;
 mod rule;
-mod usage;
 mod watch;
 mod workload;
 

@@ -20,7 +20,7 @@
 use super::{Choice, HandOff, Machine, Profile, profile::COMPUTES};
 use crate::{
     map::{Known, MOST_IN_FLIGHT, chunk_for},
-    process, thread,
+    metrics, process, thread,
 };
 
 /// Larger items do not cross together.
@@ -42,7 +42,7 @@ const FIRST_BYTES: u64 = 4 << 10;
 const ARGUMENT: f64 = 0.33;
 const RESULT: f64 = 0.7;
 /// What is larger crosses into a process, or back, in a piece of memory of its own, which takes so long.
-const IN_PLACE: u64 = 2 << 10;
+const IN_PLACE: u64 = metrics::LARGE as u64;
 const PIECE: f64 = 20e-6;
 /// Who hinders another most is still not slower than so many times the speed of one.
 const LEAST_SPEED_UP: f64 = 0.25;
