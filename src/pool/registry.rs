@@ -1,15 +1,49 @@
-//! The pools of the program that live: for who ends them all.
+//! The pools of the program that live: for who ends them all, and for who looks at them all.
 //!
 //! They are held weakly: a pool that has come to its end is not kept, nor is one kept working.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Closing, Shutdown};
+use crate::Metrics;
 
 /// A pool of any kind, apart from its handles.
 pub(crate) trait AnyPool: Send + Sync {
+    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
+    fn kind(&self) -> Kind;
+
+    /// As it was named by its builder; several may have one name.
+    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
+    fn name(&self) -> &str;
+
+    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
+    fn metrics(&self) -> Metrics;
+
     /// Closes it, as `shutdown` does.
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing;
+}
+
+/// What a pool runs its jobs on.
+#[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Threads,
+    Processes,
+    #[cfg(feature = "rayon")]
+    Rayon,
+}
+
+impl Kind {
+    /// How it is told to who sees many pools: in labels of metrics, in pictures.
+    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Threads => "thread",
+            Self::Processes => "process",
+            #[cfg(feature = "rayon")]
+            Self::Rayon => "rayon",
+        }
+    }
 }
 
 /// Taken alone. Foreign code, such as the drop of a pool, never runs under it.
@@ -25,7 +59,6 @@ pub(crate) fn enter<P: AnyPool + 'static>(pool: &Arc<P>) {
 }
 
 /// The pools that live now: those with a handle, and those whose last jobs still run.
-#[cfg(any(unix, test))]
 pub(crate) fn all() -> Vec<Arc<dyn AnyPool>> {
     let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
     pools.iter().filter_map(Weak::upgrade).collect()

@@ -20,7 +20,7 @@ use crate::{
     panic::catch,
     pool::{
         Admission, Start, Takes, Ticket,
-        registry::{self, AnyPool},
+        registry::{self, AnyPool, Kind},
         sealed,
     },
     task::{Cell, Options},
@@ -239,6 +239,18 @@ impl ProcessPool {
 }
 
 impl AnyPool for Shared {
+    fn kind(&self) -> Kind {
+        Kind::Processes
+    }
+
+    fn name(&self) -> &str {
+        &self.config().name
+    }
+
+    fn metrics(&self) -> Metrics {
+        Shared::metrics(self)
+    }
+
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
         self.close(mode);
         Closing::new(self)

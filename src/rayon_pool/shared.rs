@@ -16,7 +16,10 @@ use crate::{
     Closing, Metrics, Shutdown, ShutdownReport,
     metrics::{Counters, Outcomes},
     panic::shield,
-    pool::{Admission, Closable, Closers, registry::AnyPool},
+    pool::{
+        Admission, Closable, Closers,
+        registry::{AnyPool, Kind},
+    },
     task::Options,
     timer::{self, Expire},
 };
@@ -66,7 +69,7 @@ impl Shared {
         })
     }
 
-    pub(super) fn metrics(self: &Arc<Self>) -> Metrics {
+    pub(super) fn metrics(&self) -> Metrics {
         let workers = if self.is_over(0) { 0 } else { self.threads.count() };
         let idle_workers = workers.saturating_sub(self.dispatch.running());
         let max_workers = self.threads.count();
@@ -213,6 +216,18 @@ fn count(jobs: Vec<Arc<dyn RayonJob>>) -> u64 {
 }
 
 impl AnyPool for Shared {
+    fn kind(&self) -> Kind {
+        Kind::Rayon
+    }
+
+    fn name(&self) -> &str {
+        &self.setup.name
+    }
+
+    fn metrics(&self) -> Metrics {
+        Shared::metrics(self)
+    }
+
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
         self.close(mode);
         Closing::new(Arc::new(End(self)))

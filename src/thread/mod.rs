@@ -38,7 +38,7 @@ use crate::{
     metrics::Counters,
     pool::{
         Admission, Start, Takes, Ticket, queue,
-        registry::{self, AnyPool},
+        registry::{self, AnyPool, Kind},
         sealed,
     },
     shards::Shards,
@@ -388,6 +388,18 @@ where
 }
 
 impl AnyPool for Shared {
+    fn kind(&self) -> Kind {
+        Kind::Threads
+    }
+
+    fn name(&self) -> &str {
+        &self.setup.name
+    }
+
+    fn metrics(&self) -> Metrics {
+        Shared::metrics(self)
+    }
+
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
         self.close(mode);
         Closing::new(Arc::new(End(self)))

@@ -115,10 +115,10 @@ impl PoolAdvice {
         self.findings.iter().any(|finding| finding.rule() == rule)
     }
 
-    fn of(pool: &dyn Pool, metrics: &Metrics, kind: PoolKind) -> Self {
+    pub(crate) fn of(pool: &str, metrics: &Metrics, kind: PoolKind) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            pool: pool.name().to_owned(),
+            pool: pool.to_owned(),
             kind,
             jobs: metrics.run_time.count,
             age: metrics.age,
@@ -145,7 +145,7 @@ impl ThreadPool {
     /// # }
     /// ```
     pub fn advice(&self) -> PoolAdvice {
-        PoolAdvice::of(self, &self.metrics(), PoolKind::Threads)
+        PoolAdvice::of(self.name(), &self.metrics(), PoolKind::Threads)
     }
 }
 
@@ -162,7 +162,7 @@ impl ProcessPool {
     /// println!("{}", ProcessPool::global().advice());
     /// ```
     pub fn advice(&self) -> PoolAdvice {
-        PoolAdvice::of(self, &self.metrics(), PoolKind::Processes)
+        PoolAdvice::of(self.name(), &self.metrics(), PoolKind::Processes)
     }
 }
 
