@@ -12,7 +12,10 @@
 //!
 //! 1. Between two readings lie at least [`SPAN`], or one job: two readings in that time at most, of half a microsecond each.
 //! 2. A span begins with a reading and ends with a job. What was begun and not measured when a worker has been idle is left out.
-//! 3. Every job that takes [`SPAN`] or longer is measured; of shorter ones a part, that does not depend on what they do.
+//! 3. A job that takes [`SPAN`] or longer is measured, unless it is the first of them after small ones and a rest; of shorter ones a part is,
+//!    that does not depend on what they do.
+//! 4. After small jobs one rest in [`RESTS`] is followed by a reading. Else two of them could be as long as the job between, in a worker
+//!    that sleeps after each.
 
 use std::cell::RefCell;
 
@@ -24,17 +27,25 @@ use super::{
 /// The least time between two readings, in nanoseconds, unless a job lies between them. Then they cost 0.2 % at most.
 const SPAN: u64 = 500_000;
 
+/// What is shorter than this is a small job, in nanoseconds: a reading takes a noticeable part of it.
+const SMALL: u64 = 20_000;
+/// See invariant 4.
+const RESTS: u8 = 16;
+
 /// What one worker remembers. See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    /// When the processor's figures were last read, in nanoseconds after some time, and what they were.
+    /// When the span began, in nanoseconds after some time, and the processor's figures then, unless they were not read.
     read_at: u64,
-    reading: Reading,
+    reading: Option<Reading>,
     /// Whether no job has ended since then.
     is_fresh: bool,
     /// The jobs that have ended since then, and how long they ran, in nanoseconds.
     jobs: u64,
     run_ns: u64,
+    /// Whether the last jobs were small, and after how many rests nothing has been read since.
+    is_small: bool,
+    rests: u8,
 }
 
 /// What a worker did in some time.
@@ -58,16 +69,21 @@ pub(crate) enum Nature {
 
 impl Meter {
     pub(crate) const fn new() -> Self {
-        let reading = Reading { cpu_ns: 0, waits: 0, preemptions: 0 };
-        Self { read_at: 0, reading, is_fresh: false, jobs: 0, run_ns: 0 }
+        Self { read_at: 0, reading: None, is_fresh: false, jobs: 0, run_ns: 0, is_small: false, rests: 0 }
     }
 
     /// A job begins at this time.
     #[inline]
     pub(crate) fn begin(&mut self, now: u64, read: impl FnOnce() -> Option<Reading>) {
-        if now.saturating_sub(self.read_at) >= SPAN {
-            self.start(now, read(), true);
+        if now.saturating_sub(self.read_at) < SPAN {
+            return;
         }
+        self.rests += 1;
+        if self.is_small && self.rests < RESTS {
+            return self.start(now, None, false);
+        }
+        self.rests = 0;
+        self.start(now, read(), true);
     }
 
     /// So many jobs, which ran so long together, have ended by this time. Returns what has been measured, if it is time for that.
@@ -79,6 +95,7 @@ impl Meter {
         run_ns: u64,
         read: impl FnOnce() -> Option<Reading>,
     ) -> Option<Span> {
+        self.is_small = run_ns < SMALL * jobs;
         self.jobs += jobs;
         self.run_ns = self.run_ns.saturating_add(run_ns);
         let since = now.saturating_sub(self.read_at);
@@ -89,7 +106,7 @@ impl Meter {
         // A job that has run others within it was measured with them, and may have begun before all of this.
         let run_ns = self.run_ns.min(since);
         self.start(now, after, false);
-        let after = after?;
+        let (before, after) = (before?, after?);
         Some(Span {
             jobs,
             run_ns,
@@ -100,7 +117,7 @@ impl Meter {
     }
 
     fn start(&mut self, now: u64, reading: Option<Reading>, is_fresh: bool) {
-        *self = Self { read_at: now, reading: reading.unwrap_or_default(), is_fresh, jobs: 0, run_ns: 0 };
+        *self = Self { read_at: now, reading, is_fresh, jobs: 0, run_ns: 0, ..*self };
     }
 }
 
@@ -169,11 +186,37 @@ mod tests {
     fn what_lies_before_a_pause_and_was_not_measured_is_left_out() {
         let mut meter = Meter::new();
         meter.begin(1_000 * US, at(0));
-        assert!(meter.end(1_010 * US, 1, 10 * US, at(10)).is_some());
-        assert_eq!(meter.end(1_100 * US, 1, 10 * US, never), None);
+        assert!(meter.end(1_030 * US, 1, 30 * US, at(10)).is_some());
+        assert_eq!(meter.end(1_100 * US, 1, 30 * US, never), None);
         meter.begin(1_600 * US, at(20));
-        let span = meter.end(1_610 * US, 1, 10 * US, at(30)).unwrap();
-        assert_eq!((span.jobs, span.run_ns), (1, 10 * US));
+        let span = meter.end(1_630 * US, 1, 30 * US, at(30)).unwrap();
+        assert_eq!((span.jobs, span.run_ns), (1, 30 * US));
+    }
+
+    #[test]
+    fn after_small_jobs_one_rest_in_several_is_followed_by_a_reading() {
+        let mut meter = Meter::new();
+        let mut now = 1_000 * US;
+        let mut trip = |meter: &mut Meter, run: u64| {
+            let reads = std::cell::Cell::new(0);
+            let read = || {
+                reads.set(reads.get() + 1);
+                Some(Reading::default())
+            };
+            meter.begin(now, read);
+            let span = meter.end(now + run, 1, run, read);
+            now += run + SPAN;
+            (reads.get(), span.is_some())
+        };
+        assert_eq!(trip(&mut meter, 5 * US), (2, true));
+        for _ in 1..RESTS {
+            assert_eq!(trip(&mut meter, 5 * US), (0, false));
+        }
+        assert_eq!(trip(&mut meter, 5 * US), (2, true));
+        // The first long one begins without a reading, and ends with one.
+        assert_eq!(trip(&mut meter, SPAN), (1, false));
+        assert_eq!(trip(&mut meter, SPAN), (2, true));
+        assert_eq!(trip(&mut meter, 50 * US), (2, true));
     }
 
     #[test]
