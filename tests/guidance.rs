@@ -10,7 +10,7 @@ use std::{
 
 use heavylift::{
     Advice, Machine, Profile, Workload, advise,
-    guidance::{Choice, MeasureError, Rule},
+    guidance::{Choice, MeasureError, Rule, Tried},
     run,
 };
 
@@ -69,6 +69,41 @@ fn a_job_that_takes_long_is_called_twice_and_no_more() {
     };
     let profile = Profile::measure(slow, [()]).unwrap();
     assert_eq!((CALLS.load(Relaxed), profile.measured_calls), (2, 1));
+}
+
+#[test]
+fn every_executor_has_a_try_at_what_computes_and_crosses() {
+    let profile = Profile::measure(churn_for, [50]).unwrap();
+    let tried = profile.tried;
+    assert!(tried.inline.is_some() && tried.threads.is_some() && tried.cpu.is_some(), "{tried:?}");
+    assert_eq!(tried.processes.is_some(), cfg!(target_os = "linux"), "{tried:?}");
+    assert!(profile.scaling.is_some());
+
+    let most = 50;
+    let captures = move |micros: u64| churn_for(micros.min(most));
+    let tried = Profile::measure(captures, [50]).unwrap().tried;
+    assert!(tried.cpu.is_some() && tried.processes.is_none(), "{tried:?}");
+
+    assert_eq!(Profile::measure_alone(churn_for, [50]).unwrap().tried, Tried::default());
+    assert_eq!(
+        Profile::measure(sleep, [2_000]).unwrap().tried,
+        Tried::default(),
+        "threads that wait wait for nobody"
+    );
+}
+
+#[test]
+fn a_job_that_fails_in_another_process_only_is_not_tried_there() {
+    static PROGRAM: AtomicU32 = AtomicU32::new(0);
+    let dies_elsewhere = |micros: u64| {
+        if PROGRAM.load(Relaxed) != std::process::id() {
+            std::process::abort();
+        }
+        churn_for(micros)
+    };
+    PROGRAM.store(std::process::id(), Relaxed);
+    let tried = Profile::measure(dies_elsewhere, [50]).unwrap().tried;
+    assert!(tried.cpu.is_some() && tried.processes.is_none(), "{tried:?}");
 }
 
 #[test]

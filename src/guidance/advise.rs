@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    Advice, Choice, Confidence, Machine, Needs, Profile, Reason, Rule, RunnerUp,
-    predict::{Crossing, Plan, predict},
+    Advice, Choice, Confidence, Machine, Needs, Profile, Reason, Rule, RunnerUp, Tried,
+    predict::{Crossing, Plan, in_flight, predict},
     profile::{COMPUTES, TINY, WAITS},
 };
 
@@ -18,15 +18,13 @@ const HOLDS_RUNTIME: Duration = Duration::from_micros(100);
 const STOPS_RUNTIME: Duration = Duration::from_millis(1);
 /// Where a call holds up the runtime, other executors may be slower by this without being the worse choice.
 const INLINE_MARGIN: f64 = 1.5;
-/// Who is slower by less than this is about as fast.
+/// Who is slower by less than this is about as fast: where it is predicted, and where it was tried.
 const ABOUT: f64 = 1.1;
+const ABOUT_AS_TRIED: f64 = 1.05;
 /// A process is chosen for its speed only where it is faster by so much: it is the greater change.
 const PROCESS_MARGIN: f64 = 1.3;
 /// Whose crossing costs more than this part of the run time is told so.
 const CROSSING: f64 = 0.25;
-/// Arguments that wait for a worker take at most this much memory together, where it is advised how many wait.
-const IN_FLIGHT_BYTES: u64 = 256 << 20;
-
 /// Says which executor suits a job on a machine, and why.
 ///
 /// Pure: the same profile and machine give the same advice. Both can be measured ([`Profile::measure`], [`Machine::measure`]) or
@@ -88,13 +86,15 @@ fn inline(profile: &Profile, machine: &Machine) -> f64 {
 
 /// What could run it, the simplest first: in the thread, on threads, in processes.
 fn plans(profile: &Profile, machine: &Machine) -> Vec<Plan> {
-    // What computes has nothing of more threads than cores, and to wake one costs the same on either pool.
+    // What computes has nothing of more threads than cores, unless it was tried and calls that meet at a lock do better so.
     let on_threads = match profile.cpu_share > COMPUTES {
-        true => &[Choice::Cpu][..],
+        true if profile.tried.threads.is_some() => &[Choice::Cpu, Choice::Threads][..],
+        true => &[Choice::Cpu],
         false => &[Choice::Threads, Choice::Cpu],
     };
-    // One call in a hundred is enough to hold up a runtime.
-    let longest = profile.run_time.max(profile.run_time_p99);
+    // One call in a hundred is enough to hold up a runtime. A plain loop that was tried is the better witness: the memory of its results is
+    // warm.
+    let longest = profile.tried.inline.unwrap_or(profile.run_time.max(profile.run_time_p99));
     let in_program = match profile.run_time {
         _ if longest > STOPS_RUNTIME => on_threads.to_vec(),
         time if time < TINY => [&[Choice::Inline], on_threads].concat(),
@@ -127,12 +127,13 @@ fn by_need(profile: &Profile) -> Option<Choice> {
 fn by_time(profile: &Profile, plans: &[Plan]) -> Plan {
     let margin = |plan: &Plan| match plan.executor {
         Choice::Processes => PROCESS_MARGIN,
-        Choice::Inline => inline_margin(profile.run_time),
+        Choice::Inline => inline_margin(profile.tried.inline.unwrap_or(profile.run_time)),
         _ => 1.0,
     };
     let cost = |plan: &Plan| plan.seconds * margin(plan);
     let best = plans.iter().map(cost).fold(f64::INFINITY, f64::min);
-    let found = plans.iter().find(|plan| cost(plan) <= best * ABOUT);
+    let about = if profile.tried.cpu.is_some() { ABOUT_AS_TRIED } else { ABOUT };
+    let found = plans.iter().find(|plan| cost(plan) <= best * about);
     *found.expect("there are always threads")
 }
 
@@ -146,13 +147,6 @@ fn inline_margin(run_time: Duration) -> f64 {
 fn next(chosen: &Plan, plans: &[Plan]) -> Option<Plan> {
     let others = plans.iter().filter(|plan| plan.executor != chosen.executor);
     others.copied().min_by(|a, b| a.seconds.total_cmp(&b.seconds))
-}
-
-fn in_flight(plan: &Plan, profile: &Profile) -> usize {
-    let enough = plan.workers.saturating_mul(plan.chunk_size).saturating_mul(4).max(64);
-    let affordable = IN_FLIGHT_BYTES / profile.bytes().max(1);
-    let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).max(plan.workers + 1);
-    enough.min(affordable).min(usize::try_from(profile.calls).unwrap_or(usize::MAX)).max(1)
 }
 
 fn confidence(chosen: &Plan, next: Option<&Plan>, profile: &Profile, machine: &Machine) -> Confidence {
@@ -202,7 +196,8 @@ fn wins(chosen: &Plan, next: &Plan, profile: &Profile, machine: &Machine) -> Str
 /// The run time, the nearest to that of `profile`, from which on `other` is faster.
 fn crossover(chosen: Choice, other: Choice, profile: &Profile, machine: &Machine) -> Option<Duration> {
     let is_faster = |seconds: f64| {
-        let profile = Profile { run_time: duration(seconds), ..profile.clone() };
+        // What was tried holds for the run time that it was tried with.
+        let profile = Profile { run_time: duration(seconds), tried: Tried::default(), ..profile.clone() };
         let seconds =
             |executor| predict(executor, &profile, machine).map_or(f64::INFINITY, |plan| plan.seconds);
         seconds(other) < seconds(chosen)
@@ -299,6 +294,12 @@ fn timed(chosen: &Plan, profile: &Profile, machine: &Machine) -> Reason {
         Choice::Threads if profile.cpu_share < WAITS => {
             let text = format!("{waiting:.0} % waiting: {workers} threads for {cores} core{plural}");
             Reason::new(Rule::Waits, text, numbers)
+        }
+        Choice::Threads if profile.cpu_share > COMPUTES => {
+            let text = format!(
+                "{run_time:.1?} per call, computing, and yet tried to be faster on {workers} threads than on {cores}: the calls meet at a lock or in the allocator"
+            );
+            Reason::new(Rule::Scaling, text, numbers)
         }
         Choice::Threads => {
             let text = format!(
@@ -462,6 +463,39 @@ mod tests {
             assert_eq!(advice.executor, executor, "{name}: {advice}");
             assert!(!advice.reasons.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_was_tried_decides_with_less_favour_to_the_simpler() {
+        let tried = |[inline, threads, cpu, processes]: [u64; 4]| {
+            let mut profile = micros(400).calls(100);
+            let some = |micros| Some(Duration::from_micros(micros));
+            let (inline, threads, cpu) = (some(inline), some(threads), some(cpu));
+            profile.tried = Tried { inline, threads, cpu, processes: some(processes) };
+            profile.measured_cores = 2;
+            profile
+        };
+        let table = [
+            ([400, 210, 200, 200], Choice::Cpu),
+            ([400, 300, 310, 400], Choice::Cpu),
+            ([400, 270, 350, 400], Choice::Threads),
+            ([400, 600, 500, 220], Choice::Processes),
+            ([400, 420, 410, 330], Choice::Cpu),
+            ([200, 420, 410, 390], Choice::Inline),
+        ];
+        for (micros, executor) in table {
+            let advice = advise(&tried(micros), &two_cores());
+            assert_eq!(advice.executor, executor, "{micros:?}: {advice}");
+        }
+        let advice = advise(&tried([400, 270, 350, 400]), &two_cores());
+        assert!(advice.to_string().contains("tried to be faster on 32 threads than on 2"), "{advice}");
+        assert_eq!(advice.workers, 32);
+    }
+
+    #[test]
+    fn huge_results_are_taken_one_by_one() {
+        let advice = advise(&micros(300).calls(1_000).result_bytes(16 << 20).killable(), &two_cores());
+        assert_eq!(advice.in_flight, 2);
     }
 
     #[test]

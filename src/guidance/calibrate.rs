@@ -162,9 +162,12 @@ fn drain(map: impl Stream<Item = Result<u64, TaskError>> + Unpin) -> Result<(), 
     block_on(drained(map), None).expect("a wait without a deadline ends with a result")
 }
 
-async fn drained(mut map: impl Stream<Item = Result<u64, TaskError>> + Unpin) -> Result<(), TaskError> {
+/// Takes all results, or up to the first error.
+pub(super) async fn drained<R>(
+    mut map: impl Stream<Item = Result<R, TaskError>> + Unpin,
+) -> Result<(), TaskError> {
     while let Some(result) = poll_fn(|cx| Pin::new(&mut map).poll_next(cx)).await {
-        result?;
+        drop(result?);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! [`Profile::measure`]: finds out about a job by running it a few times.
 //!
 //! ```text
-//! samples ──encode──▶ copies ──decode──▶ calls, alone ──▶ calls, on all cores at once
+//! samples ──encode──▶ copies ──decode──▶ calls, alone ──▶ calls by each executor (`trial`)
 //!                                           └──▶ results ──encode, decode
 //! ```
 //!
@@ -14,42 +14,31 @@
 //!    waited: the rest of the time somebody else had the processor.
 
 use std::{
-    fmt, io,
-    sync::RwLock,
-    thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
-use super::Profile;
+use super::{
+    Profile,
+    samples::{Crossed, Samples, caught, median, timed},
+    trial::try_out,
+};
 use crate::{
-    Payload, SharedBytes,
+    Payload,
     metrics::processor::{self, Whose},
-    panic::catch,
     task::assert_may_block,
-    wire::{Arrived, Body, CodecError, decode, encode, is_bulk},
+    wire::{CodecError, decode, encode, is_bulk},
 };
 
-/// At most so many samples are looked at, and no more than come in [`FOR_SAMPLES`] or take this many bytes.
-const SAMPLES: usize = 16;
-const SAMPLE_BYTES: usize = 256 << 20;
-const FOR_SAMPLES: Duration = Duration::from_millis(50);
-/// Calls that are timed together take this long or longer, but are no more than so many and their arguments no larger than that.
+/// Calls that are timed together take this long or longer.
 const GROUP: Duration = Duration::from_micros(200);
-const GROUP_CALLS: usize = 4_096;
-const GROUP_BYTES: usize = 16 << 20;
 /// So many groups are enough.
 const GROUPS: usize = 60;
-const FOR_CALLS: Duration = Duration::from_millis(150);
+const FOR_CALLS: Duration = Duration::from_millis(100);
 const RESULTS: usize = 8;
 /// Payloads are encoded and decoded so often at most, and for so long.
 const CODINGS: usize = 32;
 const FOR_CODING: Duration = Duration::from_millis(15);
-/// A call that takes longer is not tried on all cores at once.
-const TOO_LONG: Duration = Duration::from_millis(100);
-const FOR_ALL_CORES: Duration = Duration::from_millis(60);
-const MOST_CORES: usize = 8;
 
 /// Why a job could not be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,15 +75,16 @@ impl From<CodecError> for MeasureError {
 impl Profile {
     /// Measures a job: runs it a few times with the samples as arguments, and returns what it takes.
     ///
-    /// First on this thread, then on all cores at once, to see how far the calls hinder one another. Takes about a quarter of a second, or
-    /// as long as two calls and two rounds of concurrent ones, if that is longer. At most 16 samples are used, one after the other and again, as
-    /// copies. The samples
-    /// should be like what comes in earnest; [`calls`](Self::calls) tells how many come.
+    /// First on this thread. Then, if a call takes from a microsecond to 20 ms and does not mostly wait, by every executor in turn, as many by
+    /// `map` would be run, on pools that are gone afterwards: what calls cost one another (a lock, the allocator, memory that changes
+    /// threads) shows only so. Takes about a third of a second, or as long as two calls, if that is longer. At most 16 samples are
+    /// used, one after the other and again, as copies. They should be like what comes in earnest; [`calls`](Self::calls) tells how many come.
     ///
     /// Whether the job waits is known on Linux only; elsewhere it is taken to compute. What a file read finds in the cache here, it may
     /// not find there.
     ///
-    /// The job runs in this process: one that crashes ends it. One that is not thread-safe wants [`measure_alone`](Self::measure_alone).
+    /// The job runs in this process, and, if it captures nothing, in worker processes: one that crashes ends this one. One that is not
+    /// thread-safe, or must not run in another process, wants [`measure_alone`](Self::measure_alone).
     /// Blocks: on a runtime, call it inside a job of a thread pool.
     ///
     /// # Errors
@@ -122,13 +112,15 @@ impl Profile {
         A: Payload,
         R: Payload,
     {
-        let (mut profile, alone, samples) = measure_alone(job, samples)?;
-        profile.scaling = scaling(job, &samples, &profile, &alone)?;
-        profile.measured_cores = thread::available_parallelism().map_or(1, usize::from);
+        let (mut profile, samples) = measure_alone(job, samples)?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        profile.tried = try_out(job, &samples, &profile)?;
+        profile.scaling = profile.tried.scaling(cores);
+        profile.measured_cores = cores;
         Ok(profile)
     }
 
-    /// As [`measure`](Self::measure), on this thread only: never two calls at once. How calls hinder one another stays unknown.
+    /// As [`measure`](Self::measure), on this thread only: never two calls at once. What calls cost one another stays unknown.
     ///
     /// # Errors
     ///
@@ -143,14 +135,14 @@ impl Profile {
         A: Payload,
         R: Payload,
     {
-        measure_alone(job, samples).map(|(profile, ..)| profile)
+        measure_alone(job, samples).map(|(profile, _)| profile)
     }
 }
 
 fn measure_alone<F, A, R>(
     job: F,
     samples: impl IntoIterator<Item = A>,
-) -> Result<(Profile, Timed, Samples), MeasureError>
+) -> Result<(Profile, Samples), MeasureError>
 where
     F: Fn(A) -> R,
     A: Payload,
@@ -166,7 +158,7 @@ where
     let args = Codec::of::<A>(&samples.encoded)?;
     let results = results.into_iter().map(Crossed::new).collect::<Result<Vec<_>, _>>()?;
     let results = Codec::of::<R>(&results)?;
-    Ok((profile(args, results, &timed, switches), timed, samples))
+    Ok((profile(args, results, &timed, switches), samples))
 }
 
 fn profile(args: Codec, results: Codec, timed: &Timed, switches: Option<f64>) -> Profile {
@@ -184,29 +176,6 @@ fn profile(args: Codec, results: Codec, timed: &Timed, switches: Option<f64>) ->
     profile.decode = args.decode + results.decode;
     profile.measured_calls = timed.calls;
     profile
-}
-
-/// Arguments as bytes, from which as many are made as are needed.
-struct Samples {
-    encoded: Vec<Crossed>,
-}
-
-/// A payload as bytes.
-struct Crossed {
-    bytes: Bytes,
-    pieces: Vec<SharedBytes>,
-}
-
-impl Crossed {
-    fn new<T: Payload>(value: T) -> Result<Self, MeasureError> {
-        let mut encoded = caught(|| encode(value))??;
-        let pieces = encoded.pieces().to_vec();
-        Ok(Self { bytes: encoded.share(), pieces })
-    }
-
-    fn arrived(&self) -> Arrived {
-        Arrived { body: Body::Here(self.bytes.to_vec()), pieces: self.pieces.clone() }
-    }
 }
 
 /// What a payload takes to cross, on average, apart from being copied.
@@ -241,46 +210,6 @@ impl Codec {
             }
         }
         Ok(Self { bytes, encode: median(encoding), decode: median(decoding) })
-    }
-}
-
-fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
-    let start = Instant::now();
-    let value = f();
-    (start.elapsed(), value)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-impl Samples {
-    fn take<A: Payload>(samples: impl IntoIterator<Item = A>) -> Result<Self, MeasureError> {
-        let begun = Instant::now();
-        let mut encoded = Vec::new();
-        let mut bytes = 0;
-        for sample in samples.into_iter().take(SAMPLES) {
-            let sample = Crossed::new(sample)?;
-            bytes += sample.bytes.len();
-            encoded.push(sample);
-            if bytes > SAMPLE_BYTES || begun.elapsed() > FOR_SAMPLES {
-                break;
-            }
-        }
-        if encoded.is_empty() { Err(MeasureError::NoSample) } else { Ok(Self { encoded }) }
-    }
-
-    /// A new argument: the samples come round and round.
-    fn make<A: Payload>(&self, index: u64) -> Result<A, MeasureError> {
-        let sample = &self.encoded[(index % self.encoded.len() as u64) as usize];
-        Ok(caught(|| decode(sample.arrived()))??)
-    }
-
-    /// How many may lie in memory at once.
-    fn together(&self) -> usize {
-        let largest = self.encoded.iter().map(|sample| sample.bytes.len()).max().unwrap_or(0);
-        (GROUP_BYTES / largest.max(1)).clamp(1, GROUP_CALLS)
     }
 }
 
@@ -374,11 +303,6 @@ impl Timed {
         groups[(groups.len() * percent / 100).min(groups.len() - 1)]
     }
 
-    /// The median of the first groups, in seconds.
-    fn median_of(&self, groups: usize) -> f64 {
-        median(self.groups[..groups].to_vec()).as_secs_f64()
-    }
-
     /// The mean call.
     fn mean(&self) -> Duration {
         each(self.wall, self.calls)
@@ -398,53 +322,4 @@ impl Timed {
 /// Not below a nanosecond: what the compiler has done away with takes no time.
 fn each(all: Duration, calls: u64) -> Duration {
     all.div_f64(calls as f64).max(Duration::from_nanos(1))
-}
-
-/// How many times faster calls are on all cores at once than on one; `None` where that is not to be found out.
-fn scaling<F, A, R>(
-    job: F,
-    samples: &Samples,
-    profile: &Profile,
-    alone: &Timed,
-) -> Result<Option<f64>, MeasureError>
-where
-    F: Fn(A) -> R + Copy + Send + Sync,
-    A: Payload,
-{
-    let all = thread::available_parallelism().map_or(1, usize::from);
-    let cores = all.min(MOST_CORES);
-    if cores == 1 || profile.cpu_share < 0.5 || profile.run_time > TOO_LONG {
-        return Ok(None);
-    }
-    // Nobody begins before all are there. It opens on every way out, or those that are there would wait for ever.
-    let gate = RwLock::new(());
-    let closed = gate.write();
-    let on_one = || {
-        drop(gate.read());
-        Caller::new(job, samples).run::<A, R>(FOR_ALL_CORES).and_then(|(timed, results)| {
-            caught(|| drop(results))?;
-            Ok(timed)
-        })
-    };
-    let together = thread::scope(|scope| {
-        let start = |_| thread::Builder::new().spawn_scoped(scope, on_one);
-        let started: io::Result<Vec<_>> = (1..cores).map(start).collect();
-        drop(closed);
-        let Ok(threads) = started else { return Ok(None) };
-        let there = threads.into_iter().map(|thread| thread.join().expect("all that is foreign is caught"));
-        [on_one()].into_iter().chain(there).collect::<Result<Vec<Timed>, MeasureError>>().map(Some)
-    })?;
-    // The first calls have the same arguments everywhere.
-    let Some(together) = together else { return Ok(None) };
-    let efficiency = |timed: &Timed| {
-        let groups = timed.groups.len().min(alone.groups.len());
-        alone.median_of(groups) / timed.median_of(groups).max(1e-12)
-    };
-    let mean = together.iter().map(efficiency).sum::<f64>() / cores as f64;
-    Ok(Some((all as f64 * mean).clamp(1.0, all as f64)))
-}
-
-/// Calls foreign code.
-fn caught<T>(foreign: impl FnOnce() -> T) -> Result<T, MeasureError> {
-    catch(foreign).map_err(|report| MeasureError::Panicked(report.message))
 }

@@ -34,6 +34,8 @@ mod needs;
 mod predict;
 mod profile;
 mod rule;
+mod samples;
+mod trial;
 mod watch;
 mod workload;
 
@@ -47,5 +49,6 @@ pub use needs::Needs;
 pub use predict::{Plan, predict};
 pub use profile::Profile;
 pub use rule::{Reason, Rule};
+pub use trial::Tried;
 pub use watch::{Activity, Hold, Scope, Verdict, Watch, WatchReport, watch};
 pub use workload::{Workload, run};

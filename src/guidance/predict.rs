@@ -47,6 +47,12 @@ const PIECE: f64 = 20e-6;
 /// Who hinders another most is still not slower than so many times the speed of one.
 const LEAST_SPEED_UP: f64 = 0.25;
 
+/// What is under way takes at most this much memory together.
+const IN_FLIGHT_BYTES: u64 = 256 << 20;
+/// A result from this size on is to be taken before its worker makes the next: then that finds the memory of the last one warm. It costs a
+/// wake-up for each call, which these do not notice.
+const HUGE: u64 = 4 << 20;
+
 /// How an executor would run the calls of a [`Profile`], and how long that would take. Made by [`predict`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -86,7 +92,7 @@ pub fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option
     let one = |seconds| Plan { executor, workers: 1, chunk_size: 1, seconds };
     let calls = profile.calls.max(1) as f64;
     let fetching = fetching(profile, machine);
-    let run_time = profile.run_time.as_secs_f64() + fetching;
+    let run_time = alone(profile, machine) + fetching;
     match executor {
         // As for a future that does not compute: all of them wait at the same time.
         Choice::Await => {
@@ -110,7 +116,7 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
     let calls = profile.calls.max(1) as f64;
     let in_worker = crossing.worker + fetching(profile, machine);
     let computing = profile.computing() + in_worker;
-    let run_time = profile.run_time.as_secs_f64() + in_worker;
+    let run_time = alone(profile, machine) + in_worker;
     let chunks = calls / chunk_size as f64;
     let handed = match profile.calls {
         0 | 1 => hand_off.round_trip.as_secs_f64(),
@@ -126,8 +132,35 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
         Choice::Processes => 0.0,
         _ => calls * moving(profile, machine),
     };
-    let seconds = start + handed + moving + calls * crossing.caller + longest;
+    let seconds = match tried(executor, profile, machine) {
+        // All that has to be done for a call is in it.
+        Some(tried) => start + (calls * tried).max(rounds.min(calls) * run_time),
+        None => start + handed + moving + calls * crossing.caller + longest,
+    };
     Some(Plan { executor, workers, chunk_size, seconds })
+}
+
+/// What a call takes that has nobody beside it, in seconds.
+fn alone(profile: &Profile, machine: &Machine) -> f64 {
+    tried(Choice::Inline, profile, machine).unwrap_or(profile.run_time.as_secs_f64())
+}
+
+/// What a call takes by this executor, in seconds, if that was tried on a machine like this one.
+fn tried(executor: Choice, profile: &Profile, machine: &Machine) -> Option<f64> {
+    let is_like_this = profile.measured_cores == machine.cores;
+    let found = profile.tried.on(executor).filter(|_| is_like_this)?;
+    Some(found.as_secs_f64())
+}
+
+/// How many calls are best under way at a time.
+pub(super) fn in_flight(plan: &Plan, profile: &Profile) -> usize {
+    let enough = match profile.result_bytes {
+        HUGE.. => plan.workers,
+        _ => plan.workers.saturating_mul(plan.chunk_size).saturating_mul(4).max(64),
+    };
+    let affordable = IN_FLIGHT_BYTES / profile.bytes().max(1);
+    let affordable = usize::try_from(affordable).unwrap_or(usize::MAX).max(plan.workers + 1);
+    enough.min(affordable).min(calls(profile)).max(1)
 }
 
 /// What it takes each call to fetch its argument, where the calls that were measured had it in the cache.
@@ -172,9 +205,8 @@ fn workers(executor: Choice, profile: &Profile, machine: &Machine) -> usize {
     let cores = machine.cores.max(1);
     let wanted = match executor {
         Choice::Rayon if profile.needs.data_parallel => return cores,
-        Choice::Threads if profile.cpu_share <= COMPUTES => {
-            for_waiting(cores, profile.cpu_share).clamp(cores, machine.max_threads.max(cores))
-        }
+        Choice::Threads if profile.cpu_share > COMPUTES => machine.max_threads.max(cores),
+        Choice::Threads => for_waiting(cores, profile.cpu_share).clamp(cores, machine.max_threads.max(cores)),
         _ => cores,
     };
     wanted.min(calls(profile)).max(1)
@@ -205,21 +237,12 @@ fn speed_up(workers: usize, profile: &Profile, machine: &Machine) -> f64 {
 /// What calls scale to on so many cores that scaled to `found` where they were measured.
 fn scaled(found: f64, profile: &Profile, cores: usize) -> f64 {
     let measured = if profile.measured_cores > 1 { profile.measured_cores } else { cores };
-    let found = in_earnest(found, profile, measured);
+    let found = found.clamp(LEAST_SPEED_UP, measured as f64);
     if measured == cores {
         return found;
     }
     let of_each_further_core = (found - 1.0) / (measured - 1) as f64;
     (1.0 + of_each_further_core * (cores - 1) as f64).max(LEAST_SPEED_UP)
-}
-
-/// What calls scale to that were measured for a moment: who loses a third of the cores then loses more than half of the rest in the long
-/// run, as more of them meet at the same lock.
-fn in_earnest(found: f64, profile: &Profile, cores: usize) -> f64 {
-    let cores = cores as f64;
-    let found = found.clamp(0.0, cores);
-    let lasting = if profile.measured_calls > 0 { found * found / cores } else { found };
-    lasting.max(LEAST_SPEED_UP)
 }
 
 /// What `map` would choose, too, once it knows the run time.
@@ -333,15 +356,14 @@ mod tests {
     }
 
     #[test]
-    fn who_hinders_another_for_a_moment_hinders_it_more_in_the_long_run() {
-        let mut job = Profile::new(Duration::from_millis(10)).calls(16);
-        job.measured_calls = 16;
-        let times = [2.0, 1.4, 1.0].map(|found| {
-            job.scaling = Some(found);
-            seconds(Choice::Inline, &job) / seconds(Choice::Cpu, &job)
-        });
+    fn what_was_tried_decides_on_a_machine_like_the_one_it_was_tried_on() {
+        let mut job = Profile::new(Duration::from_millis(1)).calls(100);
+        (job.tried.cpu, job.measured_cores) = (Some(Duration::from_micros(900)), 2);
         let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
-        assert!(near(times[0], 2.0) && near(times[1], 0.98) && near(times[2], 0.5), "{times:?}");
+        assert!(near(seconds(Choice::Cpu, &job), 0.09));
+        assert!(near(seconds(Choice::Threads, &job), 0.05));
+        let many = Machine { cores: 4, ..two_cores() };
+        assert!(near(predict(Choice::Cpu, &job, &many).unwrap().seconds, 0.025));
     }
 
     #[test]

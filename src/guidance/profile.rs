@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Needs, Workload};
+use super::{Needs, Tried, Workload};
 
 /// From here on a job is not tiny: less is not worth a hand-off of its own.
 pub(super) const TINY: Duration = Duration::from_micros(10);
@@ -53,9 +53,12 @@ pub struct Profile {
     pub decode: Duration,
     /// How many calls are expected at about the same time. Default: 1.
     pub calls: u64,
-    /// How many times faster the calls are on all cores than on one; at most the number of cores. `None`: as many times as there are
-    /// cores.
+    /// How many times faster the calls are on all cores than on one, for machines with more cores or fewer than the one that they were tried
+    /// on; at most the number of its cores. `None`: as many times as there are cores.
     pub scaling: Option<f64>,
+    /// What a call takes by each executor, as tried: decides before anything else where the machine has as many cores as the one that
+    /// it was tried on. By hand: nothing.
+    pub tried: Tried,
     /// On how many cores that is so. 0: on those of whatever machine is asked about.
     pub measured_cores: usize,
     /// How many calls this comes from. 0: made by hand.
@@ -79,6 +82,7 @@ impl Profile {
             decode: Duration::ZERO,
             calls: 1,
             scaling: None,
+            tried: Tried::default(),
             measured_cores: 0,
             measured_calls: 0,
             needs: Needs::default(),
