@@ -70,6 +70,7 @@
 //!
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
+//! * `metrics`: `metrics::report` tells the figures of all pools to whatever exporter the program has.
 //! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
 //! * `serde`: the plain data of [`guidance`] can be serialized.
 //! * `tracing`: what workers print becomes events, by [`Output`].
@@ -81,7 +82,7 @@ mod error;
 mod executor;
 pub mod guidance;
 mod map;
-mod metrics;
+pub mod metrics;
 mod no_capture;
 mod panic;
 mod pause;

@@ -13,7 +13,7 @@
 use std::{
     cell::Cell,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{
             AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
@@ -29,9 +29,15 @@ const MOST: usize = 16;
 /// Which shards that belong to a thread each are taken, by their bits.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
-/// One `T` for each shard, on cache lines of its own.
+/// One `T` for each shard, on cache lines of its own. A clone is the same ones.
 #[derive(Debug)]
-pub(crate) struct Shards<T>(Box<[Shard<T>]>);
+pub(crate) struct Shards<T>(Arc<[Shard<T>]>);
+
+impl<T> Clone for Shards<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 #[derive(Debug)]
 #[repr(align(128))]
@@ -159,10 +165,7 @@ fn take_lowest(count: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, Barrier},
-        thread,
-    };
+    use std::{sync::Barrier, thread};
 
     use super::*;
 

@@ -3,7 +3,10 @@
 //! Each thread counts in a shard, and who asks adds them up.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,11 +22,13 @@ use crate::{
 ///
 /// ORDERING: Relaxed throughout. Each count, and the flag, stands for itself and publishes nothing. Who has seen a task finished sees all that
 /// was counted for it before, in whichever shard.
-#[derive(Debug)]
+///
+/// A clone is the same counts: who tells of all pools still has them when a pool has ended.
+#[derive(Debug, Clone)]
 pub(crate) struct Counters {
     shards: Shards<Counts>,
     /// What hardly ever changes, away from what a pool keeps beside its counts.
-    start: Box<Start>,
+    start: Arc<Start>,
 }
 
 #[derive(Debug)]
@@ -85,7 +90,7 @@ impl Default for Counters {
         let program_before = processor::of_program();
         let start =
             Start { since: Instant::now(), program_before, has_large_payloads: AtomicBool::new(false) };
-        Self { shards: Shards::new(Counts::default), start: Box::new(start) }
+        Self { shards: Shards::new(Counts::default), start: Arc::new(start) }
     }
 }
 
@@ -273,7 +278,7 @@ impl Counters {
         let entered = submitted + returned;
         let left = begun + self.sum(|counts| &counts.left_queue);
         let ended = run_time.count.wrapping_add(self.sum(|counts| &counts.untimed));
-        let Outcomes { succeeded, panicked, cancelled, timed_out, failed: _ } = self.outcomes();
+        let Outcomes { succeeded, panicked, cancelled, timed_out, failed } = self.outcomes();
         Metrics {
             queued: level(entered.wrapping_sub(left)),
             running: level(begun.wrapping_sub(ended.wrapping_add(returned))),
@@ -282,6 +287,7 @@ impl Counters {
             panicked,
             cancelled,
             timed_out,
+            failed,
             refused: self.sum(|counts| &counts.refused),
             worker_deaths: self.sum(|counts| &counts.worker_deaths),
             recycled: self.sum(|counts| &counts.recycled),
@@ -331,6 +337,22 @@ impl Counters {
     }
 }
 
+/// For who tells of all pools.
+#[cfg(feature = "metrics")]
+impl Counters {
+    /// Adds how long jobs waited, and how long they ran.
+    pub(super) fn add_times(
+        &self,
+        waits: &mut super::histogram::Buckets,
+        runs: &mut super::histogram::Buckets,
+    ) {
+        for counts in self.shards.iter() {
+            counts.queue_wait.add_to(waits);
+            counts.run_time.add_to(runs);
+        }
+    }
+}
+
 /// For a meter, to which nothing has been measured at zero: a second more than since the beginning of the program.
 fn nanos(at: Stamp) -> u64 {
     1_000_000_000 + at.nanos()
@@ -353,7 +375,7 @@ pub(crate) struct Outcomes {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread};
+    use std::thread;
 
     use super::*;
 

@@ -8,7 +8,10 @@ use crate::shards::Count;
 /// Buckets per doubling: the width of a bucket is an eighth of its value.
 const STEPS: u64 = 8;
 /// Up to 2^43 ns, which is two hours and a half; longer ones count as that long, except in `max`.
-const BUCKETS: usize = 8 * 42;
+pub(super) const BUCKETS: usize = 8 * 42;
+
+/// How many durations fell into each bucket.
+pub(super) type Buckets = [u64; BUCKETS];
 
 /// Counts of durations, which any thread may add to.
 ///
@@ -40,12 +43,17 @@ impl Histogram {
         self.max_nanos.raise(nanos);
     }
 
+    /// Adds the counts to others.
+    pub(super) fn add_to(&self, sums: &mut Buckets) {
+        sums.iter_mut().zip(&self.counts).for_each(|(sum, count)| *sum += count.get());
+    }
+
     /// Summarizes several histograms as if they were one.
     pub(crate) fn summary<'a>(all: impl Iterator<Item = &'a Self>) -> Distribution {
         let mut counts = [0; BUCKETS];
         let mut max = 0;
         for histogram in all {
-            counts.iter_mut().zip(&histogram.counts).for_each(|(sum, count)| *sum += count.get());
+            histogram.add_to(&mut counts);
             max = max.max(histogram.max_nanos.get());
         }
         let count = counts.iter().sum();
@@ -78,7 +86,7 @@ fn upper_bound(bucket: usize) -> u64 {
 }
 
 /// What a duration of a bucket is taken for where they are added up: so nobody has to count their sum.
-fn middle(bucket: usize) -> u64 {
+pub(super) fn middle(bucket: usize) -> u64 {
     let least = bucket.checked_sub(1).map_or(0, |before| upper_bound(before) + 1);
     least.midpoint(upper_bound(bucket))
 }

@@ -1,7 +1,14 @@
-//! [`Metrics`]: what a pool has done and is doing, as plain data; and the counters behind it.
+//! What pools have done and are doing: [`Metrics`], as plain data; with the feature `metrics` also for any exporter.
+#![cfg_attr(
+    feature = "metrics",
+    doc = "",
+    doc = "[`report`] tells the figures of all pools to the `metrics` facade."
+)]
 
 mod counters;
 mod distribution;
+#[cfg(feature = "metrics")]
+pub(crate) mod export;
 mod histogram;
 pub(crate) mod meter;
 mod pace;
@@ -14,6 +21,8 @@ use std::time::Duration;
 
 pub(crate) use counters::{Counters, Outcomes};
 pub use distribution::Distribution;
+#[cfg(feature = "metrics")]
+pub use export::{BUCKETS, Reporter, report, report_every};
 pub(crate) use histogram::Histogram;
 pub(crate) use pace::{Pace, Recent};
 pub(crate) use payload_use::LARGE;
@@ -64,6 +73,8 @@ pub struct Metrics {
     pub cancelled: u64,
     /// Tasks that reached a time limit.
     pub timed_out: u64,
+    /// Tasks that finished in any other way: their worker died, their result could not be decoded, …
+    pub failed: u64,
     /// Jobs not taken, because the queue was full or the pool closed.
     pub refused: u64,
     /// Worker processes that died unasked.

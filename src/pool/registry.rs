@@ -6,25 +6,34 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Closing, Shutdown};
 use crate::Metrics;
+#[cfg(feature = "metrics")]
+use crate::metrics::Counters;
 
 /// A pool of any kind, apart from its handles.
+#[cfg_attr(
+    not(feature = "metrics"),
+    allow(dead_code, reason = "read by the features `metrics` and `dashboard`")
+)]
 pub(crate) trait AnyPool: Send + Sync {
-    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn kind(&self) -> Kind;
 
     /// As it was named by its builder; several may have one name.
-    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn name(&self) -> &str;
 
-    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn metrics(&self) -> Metrics;
+
+    #[cfg(feature = "metrics")]
+    fn counters(&self) -> &Counters;
 
     /// Closes it, as `shutdown` does.
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing;
 }
 
 /// What a pool runs its jobs on.
-#[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
+#[cfg_attr(
+    not(feature = "metrics"),
+    allow(dead_code, reason = "read by the features `metrics` and `dashboard`")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Threads,
@@ -33,9 +42,12 @@ pub(crate) enum Kind {
     Rayon,
 }
 
+#[cfg_attr(
+    not(feature = "metrics"),
+    allow(dead_code, reason = "read by the features `metrics` and `dashboard`")
+)]
 impl Kind {
     /// How it is told to who sees many pools: in labels of metrics, in pictures.
-    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Threads => "thread",
@@ -52,6 +64,8 @@ static POOLS: Mutex<Vec<Weak<dyn AnyPool>>> = Mutex::new(Vec::new());
 /// Enters a pool that was built just now.
 pub(crate) fn enter<P: AnyPool + 'static>(pool: &Arc<P>) {
     let entry: Weak<P> = Arc::downgrade(pool);
+    #[cfg(feature = "metrics")]
+    crate::metrics::export::books::list(pool.as_ref(), entry.clone());
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     // Programs have few pools at a time, so whoever enters one may as well look at all.
     pools.retain(|pool| pool.strong_count() > 0);

@@ -251,6 +251,11 @@ impl AnyPool for Shared {
         Shared::metrics(self)
     }
 
+    #[cfg(feature = "metrics")]
+    fn counters(&self) -> &Counters {
+        Shared::counters(self)
+    }
+
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
         self.close(mode);
         Closing::new(self)

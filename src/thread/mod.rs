@@ -400,6 +400,11 @@ impl AnyPool for Shared {
         Shared::metrics(self)
     }
 
+    #[cfg(feature = "metrics")]
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {
         self.close(mode);
         Closing::new(Arc::new(End(self)))
