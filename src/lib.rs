@@ -71,6 +71,7 @@
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 //! * `metrics`: `metrics::report` tells the figures of all pools to whatever exporter the program has.
+//! * `progress`: `.progress(bar)` shows on a bar of indicatif how far a `map`, a `gather` or an `as_completed` is.
 //! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
 //! * `serde`: the plain data of [`guidance`] can be serialized.
 //! * `tracing`: what workers print becomes events, by [`Output`].
@@ -88,6 +89,10 @@ mod panic;
 mod pause;
 mod pool;
 mod process;
+#[cfg(feature = "progress")]
+pub mod progress;
+#[cfg(not(feature = "progress"))]
+mod progress;
 #[cfg(feature = "rayon")]
 mod rayon_pool;
 mod shards;

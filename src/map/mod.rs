@@ -67,17 +67,20 @@ use futures_core::{FusedStream, Stream};
 
 pub(crate) use batch::{Batch, Finished, Outcome};
 pub(crate) use feed::{Chunks, Feed, PoolFeed, Setup, Singly, Started};
-use order::{Arrange, Arrangement};
+use order::{Arrange, Arrangement, AsFinished};
 pub use order::{Ordered, Unordered};
 pub(crate) use size::{Known, MOST_IN_FLIGHT, chunk_for};
 use sizing::{Situation, Sizing};
 pub use source::FromStream;
 pub(crate) use source::Source;
 
+#[cfg(feature = "progress")]
+use crate::progress::Judge;
 use crate::{
     Priority, TaskError, TaskId,
     error::{TaskLabel, TaskName},
     pool::Place,
+    progress::Shown,
     timer::Delay,
 };
 
@@ -123,6 +126,9 @@ pub struct Map<I: Source, R, O: Arrange<R> = Ordered> {
     sizing: Sizing,
     limit: Option<(Delay, Duration)>,
     at: &'static Location<'static>,
+    /// How many results have been yielded.
+    completed: usize,
+    shown: Shown<O::Item>,
 }
 
 // Inputs are moved out of their iterator and never pinned; a stream of inputs is pinned on the heap.
@@ -145,6 +151,8 @@ impl<I: Source, R> Map<I, R, Ordered> {
             sizing: Sizing::default(),
             limit: None,
             at,
+            completed: 0,
+            shown: Shown::default(),
         }
     }
 
@@ -166,9 +174,10 @@ impl<I: Source, R> Map<I, R, Ordered> {
     /// # }
     /// ```
     pub fn unordered(self) -> Map<I, R, Unordered> {
-        let Self { inputs, feed, setup, pulled, gathered, tasks, sizing, limit, at } = self;
+        let Self { inputs, feed, setup, pulled, gathered, tasks, sizing, limit, at, completed, shown } = self;
         let tasks = Arrangement::collect(tasks);
-        Map { inputs, feed, setup, pulled, gathered, tasks, sizing, limit, at }
+        let shown = shown.judged_by(AsFinished::is_failure);
+        Map { inputs, feed, setup, pulled, gathered, tasks, sizing, limit, at, completed, shown }
     }
 }
 
@@ -296,6 +305,67 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some((Delay::new(limit), limit));
         self
+    }
+
+    /// Shows on a bar how far the map is. Needs the feature `progress`.
+    ///
+    /// The bar's length becomes the [`total`](Self::total), as soon as that is known, its position the number of results
+    /// that have been yielded, and its message how many of these are errors. See [`progress`](crate::progress).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use futures::StreamExt;
+    /// use heavylift::{ThreadPool, progress::bar};
+    ///
+    /// let bar = bar();
+    /// let tenths = ThreadPool::cpu().map(|n: u32| 10 / n, 0..=10).progress(bar.clone());
+    /// assert_eq!(tenths.filter_map(async |tenth| tenth.ok()).count().await, 10);
+    /// assert_eq!((bar.position(), bar.message()), (11, "1 failed".to_owned()));
+    /// assert!(bar.is_finished());
+    /// # }
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.shown = Shown::on(bar, self.completed, self.total(), Judge::Ours(O::Tasks::is_failure));
+        self
+    }
+
+    /// How many results have been yielded.
+    ///
+    /// # Examples
+    ///
+    /// With [`total`](Self::total) it tells any bar how far the map is, here one of indicatif:
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), heavylift::TaskError> {
+    /// use futures::TryStreamExt;
+    /// use heavylift::ThreadPool;
+    ///
+    /// let mut squares = ThreadPool::cpu().map(|n: u64| n * n, 1..=100);
+    /// let bar = indicatif::ProgressBar::new(squares.total().unwrap_or(0) as u64);
+    /// while let Some(_square) = squares.try_next().await? {
+    ///     bar.set_position(squares.completed() as u64);
+    /// }
+    /// assert_eq!((bar.position(), bar.length()), (100, Some(100)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn completed(&self) -> usize {
+        self.completed
+    }
+
+    /// How many results there are in all: yielded, under way, and of inputs that are still to come. `None` while the inputs do not tell
+    /// how many these are, as some iterators and most streams do not.
+    ///
+    /// Of a map that has ended at its [`timeout`](Self::timeout), what it has yielded.
+    pub fn total(&self) -> Option<usize> {
+        let (least, most) = self.inputs.as_ref().map_or((0, Some(0)), Source::size_hint);
+        let remaining = most.filter(|&most| most == least)?;
+        (self.completed + self.pending()).checked_add(remaining)
     }
 
     /// How many results have not been yielded of the items pulled so far.
@@ -436,6 +506,18 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         self.limit.as_mut().is_some_and(|(delay, _)| Pin::new(delay).poll(cx).is_ready())
     }
 
+    /// Takes note of an item that is yielded.
+    fn note(&mut self, item: &O::Item) {
+        self.completed += 1;
+        if self.shown.came(item) {
+            self.shown.look(self.total());
+        }
+        // Who takes as many items as there are need not ask for another one.
+        if self.is_done() && self.shown.has_news() {
+            self.shown.show(self.total());
+        }
+    }
+
     /// Ends the stream because the time limit is over, and returns the last item, which says so.
     fn time_out(&mut self) -> O::Item {
         let name = self.setup.options.name.clone();
@@ -447,6 +529,9 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         let limit = self.limit.as_ref().map_or(Duration::ZERO, |(_, limit)| *limit);
         let item = self.tasks.first_missing(Err(TaskError::timed_out(label, "timeout", limit)));
         self.stop();
+        self.completed += 1;
+        self.shown.came(&item);
+        self.shown.cut_short();
         item
     }
 
@@ -470,6 +555,7 @@ impl<I: Source, R, O: Arrange<R>> Stream for Map<I, R, O> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<O::Item>> {
         let this = &mut *self;
         if this.is_done() {
+            this.shown.end(this.total());
             return Poll::Ready(None);
         }
         let expired = this.has_expired(cx);
@@ -477,11 +563,20 @@ impl<I: Source, R, O: Arrange<R>> Stream for Map<I, R, O> {
             this.fill(cx);
         }
         match this.tasks.poll_next(cx) {
-            Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
-            Poll::Ready(None) if this.is_done() => return Poll::Ready(None),
+            Poll::Ready(Some(item)) => {
+                this.note(&item);
+                return Poll::Ready(Some(item));
+            }
+            Poll::Ready(None) if this.is_done() => {
+                this.shown.end(this.total());
+                return Poll::Ready(None);
+            }
             _ => {}
         }
         if !expired {
+            if this.shown.has_news() {
+                this.shown.show(this.total());
+            }
             return Poll::Pending;
         }
         // Without budget nobody can tell whether something has finished: then there is another turn, which this asks for.
@@ -495,8 +590,9 @@ impl<I: Source, R, O: Arrange<R>> Stream for Map<I, R, O> {
         // The limit may cut it short at any time.
         let low = if self.limit.is_some() { 0 } else { low.saturating_add(pending) };
         let high = high.and_then(|high| high.checked_add(pending));
-        // An empty map that is timed out still says so.
-        (low, high.map(|high| if self.limit.is_some() { high.max(1) } else { high }))
+        // An empty map that is timed out still says so, before its end.
+        let may_expire = self.limit.is_some() && !self.is_done();
+        (low, high.map(|high| if may_expire { high.max(1) } else { high }))
     }
 }
 

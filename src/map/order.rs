@@ -59,6 +59,8 @@ pub(super) trait Arrangement<R>: Default {
     fn first_missing(&self, outcome: Result<R, TaskError>) -> Self::Item;
 
     fn collect(items: InOrder<R>) -> Self;
+
+    fn is_failure(item: &Self::Item) -> bool;
 }
 
 impl<R> Arrange<R> for Ordered {
@@ -204,6 +206,10 @@ impl<R> Arrangement<R> for InOrder<R> {
     fn collect(items: InOrder<R>) -> Self {
         items
     }
+
+    fn is_failure(item: &Self::Item) -> bool {
+        item.is_err()
+    }
 }
 
 impl<R> fmt::Debug for InOrder<R> {
@@ -327,6 +333,10 @@ impl<R> Arrangement<R> for AsFinished<R> {
             }
         }
         this
+    }
+
+    fn is_failure((_, outcome): &Self::Item) -> bool {
+        outcome.is_err()
     }
 }
 

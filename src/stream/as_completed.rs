@@ -13,6 +13,9 @@ use super::{
     as_completed_timeout::AsCompletedTimeout,
     racing::{Racing, Reaped},
 };
+#[cfg(feature = "progress")]
+use crate::progress::Judge;
+use crate::progress::Shown;
 
 /// Runs `futures` concurrently and yields each output as it comes, with the input position of its future.
 ///
@@ -43,6 +46,7 @@ pub fn as_completed<I, F>(futures: I) -> AsCompleted<F>
 where
     I: IntoIterator,
     I::Item: IntoFuture<IntoFuture = F>,
+    F: Future,
 {
     futures.into_iter().collect()
 }
@@ -85,14 +89,15 @@ where
 /// # }
 /// ```
 #[must_use = "dropping it drops the futures that have not finished, which cancels their tasks; iterate over it"]
-pub struct AsCompleted<F> {
+pub struct AsCompleted<F: Future> {
     racing: Racing<F>,
+    shown: Shown<F::Output>,
 }
 
-impl<F> AsCompleted<F> {
+impl<F: Future> AsCompleted<F> {
     /// Starts empty, to be filled by [`push`](Self::push) or `extend`.
     pub fn new() -> Self {
-        Self { racing: Racing::new() }
+        Self { racing: Racing::new(), shown: Shown::default() }
     }
 
     /// Adds a future and returns its position, which is one more than that of the future before.
@@ -119,7 +124,40 @@ impl<F> AsCompleted<F> {
     /// # }
     /// ```
     pub fn push(&mut self, future: impl IntoFuture<IntoFuture = F>) -> usize {
-        self.racing.push(future.into_future())
+        let position = self.racing.push(future.into_future());
+        if self.shown.grows() {
+            self.shown.look(Some(self.total()));
+        }
+        position
+    }
+
+    /// How many futures have finished and been yielded; one that panicked counts, too.
+    ///
+    /// # Examples
+    ///
+    /// With [`total`](Self::total) it tells any bar how far the stream is, here one of indicatif:
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use futures::StreamExt;
+    /// use heavylift::as_completed;
+    ///
+    /// let mut squares = as_completed((0..100).map(|n| async move { n * n }));
+    /// let bar = indicatif::ProgressBar::new(squares.total() as u64);
+    /// while let Some((_, square)) = squares.next().await {
+    ///     bar.set_position(squares.completed() as u64);
+    /// }
+    /// assert_eq!((bar.position(), bar.length()), (100, Some(100)));
+    /// # }
+    /// ```
+    pub fn completed(&self) -> usize {
+        self.racing.pushed() - self.racing.len()
+    }
+
+    /// How many futures there have been in all, pushed ones included.
+    pub fn total(&self) -> usize {
+        self.racing.pushed()
     }
 
     /// How many outputs have not been yielded yet.
@@ -157,23 +195,68 @@ impl<F> AsCompleted<F> {
     /// # }
     /// ```
     pub fn timeout(self, after: Duration) -> AsCompletedTimeout<F> {
-        AsCompletedTimeout::new(self.racing, after)
+        AsCompletedTimeout::new(self.racing, self.shown, after)
     }
 }
 
-impl<F> Default for AsCompleted<F> {
+#[cfg(feature = "progress")]
+impl<F: Future> AsCompleted<F> {
+    /// Shows on a bar how many outputs have been yielded, also where they are no `Result`. Needs the feature `progress`.
+    ///
+    /// `is_failure` says which of them to count as failures in the bar's message; it is called once for each. Else as
+    /// [`progress`](Self::progress).
+    pub fn progress_with(mut self, bar: indicatif::ProgressBar, is_failure: fn(&F::Output) -> bool) -> Self {
+        self.shown = Shown::on(bar, self.completed(), Some(self.total()), Judge::Given(is_failure));
+        self
+    }
+}
+
+#[cfg(feature = "progress")]
+impl<F, T, E> AsCompleted<F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    /// Shows on a bar how many outputs have been yielded, and how many of them are errors. Needs the feature `progress`.
+    ///
+    /// The bar's length becomes the number of futures; a push makes it longer, and after the end starts it again. See
+    /// [`progress`](crate::progress). For outputs that are no `Result` there is [`progress_with`](Self::progress_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use futures::StreamExt;
+    /// use heavylift::{as_completed, progress::bar};
+    ///
+    /// let bar = bar();
+    /// let numbers = ["1", "x", "3"].map(|text| async move { text.parse::<u32>() });
+    /// assert_eq!(as_completed(numbers).progress(bar.clone()).count().await, 3);
+    /// assert_eq!((bar.position(), bar.length(), bar.message()), (3, Some(3), "1 failed".to_owned()));
+    /// # }
+    /// ```
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.shown = Shown::on(bar, self.completed(), Some(self.total()), Judge::Ours(Result::is_err));
+        self
+    }
+}
+
+impl<F: Future> Default for AsCompleted<F> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<F, T: IntoFuture<IntoFuture = F>> Extend<T> for AsCompleted<F> {
+impl<F: Future, T: IntoFuture<IntoFuture = F>> Extend<T> for AsCompleted<F> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, futures: I) {
         self.racing.extend(futures);
+        if self.shown.grows() {
+            self.shown.look(Some(self.total()));
+        }
     }
 }
 
-impl<F, T: IntoFuture<IntoFuture = F>> FromIterator<T> for AsCompleted<F> {
+impl<F: Future, T: IntoFuture<IntoFuture = F>> FromIterator<T> for AsCompleted<F> {
     fn from_iter<I: IntoIterator<Item = T>>(futures: I) -> Self {
         let mut this = Self::new();
         this.extend(futures);
@@ -181,15 +264,30 @@ impl<F, T: IntoFuture<IntoFuture = F>> FromIterator<T> for AsCompleted<F> {
     }
 }
 
+// Futures are pinned in `Racing`'s own allocations, and outputs are never pinned.
+impl<F: Future> Unpin for AsCompleted<F> {}
+
 impl<F: Future> Stream for AsCompleted<F> {
     type Item = (usize, F::Output);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.is_empty() {
+        let this = &mut *self;
+        let total = Some(this.total());
+        if this.is_empty() {
+            this.shown.end(total);
             return Poll::Ready(None);
         }
-        Poll::Ready(match ready!(self.racing.poll_reap(cx)) {
-            Reaped::Output(position, output) => Some((position, output)),
+        let reaped = this.racing.poll_reap(cx);
+        if reaped.is_pending() && this.shown.has_news() {
+            this.shown.show(total);
+        }
+        Poll::Ready(match ready!(reaped) {
+            Reaped::Output(position, output) => {
+                if this.shown.came(&output) {
+                    this.shown.look(total);
+                }
+                Some((position, output))
+            }
             Reaped::Expired | Reaped::Empty => None,
         })
     }
@@ -207,7 +305,7 @@ impl<F: Future> FusedStream for AsCompleted<F> {
     }
 }
 
-impl<F> fmt::Debug for AsCompleted<F> {
+impl<F: Future> fmt::Debug for AsCompleted<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("len", &self.len()).finish_non_exhaustive()
     }

@@ -13,7 +13,9 @@ use super::{
     racing::{Racing, Reaped},
     unfinished::Unfinished,
 };
-use crate::timer::Delay;
+#[cfg(feature = "progress")]
+use crate::progress::Judge;
+use crate::{progress::Shown, timer::Delay};
 
 /// A [`Stream`] of the outputs of many futures in the order in which they finish, until a time limit. Made by
 /// [`AsCompleted::timeout`](crate::AsCompleted::timeout).
@@ -49,16 +51,19 @@ use crate::timer::Delay;
 /// # }
 /// ```
 #[must_use = "dropping it drops the futures that have not finished, which cancels their tasks; iterate over it"]
-pub struct AsCompletedTimeout<F> {
+pub struct AsCompletedTimeout<F: Future> {
     racing: Racing<F>,
+    shown: Shown<F::Output>,
+    /// Futures that were dropped unfinished.
+    late: usize,
     after: Duration,
     /// Absent once the time is up.
     delay: Option<Delay>,
 }
 
-impl<F> AsCompletedTimeout<F> {
-    pub(super) fn new(racing: Racing<F>, after: Duration) -> Self {
-        Self { racing, after, delay: Some(Delay::new(after)) }
+impl<F: Future> AsCompletedTimeout<F> {
+    pub(super) fn new(racing: Racing<F>, shown: Shown<F::Output>, after: Duration) -> Self {
+        Self { racing, shown, late: 0, after, delay: Some(Delay::new(after)) }
     }
 
     /// Adds a future and returns its position, which is one more than that of the future before.
@@ -71,9 +76,22 @@ impl<F> AsCompletedTimeout<F> {
     pub fn push(&mut self, future: impl IntoFuture<IntoFuture = F>) -> usize {
         let position = self.racing.push(future.into_future());
         if self.delay.is_none() {
+            self.late += self.racing.len();
             self.racing.clear();
+        } else if self.shown.grows() {
+            self.shown.look(Some(self.total()));
         }
         position
+    }
+
+    /// How many futures have finished and been yielded; one that panicked counts, too, and one that missed the limit does not.
+    pub fn completed(&self) -> usize {
+        self.racing.pushed() - self.racing.len() - self.late
+    }
+
+    /// How many futures there have been in all, pushed ones included.
+    pub fn total(&self) -> usize {
+        self.racing.pushed()
     }
 
     /// How many outputs have not been yielded yet. 0 once the time is up.
@@ -89,22 +107,61 @@ impl<F> AsCompletedTimeout<F> {
     /// Drops what is unfinished, and says how much that was.
     fn expire(&mut self) -> Unfinished {
         self.delay = None;
-        let unfinished = Unfinished::new(self.racing.len(), self.racing.pushed(), self.after);
+        self.late = self.racing.len();
+        let unfinished = Unfinished::new(self.late, self.racing.pushed(), self.after);
         self.racing.clear();
+        self.shown.missed(self.late);
+        self.shown.cut_short();
         unfinished
     }
 }
+
+#[cfg(feature = "progress")]
+impl<F: Future> AsCompletedTimeout<F> {
+    /// As [`AsCompleted::progress_with`](crate::AsCompleted::progress_with). Needs the feature `progress`.
+    pub fn progress_with(mut self, bar: indicatif::ProgressBar, is_failure: fn(&F::Output) -> bool) -> Self {
+        self.shown = Shown::on(bar, self.completed(), Some(self.total()), Judge::Given(is_failure));
+        self
+    }
+}
+
+#[cfg(feature = "progress")]
+impl<F, T, E> AsCompletedTimeout<F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    /// As [`AsCompleted::progress`](crate::AsCompleted::progress); futures that miss the limit count as failures. Needs the
+    /// feature `progress`.
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.shown = Shown::on(bar, self.completed(), Some(self.total()), Judge::Ours(Result::is_err));
+        self
+    }
+}
+
+// Futures are pinned in `Racing`'s own allocations, and outputs are never pinned.
+impl<F: Future> Unpin for AsCompletedTimeout<F> {}
 
 impl<F: Future> Stream for AsCompletedTimeout<F> {
     type Item = Result<(usize, F::Output), Unfinished>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        let total = Some(this.total());
         let Some(delay) = this.delay.as_mut().filter(|_| !this.racing.is_empty()) else {
+            this.shown.end(total);
             return Poll::Ready(None);
         };
-        Poll::Ready(match ready!(this.racing.poll_reap_before(delay, cx)) {
-            Reaped::Output(position, output) => Some(Ok((position, output))),
+        let reaped = this.racing.poll_reap_before(delay, cx);
+        if reaped.is_pending() && this.shown.has_news() {
+            this.shown.show(total);
+        }
+        Poll::Ready(match ready!(reaped) {
+            Reaped::Output(position, output) => {
+                if this.shown.came(&output) {
+                    this.shown.look(total);
+                }
+                Some(Ok((position, output)))
+            }
             Reaped::Expired => Some(Err(this.expire())),
             Reaped::Empty => None,
         })
@@ -123,7 +180,7 @@ impl<F: Future> FusedStream for AsCompletedTimeout<F> {
     }
 }
 
-impl<F> fmt::Debug for AsCompletedTimeout<F> {
+impl<F: Future> fmt::Debug for AsCompletedTimeout<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompletedTimeout")
             .field("len", &self.len())

@@ -18,7 +18,9 @@ use super::{
     racing::{Racing, Reaped},
     settled::Settled,
 };
-use crate::TaskError;
+#[cfg(feature = "progress")]
+use crate::progress::Judge;
+use crate::{TaskError, progress::Shown};
 
 /// Runs `futures` concurrently and returns their outputs in input order.
 ///
@@ -75,7 +77,7 @@ where
     racing.extend(futures);
     let mut received = Vec::new();
     received.resize_with(racing.pushed(), || None);
-    Gather { racing, received, next: 0, buffered: 0, completed: 0, limit: None }
+    Gather { racing, received, next: 0, buffered: 0, completed: 0, limit: None, shown: Shown::default() }
 }
 
 /// Many futures, their outputs in input order. Made by [`gather`].
@@ -119,6 +121,7 @@ pub struct Gather<F: Future> {
     buffered: usize,
     completed: usize,
     limit: Option<Limit<F::Output>>,
+    shown: Shown<F::Output>,
 }
 
 impl<F: Future> Gather<F> {
@@ -221,6 +224,59 @@ where
     }
 }
 
+#[cfg(feature = "progress")]
+impl<F: Future> Gather<F> {
+    /// Shows on a bar how many futures have finished, also for outputs that are no `Result`. Needs the feature `progress`.
+    ///
+    /// `is_failure` says which of them to count as failures in the bar's message; it is called once for each. Else as
+    /// [`progress`](Self::progress).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use heavylift::{gather, progress::bar};
+    ///
+    /// let lengths = gather(["a", ""].map(|text| async { text.len() }));
+    /// assert_eq!(lengths.progress_with(bar(), |&length| length == 0).settled().await, [1, 0]);
+    /// # }
+    /// ```
+    pub fn progress_with(mut self, bar: indicatif::ProgressBar, is_failure: fn(&F::Output) -> bool) -> Self {
+        self.shown = Shown::on(bar, self.completed, Some(self.total()), Judge::Given(is_failure));
+        self
+    }
+}
+
+#[cfg(feature = "progress")]
+impl<F, T, E> Gather<F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    /// Shows on a bar how many futures have finished, yielded or not, and how many of them failed. Needs the feature `progress`.
+    ///
+    /// The bar's length becomes the number of futures. See [`progress`](crate::progress). For outputs that are no `Result` there is
+    /// [`progress_with`](Self::progress_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use heavylift::{gather, progress::bar};
+    ///
+    /// let bar = bar();
+    /// let numbers = gather(["1", "x", "3"].map(|text| async move { text.parse::<u32>() }));
+    /// assert_eq!(numbers.progress(bar.clone()).settled().await.len(), 3);
+    /// assert_eq!((bar.position(), bar.length(), bar.message()), (3, Some(3), "1 failed".to_owned()));
+    /// # }
+    /// ```
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.shown = Shown::on(bar, self.completed, Some(self.total()), Judge::Ours(Result::is_err));
+        self
+    }
+}
+
 /// What [`Gathered`] and [`Settled`] need.
 impl<F: Future> Gather<F> {
     /// Receives outputs until `stop` says so of one, and returns it; `None` once no future is unfinished.
@@ -265,9 +321,15 @@ impl<F: Future> Gather<F> {
             Some(limit) => self.racing.poll_reap_before(&mut limit.delay, cx),
             None => self.racing.poll_reap(cx),
         };
+        if reaped.is_pending() && self.shown.has_news() {
+            self.shown.show(Some(self.total()));
+        }
         Poll::Ready(match ready!(reaped) {
             Reaped::Output(position, output) => {
                 self.completed += 1;
+                if self.shown.came(&output) {
+                    self.shown.look(Some(self.total()));
+                }
                 self.receive(position, output);
                 position
             }
@@ -288,6 +350,7 @@ impl<F: Future> Gather<F> {
             late.iter().for_each(|&position| self.receive(position, limit.output()));
         }
         self.racing.clear();
+        self.shown.missed(late.len());
         late.into_iter().min().unwrap_or(0)
     }
 }
@@ -312,6 +375,7 @@ impl<F: Future> Stream for Gather<F> {
                 ready!(this.poll_receive(cx));
             }
         }
+        this.shown.end(Some(this.total()));
         Poll::Ready(None)
     }
 
