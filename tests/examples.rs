@@ -62,6 +62,9 @@ fn build_examples(profile: &Path) {
         let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--examples", "--profile", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if cfg!(feature = "metrics") {
+            command.args(["--features", "metrics"]);
+        }
         let target = profile.parent().unwrap();
         assert!(command.env("CARGO_TARGET_DIR", target).status().unwrap().success());
     });
@@ -209,6 +212,43 @@ fn api_burst_answers_everything_within_its_limit() {
     assert!(lines[1].starts_with("2500 jobs"), "{lines:?}");
     let peak = number_after("at most", &lines[1]);
     assert!((2..=50).contains(&peak), "{lines:?}");
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn prometheus_serves_the_figures_of_all_pools() {
+    let mut command = Command::new(example("prometheus"));
+    let mut child = command.arg("127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let line = first_line(&mut child);
+    let address =
+        line.trim().strip_prefix("listening on http://").and_then(|url| url.strip_suffix("/metrics"));
+    let page = || {
+        use std::io::Write;
+
+        let mut stream = std::net::TcpStream::connect(address.unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
+    };
+    // Jobs are started a hundredth of a second apart, so some have run soon.
+    let deadline = Instant::now() + PATIENCE;
+    let has_run = |page: &str| {
+        let pools = ["heavylift", "heavy-cpu"];
+        pools.iter().all(|pool| {
+            let series = format!("\nheavylift_job_run_seconds_count{{pool=\"{pool}\",kind=\"thread\"}} ");
+            page.split_once(&series).is_some_and(|(_, count)| !count.starts_with('0'))
+        })
+    };
+    let mut last = page();
+    while !has_run(&last) {
+        assert!(Instant::now() < deadline, "{last}");
+        last = page();
+    }
+    assert!(last.starts_with("HTTP/1.0 200 OK") && last.contains("_bucket{"), "{last}");
+    child.kill().unwrap();
+    assert_eq!(text(&output_of(child).stderr), "");
 }
 
 #[test]

@@ -27,7 +27,8 @@ pub const BUCKETS: [f64; 24] = [
 ///
 /// Pools push nothing: they are read when this is called, and jobs cost what they cost without it. So call it when the figures are
 /// wanted: where an exporter renders them for who asks, right before that; for one that pushes them there is [`report_every`]. It
-/// takes some 10 µs and then some 5 µs for each pool, for which an `async` handler need not leave its thread, and it holds up no job.
+/// takes some 10 µs for each pool, and up to a millisecond more where very many jobs have run since the last time: an `async`
+/// handler need not leave its thread for it. It holds up no job.
 ///
 /// # What is told
 ///
