@@ -19,6 +19,7 @@ use crate::{
         Counters,
         histogram::{BUCKETS, Buckets},
     },
+    panic::drop_shielded,
     pool::registry::{AnyPool, Kind},
 };
 
@@ -105,7 +106,11 @@ impl Listed {
     /// The figures of a pool, whether it lives or not. It may end in this call, and its drop is foreign code.
     fn read(&self) -> Sums {
         match self.pool.upgrade() {
-            Some(pool) => Sums::of(&pool.metrics(), &self.counters),
+            Some(pool) => {
+                let sums = Sums::of(&pool.metrics(), &self.counters);
+                drop_shielded(pool);
+                sums
+            }
             None => self.last(),
         }
     }
