@@ -9,7 +9,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{Ordering::Acquire, fence},
+    },
 };
 
 use super::series::SERIES;
@@ -117,6 +120,9 @@ impl Listed {
 
     /// The figures of a pool that has ended.
     fn last(&self) -> Sums {
+        // ORDERING: Acquire pairs with the Release by which `Arc` gave up each hold on the pool, the last of which was seen to be gone:
+        // what its threads counted before that is seen, too.
+        fence(Acquire);
         Sums::of(&self.counters.snapshot(), &self.counters).without_levels()
     }
 
@@ -182,13 +188,13 @@ impl Account {
     }
 }
 
-/// Enters durations as told, and returns how many are to be recorded. If they are too many, one in so many of each bucket; what is left of a
-/// bucket then comes in a later report.
+/// Enters durations as told, and returns how many are to be recorded. If they are too many, one in so many of each bucket, rounded; what is
+/// left of a bucket comes in a later report, and what was too much does not.
 fn settle_times(told: &mut Buckets, now: &Buckets) -> Buckets {
     let due: Buckets = std::array::from_fn(|bucket| now[bucket].saturating_sub(told[bucket]));
     let one_in = due.iter().sum::<u64>().div_ceil(MOST_RECORDED).max(1);
     std::array::from_fn(|bucket| {
-        let recorded = due[bucket] / one_in;
+        let recorded = (due[bucket] + one_in / 2) / one_in;
         told[bucket] += recorded * one_in;
         recorded
     })
@@ -300,13 +306,14 @@ mod tests {
         };
         assert_eq!(settle(&[(3, 10_000), (9, 9_999), (200, 1)]), [10_000, 9_999, 1]);
         assert_eq!(settle(&[]), [0, 0, 0]);
-        // One in two; the odd one comes later.
-        assert_eq!(settle(&[(3, 30_000), (9, 9_997), (200, 3)]), [15_000, 4_998, 1]);
-        assert_eq!(settle(&[]), [0, 1, 1]);
+        // One in two, and one in four; the odd ones come later, or have come before.
+        assert_eq!(settle(&[(3, 30_000), (9, 9_997), (200, 3)]), [15_000, 4_999, 2]);
+        assert_eq!(settle(&[(3, 70_000), (9, 1), (200, 1)]), [17_500, 0, 0]);
+        assert_eq!(settle(&[(9, 4), (200, 2)]), [0, 4, 2]);
         // Of many reports each bucket has its share, however few it is in each.
         let shares: Vec<_> = (0..100).map(|_| settle(&[(3, 199_990), (200, 10)])).collect();
         let sum = |at: usize| shares.iter().map(|share| share[at]).sum::<u64>();
-        assert!(shares.iter().all(|share| share.iter().sum::<u64>() <= MOST_RECORDED));
+        assert!(shares.iter().all(|share| share.iter().sum::<u64>() <= MOST_RECORDED + BUCKETS as u64));
         assert!((0.9..1.1).contains(&(sum(2) as f64 / sum(0) as f64 * 19_999.0)), "{} {}", sum(0), sum(2));
     }
 
