@@ -355,7 +355,7 @@ impl ProcessPoolBuilder {
     /// # Examples
     ///
     #[cfg_attr(feature = "tracing", doc = "```")]
-    #[cfg_attr(not(feature = "tracing"), doc = "```ignore (needs the feature `tracing`)")]
+    #[cfg_attr(not(feature = "tracing"), doc = "```ignore")]
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use heavylift::{Output, ProcessPool, Shutdown};

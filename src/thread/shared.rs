@@ -140,7 +140,9 @@ impl Shared {
         self.settle_counts();
         let (workers, idle_workers) = self.dispatch.workers();
         let roster = self.lock_roster();
-        let (most_workers, worker_time) = (roster.staff.most(), roster.staff.time(Instant::now()));
+        // A worker has its place before its thread comes.
+        let (most_workers, worker_time) =
+            (roster.staff.most().max(workers), roster.staff.time(Instant::now()));
         let desks = roster.desks.clone();
         drop(roster);
         let unused_workers = desks.iter().filter(|desk| !desk.is_used()).count();
