@@ -74,7 +74,7 @@
 //! * `progress`: `.progress(bar)` shows on a bar of indicatif how far a `map`, a `gather` or an `as_completed` is.
 //! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
 //! * `serde`: the plain data of [`guidance`] can be serialized.
-//! * `tracing`: what workers print becomes events, by [`Output`].
+//! * `tracing`: each job is a span, and what workers say becomes events: see [`trace`].
 
 mod clock;
 #[cfg(unix)]
@@ -102,6 +102,10 @@ mod sync;
 mod task;
 mod thread;
 mod timer;
+#[cfg(feature = "tracing")]
+pub mod trace;
+#[cfg(not(feature = "tracing"))]
+mod trace;
 mod wire;
 
 #[cfg(unix)]

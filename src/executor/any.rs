@@ -129,6 +129,10 @@ impl sealed::Pool for AnyExecutor {
     fn name(&self) -> &str {
         self.pool().name()
     }
+
+    fn kind(&self) -> &'static str {
+        self.pool().kind()
+    }
 }
 
 impl<F, A, R> Takes<(F, A)> for AnyExecutor

@@ -13,7 +13,7 @@ use crate::{
     Closing, Metrics, Payload, ShutdownReport, Task, TaskError, TaskId,
     metrics::{Counters, Outcomes},
     panic::catch,
-    pool::{Admission, Closable, Takes, Ticket, sealed},
+    pool::{Admission, Closable, Takes, Ticket, open_span, sealed},
     task::{Cell, Left, Seat, enter},
 };
 
@@ -121,6 +121,10 @@ impl sealed::Pool for Inline {
     fn name(&self) -> &str {
         "inline"
     }
+
+    fn kind(&self) -> &'static str {
+        "inline"
+    }
 }
 
 impl<F, A, R> Takes<(F, A)> for Inline
@@ -135,13 +139,16 @@ where
         let Ticket { label, options, place } = ticket;
         let counters = &self.state().counters;
         counters.submitted();
-        let cell = Cell::new(label.clone(), &options, InlineSeat::<R>::new(self.state().clone()), ());
+        let seat = InlineSeat::<R>::new(self.state().clone());
+        let span = open_span(self, &label);
+        let cell = Cell::new(label.clone(), &options, seat, (), span.clone());
         let task = Task::new(cell.clone());
         // Nobody else has seen the task, so it is still queued.
         let _ = cell.claim();
         let begun = Instant::now();
         counters.begun(begun.saturating_duration_since(cell.submitted()));
-        let outcome = enter(&*cell, || catch(|| job(arg)));
+        span.begins(|| None);
+        let outcome = span.inside(|| enter(&*cell, || catch(|| job(arg))));
         counters.ran(begun.elapsed());
         drop(place);
         // It can only have been finished by the job itself, which has no handle of it.

@@ -172,7 +172,7 @@ where
 
     fn refuse(&mut self, why: NoRoom, setup: &Setup) -> Task<P::Output> {
         let (label, _) = setup.label();
-        Task::refused(self.pool.refusal(&label, why), label)
+        self.pool.refuse(self.pool.refusal(&label, why), label)
     }
 
     fn leave_line(&mut self) {

@@ -27,6 +27,7 @@ use crate::{
     Refused, Task, TaskError,
     error::TaskLabel,
     task::{Options, label},
+    trace::JobSpan,
 };
 
 /// A pool that runs jobs given as `J`: a closure, or the pair of a function and its argument.
@@ -73,7 +74,17 @@ pub(crate) mod sealed {
 
         #[doc(hidden)]
         fn name(&self) -> &str;
+
+        /// What the jobs run on, for spans.
+        #[doc(hidden)]
+        fn kind(&self) -> &'static str;
     }
+}
+
+/// Opens the span of a job, if anybody is interested.
+#[inline]
+pub(crate) fn open_span(pool: &impl sealed::Pool, label: &TaskLabel) -> JobSpan {
+    JobSpan::open(pool.kind(), pool.name(), label)
 }
 
 /// The three ways to start a job, for every pool.
@@ -82,7 +93,7 @@ pub(crate) trait Start<J>: Takes<J> {
         let label = label(Self::default_name(), &mut options, at);
         match self.admission().try_enter() {
             Ok(place) => self.start(job, Ticket { label, options, place }),
-            Err(why) => Task::refused(self.refusal(&label, why), label),
+            Err(why) => self.refuse(self.refusal(&label, why), label),
         }
     }
 
@@ -97,6 +108,12 @@ pub(crate) trait Start<J>: Takes<J> {
             Ok(place) => Ok(self.start(job, Ticket { label, options, place })),
             Err(why) => Err(Refused::new(job, self.refusal(&label, why))),
         }
+    }
+
+    /// A task that is finished from the start.
+    fn refuse(&self, error: TaskError, label: TaskLabel) -> Task<Self::Output> {
+        let span = open_span(self, &label);
+        Task::refused(error, label, span)
     }
 
     /// Counts a refusal, and says why.

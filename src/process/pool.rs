@@ -19,7 +19,7 @@ use crate::{
     no_capture::assert_no_capture,
     panic::catch,
     pool::{
-        Admission, Start, Takes, Ticket,
+        Admission, Start, Takes, Ticket, open_span,
         registry::{self, AnyPool, Kind},
         sealed,
     },
@@ -296,6 +296,10 @@ impl sealed::Pool for ProcessPool {
     fn name(&self) -> &str {
         &self.shared.config().name
     }
+
+    fn kind(&self) -> &'static str {
+        Kind::Processes.label()
+    }
 }
 
 impl<F, A, R> Takes<(F, A)> for ProcessPool
@@ -342,24 +346,37 @@ impl ProcessPool {
         let encoded = match argument {
             Ok(encoded) => encoded,
             Err(why) => {
-                return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label);
+                return Start::<(F, A)>::refuse(
+                    self,
+                    TaskError::encode(label.clone(), Operand::Argument, why),
+                    label,
+                );
             }
         };
         let (size, limit) = (encoded.len() as u64, self.shared.config().max_payload);
         if size > limit {
-            return Task::refused(TaskError::too_large(label.clone(), Operand::Argument, size, limit), label);
+            return Start::<(F, A)>::refuse(
+                self,
+                TaskError::too_large(label.clone(), Operand::Argument, size, limit),
+                label,
+            );
         }
         let call = match Call::new(call::job::<F, A, R>(), encoded, place) {
             Ok(call) => call,
             Err(why) => {
-                return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label);
+                return Start::<(F, A)>::refuse(
+                    self,
+                    TaskError::encode(label.clone(), Operand::Argument, why),
+                    label,
+                );
             }
         };
         let queue_timeout = options.queue_timeout.or(self.shared.config().queue_timeout);
         let options = Options { queue_timeout, ..options };
         self.shared.counters().submitted();
         let seat = ProcessSeat::<R>::new(self.shared.clone(), &options, &call);
-        let cell = Cell::new(label, &options, seat, call);
+        let span = open_span(self, &label);
+        let cell = Cell::new(label, &options, seat, call, span);
         let task = Task::new(cell.clone());
         self.shared.push(cell.clone());
         cell.watch_queue();

@@ -32,8 +32,8 @@ use crate::{
     Closing, Job, Metrics, Refused, Shutdown, Submit, Task,
     metrics::Counters,
     pool::{
-        Admission, Start, Takes, Ticket,
-        registry::{self, AnyPool},
+        Admission, Start, Takes, Ticket, open_span,
+        registry::{self, AnyPool, Kind},
         sealed,
     },
     task::{Cell, Options},
@@ -324,6 +324,10 @@ impl sealed::Pool for RayonPool {
     fn name(&self) -> &str {
         &self.shared.setup.name
     }
+
+    fn kind(&self) -> &'static str {
+        Kind::Rayon.label()
+    }
 }
 
 impl<F, R> Takes<F> for RayonPool
@@ -337,7 +341,8 @@ where
         let Ticket { label, mut options, place } = ticket;
         self.shared.setup.complete(&mut options);
         let seat = RayonSeat::new(self.shared.clone(), options.priority);
-        let cell = Cell::new(label, &options, seat, Load { job, place });
+        let span = open_span(self, &label);
+        let cell = Cell::new(label, &options, seat, Load { job, place }, span);
         self.shared.counters.submitted();
         cell.watch_queue();
         let task = Task::new(cell.clone());

@@ -162,7 +162,9 @@ where
         self.watch_run(begun);
         let Load { job, place } = load;
         let inside = self.seat().runtime.as_ref().map(Handle::enter);
-        let outcome = task::enter(&*self, || catch(job));
+        let span = self.span();
+        span.begins(rayon::current_thread_index);
+        let outcome = span.inside(|| task::enter(&*self, || catch(job)));
         drop(inside);
         // All that belongs to the job is settled before anybody can see its outcome.
         counters.ran(begun.elapsed());

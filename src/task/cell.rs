@@ -22,6 +22,7 @@ use crate::{
     error::{TaskLabel, TaskName},
     pause::spin,
     timer,
+    trace::{JobSpan, SpanSlot},
 };
 
 /// What an executor keeps in each of its tasks, and does for it.
@@ -95,32 +96,36 @@ pub(crate) struct Cell<S: Seat> {
     seat: S,
 }
 
-/// The time limits and the priority of a task.
+/// The time limits and the priority of a task, and its span.
 struct Limits {
     priority: Priority,
     queue_timeout: Option<Duration>,
     run_timeout: Option<Duration>,
     /// When the run timeout is reached, for executors that let the cell watch it.
     run_deadline: OnceLock<Instant>,
+    span: SpanSlot,
 }
 
 impl Limits {
-    fn of(options: &Options) -> Option<Box<Self>> {
+    fn of(options: &Options, span: JobSpan) -> Option<Box<Self>> {
         let Options { queue_timeout, run_timeout, priority, .. } = *options;
         let limited = queue_timeout.is_some() || run_timeout.is_some() || priority != Priority::default();
-        let limits = || Self { priority, queue_timeout, run_timeout, run_deadline: OnceLock::new() };
-        limited.then(|| Box::new(limits()))
+        if !limited && span.is_none() {
+            return None;
+        }
+        let (run_deadline, span) = (OnceLock::new(), SpanSlot::new(span));
+        Some(Box::new(Self { priority, queue_timeout, run_timeout, run_deadline, span }))
     }
 }
 
 impl<S: Seat> Cell<S> {
-    /// Makes a queued task.
-    pub(crate) fn new(label: TaskLabel, options: &Options, seat: S, job: S::Job) -> Arc<Self> {
+    /// Makes a queued task. Its span ends with it.
+    pub(crate) fn new(label: TaskLabel, options: &Options, seat: S, job: S::Job, span: JobSpan) -> Arc<Self> {
         Arc::new(Self {
             core: Core::new(job),
             label,
             submitted: Stamp::now(),
-            limits: Limits::of(options),
+            limits: Limits::of(options, span),
             seat,
         })
     }
@@ -159,6 +164,23 @@ impl<S: Seat> Cell<S> {
         self.limits.as_ref()?.run_deadline.get().copied()
     }
 
+    /// The span of the job, if anybody is interested and the task has not finished.
+    pub(crate) fn span(&self) -> JobSpan {
+        self.span_slot().map_or_else(JobSpan::default, SpanSlot::get)
+    }
+
+    pub(crate) fn span_slot(&self) -> Option<&SpanSlot> {
+        self.limits.as_ref().map(|limits| &limits.span)
+    }
+
+    /// The task finishes so: before anybody can see it.
+    fn finished(&self, outcome: &Result<S::Output, TaskError>, left: Left) {
+        self.seat.finished(outcome, left);
+        if let Some(span) = self.span_slot() {
+            span.end(outcome.as_ref().err());
+        }
+    }
+
     /// Whether the job waits in the core.
     pub(crate) fn is_queued(&self) -> bool {
         self.core.phase() == Phase::Queued
@@ -189,7 +211,7 @@ impl<S: Seat> Cell<S> {
         outcome: Result<S::Output, TaskError>,
     ) -> Result<(), Result<S::Output, TaskError>> {
         self.core.finish(outcome, |outcome, from| {
-            self.seat.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Hold });
+            self.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Hold });
         })
     }
 
@@ -200,7 +222,7 @@ impl<S: Seat> Cell<S> {
             let result = match self.core.phase() {
                 Phase::Finished => return false,
                 Phase::Queued => {
-                    self.core.finish_queued(outcome, |outcome, _| self.seat.finished(outcome, Left::Queue))
+                    self.core.finish_queued(outcome, |outcome, _| self.finished(outcome, Left::Queue))
                 }
                 Phase::Held => {
                     self.core.stop();
@@ -222,7 +244,7 @@ impl<S: Seat> Cell<S> {
         outcome: Result<S::Output, TaskError>,
     ) -> Result<(), Result<S::Output, TaskError>> {
         self.core.finish(outcome, |outcome, from| {
-            self.seat.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Abandoned });
+            self.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Abandoned });
         })
     }
 
@@ -277,7 +299,7 @@ impl<S: Seat> Cell<S> {
         let Some(error) = self.queue_error(now) else { return };
         let mut outcome = Err(error);
         while self.core.phase() == Phase::Queued {
-            match self.core.finish_queued(outcome, |outcome, _| self.seat.finished(outcome, Left::Queue)) {
+            match self.core.finish_queued(outcome, |outcome, _| self.finished(outcome, Left::Queue)) {
                 Ok(()) => return,
                 Err(back) => outcome = back,
             }
@@ -422,8 +444,13 @@ impl<T: Send + 'static> Seat for Nowhere<T> {
 }
 
 /// Makes a task that is finished with `error` from the start.
-pub(crate) fn refused<T: Send + 'static>(error: TaskError, label: TaskLabel) -> Arc<Cell<Nowhere<T>>> {
-    let cell = Cell::new(label, &Options::default(), Nowhere(std::marker::PhantomData), ());
+pub(crate) fn refused<T: Send + 'static>(
+    error: TaskError,
+    label: TaskLabel,
+    span: JobSpan,
+) -> Arc<Cell<Nowhere<T>>> {
+    let seat = Nowhere(std::marker::PhantomData);
+    let cell = Cell::new(label, &Options::default(), seat, (), span);
     // It cannot have been finished: nobody else has seen it yet.
     let _ = cell.complete(Err(error));
     cell

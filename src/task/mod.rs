@@ -39,7 +39,7 @@ pub(crate) use options::Options;
 pub use priority::Priority;
 pub use status::TaskStatus;
 
-use crate::{TaskError, error::TaskLabel, panic::drop_shielded};
+use crate::{TaskError, error::TaskLabel, panic::drop_shielded, trace::JobSpan};
 
 /// A job that was handed to a pool: a future of its result.
 ///
@@ -88,11 +88,11 @@ impl<T> Task<T> {
     }
 
     /// Makes a task that is finished with `error`.
-    pub(crate) fn refused(error: TaskError, label: TaskLabel) -> Self
+    pub(crate) fn refused(error: TaskError, label: TaskLabel, span: JobSpan) -> Self
     where
         T: Send + 'static,
     {
-        Self::new(cell::refused(error, label))
+        Self::new(cell::refused(error, label, span))
     }
 
     /// The id of the task: unique in this program.

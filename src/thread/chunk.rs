@@ -34,6 +34,7 @@ use super::{
     queue::Queued,
     seat::ThreadJob,
     shared::Shared,
+    worker,
 };
 use crate::{
     Priority, TaskError, TaskId,
@@ -42,8 +43,9 @@ use crate::{
     map::{Batch, Finished, Outcome, Setup},
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded, shield},
-    pool::Place,
+    pool::{Place, registry::Kind},
     task::{self, Left, StopSignal},
+    trace::{JobSpan, SpanSlot},
 };
 
 /// At most so long does an outcome wait for others before whoever waits for it is woken.
@@ -60,6 +62,8 @@ pub(super) struct Chunk<F, A, R> {
     runtime: Option<Handle>,
     /// How long the items of the map take.
     pace: Arc<Pace>,
+    /// Of all items. Ends when nothing runs and nothing is left to begin.
+    span: SpanSlot,
     /// Whether items that have begun are not wanted any more.
     ///
     /// ORDERING: Relaxed, as for `is_exhausted`. Advice, which publishes nothing.
@@ -133,14 +137,17 @@ where
             helper_is_queued: false,
             tally: Tally::default(),
         };
+        let label = TaskLabel { id: TaskId::next_of_many(len), name, submitted_at: setup.at };
+        let span = JobSpan::of_items(Kind::Threads.label(), &shared.setup.name, &label, len);
         let chunk = Arc::new(Self {
             shared: shared.clone(),
-            label: TaskLabel { id: TaskId::next_of_many(len), name, submitted_at: setup.at },
+            label,
             len,
             priority: setup.options.priority,
             submitted,
             runtime: Handle::try_current().ok(),
             pace: setup.pace.clone(),
+            span: SpanSlot::new(span),
             is_stopped: AtomicBool::new(false),
             is_exhausted: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -157,11 +164,13 @@ where
     /// Runs items on this thread until none is left to begin.
     fn run(self: &Arc<Self>) {
         let Some(job) = self.lock().job.clone() else { return };
-        task::enter(&**self, || self.run_items(&*job));
+        let span = self.span.get();
+        span.begins(worker::number_here);
+        span.clone().inside(|| task::enter(&**self, || self.run_items(&*job, &span)));
         drop_shielded(job);
     }
 
-    fn run_items(self: &Arc<Self>, job: &F) {
+    fn run_items(self: &Arc<Self>, job: &F, span: &JobSpan) {
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
         Counters::computes_from(Stamp::of(lap.began()));
@@ -170,7 +179,11 @@ where
             let outcome = catch(|| job(input));
             // It comes free before anybody can see the outcome and come back for it.
             drop_shielded(place);
-            done = Some((item, outcome.map_err(|report| TaskError::panicked(self.label_of(item), report))));
+            let outcome = outcome.map_err(|report| TaskError::panicked(self.label_of(item), report));
+            if let Err(error) = &outcome {
+                span.fails(error);
+            }
+            done = Some((item, outcome));
             if lap.is_over_after_one_more() {
                 self.end_lap(&mut lap, &mut untold);
             }
@@ -182,6 +195,12 @@ where
     /// Takes note of an outcome, and claims the next item.
     fn step(&self, done: Option<Finished<R>>, now: Instant) -> Option<Claimed<A>> {
         let mut state = self.lock();
+        if self.span.is_used() && done.is_some() && state.runs_its_last() {
+            // Nobody else can begin or finish an item now, only end this one.
+            drop(state);
+            self.span.end_items();
+            state = self.lock();
+        }
         let late = done.and_then(|(item, outcome)| state.finish(item, outcome).err());
         let next = state.claim(self.len);
         let job = if next.is_none() { state.job.take() } else { None };
@@ -260,6 +279,17 @@ where
             self.is_stopped.store(true, Relaxed);
         }
         self.count(&mut state, Instant::now());
+        if self.span.is_used() {
+            // What was taken out above is nobody's but ours.
+            let is_over = state.running.is_empty();
+            drop(state);
+            let first = running.first().copied().unwrap_or(first_waiting);
+            self.span.get().fails(&error(self.label_of(first)));
+            if is_over {
+                self.span.end_items();
+            }
+            state = self.lock();
+        }
         let running = running.into_iter().map(|item| (item, Left::Abandoned));
         let waiting = (first_waiting..self.len).map(|item| (item, Left::Queue));
         let mut ended = 0;
@@ -307,6 +337,11 @@ impl<F, A, R> Chunk<F, A, R> {
 }
 
 impl<F, A, R> State<F, A, R> {
+    /// Whether one item runs and nothing is left to begin.
+    fn runs_its_last(&self) -> bool {
+        self.running.len() == 1 && self.inputs.len() == 0
+    }
+
     fn claim(&mut self, len: u32) -> Option<Claimed<A>> {
         let item = len - self.inputs.len() as u32;
         let next = self.inputs.next()?;

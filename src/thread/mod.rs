@@ -37,7 +37,7 @@ use crate::{
     BuildError, Closing, Job, Metrics, Refused, Shutdown, Submit, Task,
     metrics::Counters,
     pool::{
-        Admission, Start, Takes, Ticket, queue,
+        Admission, Start, Takes, Ticket, open_span, queue,
         registry::{self, AnyPool, Kind},
         sealed,
     },
@@ -426,6 +426,10 @@ impl sealed::Pool for ThreadPool {
     fn name(&self) -> &str {
         &self.shared().setup.name
     }
+
+    fn kind(&self) -> &'static str {
+        Kind::Threads.label()
+    }
 }
 
 impl<F, R> Takes<F> for ThreadPool
@@ -441,7 +445,8 @@ where
         let grip = self.handles.grips.here().clone();
         let pace = options.pace.take();
         let seat = ThreadSeat::new(grip, pace, Handle::try_current().ok());
-        let cell = Cell::new(label, &options, seat, Load { job, place });
+        let span = open_span(self, &label);
+        let cell = Cell::new(label, &options, seat, Load { job, place }, span);
         self.shared().counters.submitted();
         cell.watch_queue();
         let task = Task::new(cell.clone());

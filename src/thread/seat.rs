@@ -145,7 +145,9 @@ where
         counters.begun(begun.since(self.submitted_at()));
         self.watch_run(begun);
         Counters::computes_from(begun);
-        let (outcome, place) = call(&self, load);
+        let span = self.span();
+        span.begins(worker::number_here);
+        let (outcome, place) = span.inside(|| call(&self, load));
         // All that belongs to the job is settled before anybody can see its outcome.
         let ended = Stamp::now();
         let took = ended.since(begun);

@@ -61,6 +61,11 @@ pub(crate) fn is_here(shared: &Arc<Shared>) -> bool {
     here(shared).is_some()
 }
 
+/// The number of the worker that this thread is.
+pub(crate) fn number_here() -> Option<usize> {
+    HERE.try_with(|here| here.borrow().as_ref().map(|worker| worker.number)).ok().flatten()
+}
+
 /// Runs a queued job right here, if this thread is a worker of its pool. Says whether it is.
 pub(crate) fn run_here<J: ThreadJob + 'static>(shared: &Arc<Shared>, job: &Arc<J>) -> bool {
     let Some(worker) = here(shared) else { return false };

@@ -33,7 +33,7 @@ use crate::{
     error::{Operand, TaskLabel},
     map::{Batch, Finished, Outcome},
     panic::{catch, drop_shielded, shield},
-    pool::Place,
+    pool::{Place, registry::Kind},
     process::{
         call::Function,
         items::{self, Sheaf},
@@ -41,6 +41,7 @@ use crate::{
     },
     shared_memory::SharedBytes,
     task::{AnyTask, Cell, Options, Task},
+    trace::{JobSpan, SpanSlot},
     wire::{Appended, Encoded, Payload, append, decode_part, encode},
 };
 
@@ -54,6 +55,8 @@ pub(in crate::process) struct ItemBatch<R> {
     /// The label of the first item; those of the others differ by the id.
     label: TaskLabel,
     len: u32,
+    /// Of all items, whichever jobs they are.
+    span: SpanSlot,
     /// Taken alone.
     state: Mutex<State<R>>,
 }
@@ -158,12 +161,15 @@ impl<R: Payload> ItemBatch<R> {
         items: Items,
     ) -> Arc<Self> {
         let len = u32::try_from(items.places.len()).expect("they fit into a slot");
+        let label = label(TaskId::next_of_many(len));
+        let span = JobSpan::of_items(Kind::Processes.label(), &shared.config().name, &label, len);
         let batch = Arc::new(Self {
             shared: shared.clone(),
             function,
             options,
-            label: label(TaskId::next_of_many(len)),
+            label,
             len,
+            span: SpanSlot::new(span),
             state: Mutex::new(State {
                 arguments: items.arguments,
                 starts: items.starts,
@@ -196,7 +202,7 @@ impl<R: Payload> ItemBatch<R> {
         let seat = ProcessSeat::new(self.shared.clone(), &self.options, &call)
             .of_items(self.len - first, state.rank);
         let before = state.rank.replace(seat.rank());
-        let job = Cell::new(self.label_of(first), &self.options, seat, call);
+        let job = Cell::new(self.label_of(first), &self.options, seat, call, self.span.get());
         let task = Task::new(job.clone());
         let batch = self.clone();
         task.on_done(move |outcome| batch.done(outcome));
@@ -244,6 +250,7 @@ impl<R: Payload> ItemBatch<R> {
             }
         }
         self.shared.counters().not_finished(outcome, (len - first).into());
+        self.tell_span(&outcomes);
         if self.deliver(outcomes) < len {
             self.launch();
         }
@@ -266,6 +273,19 @@ impl<R: Payload> ItemBatch<R> {
             });
             let Err(report) = all else { return outcomes };
             outcomes.push((item - 1, Err(self.unreadable(item - 1, report.into_summary()))));
+        }
+    }
+
+    /// Takes note of items that fail, and of the last one, before anybody can see it.
+    fn tell_span(&self, outcomes: &[Finished<R>]) {
+        if !self.span.is_used() {
+            return;
+        }
+        if let Some(error) = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err()) {
+            self.span.get().fails(error);
+        }
+        if outcomes.last().is_some_and(|(item, _)| *item + 1 == self.len) {
+            self.span.end_items();
         }
     }
 
@@ -328,6 +348,7 @@ impl<R: Payload> ItemBatch<R> {
         let Some(published) = job.and_then(|job| job.seat().published(job.label().id)) else { return };
         let mut outcomes = self.decode_all(first, &published, &[]);
         drop_shielded(outcomes.pop_if(|(item, _)| *item + 1 == self.len));
+        self.tell_span(&outcomes);
         self.deliver(outcomes);
     }
 }

@@ -210,15 +210,17 @@ impl<R> ProcessSeat<R> {
         own.unwrap_or(self.shared.config().kill_grace)
     }
 
-    fn begin(&self, waited: Duration) {
+    /// Takes note that the job begins; says whether that is new.
+    fn begin(&self, waited: Duration) -> bool {
         let may_begin = |progress| matches!(progress, WAITS | AGAIN).then_some(RUNS);
-        let Ok(before) = self.progress.fetch_update(Relaxed, Relaxed, may_begin) else { return };
+        let Ok(before) = self.progress.fetch_update(Relaxed, Relaxed, may_begin) else { return false };
         self.begun_nanos.store(waited.as_nanos() as u64, Relaxed);
         self.shared.waiting().remove(self.priority);
         match before {
             WAITS if !self.is_rest => self.counters().begun_many(self.items.into(), waited),
             _ => self.counters().begun_again(self.items.into()),
         }
+        true
     }
 
     /// The job had begun, and waits to be run once more.
@@ -446,6 +448,9 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn assign(&self, worker: &Worker) {
         self.seat().worker.set(worker.ticket);
+        if let Some(span) = self.span_slot() {
+            span.goes_to(worker.number, worker.pid);
+        }
     }
 
     fn is_stopped(&self) -> bool {
@@ -461,7 +466,10 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
     }
 
     fn begun(&self, at: Instant) {
-        self.seat().begin(at.saturating_duration_since(self.submitted()));
+        let begins = self.seat().begin(at.saturating_duration_since(self.submitted()));
+        if begins && let Some(span) = self.span_slot() {
+            span.began_at(at);
+        }
     }
 
     fn survives(&self, pid: u32) -> bool {
@@ -507,6 +515,9 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         self.begun(begun);
         // Zero would be taken for unknown.
         self.seat().ran_nanos.store((took.as_nanos() as u64).max(1), Relaxed);
+        if let Some(span) = self.span_slot() {
+            span.ran(took);
+        }
         self.finish(outcome);
     }
 

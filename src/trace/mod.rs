@@ -1,0 +1,53 @@
+//! Jobs as spans of [`tracing`](https://docs.rs/tracing), and what workers say as events. Feature `tracing`.
+//!
+//! # A span for each job
+//!
+//! Each job of each pool has a span `heavylift.job`, target `heavylift`, level `INFO`. It is a child of the span that is current where
+//! the task is made: where `run` is called, where the future of `submit` resolves, where a `map` is polled. So what is started inside
+//! a job is below that job. On threads, those of [`RayonPool`](crate::RayonPool) included, and with [`Inline`](struct@crate::Inline)
+//! the job runs inside its span; the code of a job in a process runs elsewhere: see below.
+//!
+//! | field | |
+//! |---|---|
+//! | `pool`, `kind` | the pool's name; `thread`, `process`, `rayon` or `inline` |
+//! | `name`, `task` | name and id of the task; of a chunk, those of its first item |
+//! | `items` | how many items of a map travel together; absent for any other job |
+//! | `worker`, `pid` | number of the worker that began it last; on a process pool also its pid |
+//! | `queue_wait_ns` | nanoseconds from the submission to its beginning |
+//! | `run_time_ns` | nanoseconds that it ran, the last time; until it was ended, if it goes on after that |
+//! | `tries` | how often it began, if more than once |
+//! | `outcome` | `succeeded`, or the [kind](crate::TaskErrorKind) of the error: `cancelled`, `timed_out`, `panicked`, `worker_died`, `overloaded`, `closed`, `encode`, `decode`, `too_large`, `unavailable` |
+//! | `error` | the error in words, if there is one |
+//!
+//! From `worker` on they are recorded when the task finishes: once, before anybody can see its outcome, whatever ends it, also if it
+//! never began. Then the span closes, before the task resolves; but a thread that runs a job which was cancelled or timed out keeps
+//! it open until the job returns, and lines and events that are still on their way from a worker process keep it open until they have
+//! come. A refused job that is [handed back](crate::Refused) was no task, and has no span; a task that a full or closed pool
+//! finishes at once has one.
+//!
+//! With the feature `opentelemetry` there are also `otel.name`, the task's name, and for failures `otel.status_code` and
+//! `otel.status_description`, which [tracing-opentelemetry](https://docs.rs/tracing-opentelemetry) makes name and status of the exported
+//! span.
+//!
+//! # Items of a map
+//!
+//! An item that travels alone is a job, with a span. Items that travel together have one span, with their number: they may take 20 ns
+//! each, of which a span would be a multiple. Its outcome is that of the first item that fails, else `succeeded`. When others take a
+//! part of a chunk, or a worker dies under it and what has not begun goes on elsewhere, it stays the same span.
+//!
+//! # What it costs
+//!
+//! Without the feature: nothing. With it, and nobody interested (no subscriber, or one whose filter turns off `INFO` or the target
+//! `heavylift`): one look at the level, or at what the callsite remembers, for each job or chunk. Otherwise what the subscriber takes
+//! for a span. The filter `heavylift=warn` turns the spans off and leaves all else.
+//!
+//! The subscriber is foreign code: it is called under no lock, and its panics end here.
+//!
+//! # What workers say
+//!
+//! With [`Output::Tracing`](crate::Output::Tracing) what workers print is told under the span of the job that ran.
+
+#[cfg_attr(not(feature = "tracing"), path = "nothing.rs")]
+mod span;
+
+pub(crate) use span::{JobSpan, SpanSlot};
