@@ -97,7 +97,8 @@ pub(super) struct SetupCall {
 /// Program to zygote.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Fork a worker. Comes with its socket, its arena and its standard error.
+    /// Fork a worker. Comes with its socket, its arena and its standard error; where what it says is told, also with its standard
+    /// output and a stream for its events.
     Fork { ticket: u64, number: u32 },
 }
 
@@ -147,6 +148,35 @@ pub(super) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 pub(super) const HAS_NAMES: u32 = 1;
 /// Flag of a job in the ring: the worker should look at its socket first, which it otherwise does when it has nothing to do.
 pub(super) const LISTEN: u32 = 2;
+
+/// Where in the flags of a job stands up to which level the program wants the worker's events; 0 is none.
+#[cfg(feature = "tracing")]
+const WANTED_LEVEL: u32 = 4;
+
+/// Up to which level a job's flags want events: its number.
+#[cfg(feature = "tracing")]
+pub(super) fn wanted_level(flags: u32) -> u8 {
+    (flags >> WANTED_LEVEL & 7) as u8
+}
+
+/// The flags for what the program's own subscribers want at this moment.
+#[cfg(feature = "tracing")]
+pub(super) fn want_events() -> u32 {
+    let level = tracing::level_filters::LevelFilter::current().into_level();
+    level.map_or(0, |level| u32::from(level_number(level)) << WANTED_LEVEL)
+}
+
+/// A level as it travels: from 1 for errors to 5 for traces.
+#[cfg(feature = "tracing")]
+pub(super) fn level_number(level: tracing::Level) -> u8 {
+    match level {
+        tracing::Level::ERROR => 1,
+        tracing::Level::WARN => 2,
+        tracing::Level::INFO => 3,
+        tracing::Level::DEBUG => 4,
+        tracing::Level::TRACE => 5,
+    }
+}
 
 /// Program to worker, or worker to program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

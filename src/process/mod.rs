@@ -23,6 +23,8 @@ mod progress;
 mod reply;
 #[cfg(target_os = "linux")]
 mod ring;
+#[cfg(all(target_os = "linux", feature = "tracing"))]
+mod said;
 #[cfg(target_os = "linux")]
 mod segments;
 #[cfg(target_os = "linux")]

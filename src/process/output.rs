@@ -20,7 +20,8 @@ pub enum Output {
     /// Standard output is the program's own; standard error is passed on to the program's, unchanged. The default.
     #[default]
     Inherit,
-    /// Each line is an event for the program's [`tracing`] subscriber, at level `INFO`, with the target `heavylift::worker`.
+    /// Each line is an event for the program's [`tracing`] subscriber, at level `INFO`, with the target `heavylift::worker`; and so is each
+    /// event of the workers themselves: see below.
     ///
     /// | field | |
     /// |---|---|
@@ -34,8 +35,28 @@ pub enum Output {
     /// A last line without an end is delivered when its job ends or its worker dies; what a killed job had not flushed is lost.
     /// Events come soon after the line, not necessarily before the task finishes; all have come when a
     /// [`shutdown`](crate::ProcessPool::shutdown) resolves, unless the subscriber takes longer than a second. They are made on a
-    /// thread of the pool's own, so it is the *global* subscriber that gets them. One that panics loses the event; one
-    /// that blocks holds up the events of this pool, and what prints.
+    /// thread of the pool's own, as children of the [job's span](crate::trace), for the subscriber that has that; without one it is
+    /// the *global* subscriber that gets them. One that panics loses the event; one that blocks holds up the events of this pool,
+    /// and what prints.
+    ///
+    /// # The workers' own events
+    ///
+    /// Where neither `preload` nor `initializer` sets a subscriber, a worker gets one that sends each event to the program: those of the levels that the
+    /// program's subscriber wants when the job is sent. They come as the lines do, at their own level, and with other fields:
+    ///
+    /// | field | |
+    /// |---|---|
+    /// | `message` | its message |
+    /// | `worker.target` | its target: that of the event here is `heavylift::worker`, for a filter has to know it beforehand |
+    /// | `fields` | its other fields, as text: `n=3 name="x"` |
+    /// | `pool`, `worker`, `pid`, `task`, `task_name` | as above |
+    /// | `cut` | whether something was left out: of a message more than 4 KiB, of the fields more than 2 KiB, of a target more than 256 bytes |
+    ///
+    /// Events of one worker keep their order; between them and lines there is none. What a worker said before it died is told. Spans
+    /// that a job opens itself stay in the worker. A job that says more than a socket holds waits as one that prints. A worker that
+    /// sends what is no event loses what it says until the job ends, and an event says so.
+    ///
+    /// A job that sets a global subscriber finds one there: do that in [`initializer`](crate::ProcessPoolBuilder::initializer).
     ///
     /// # Which job a line belongs to
     ///

@@ -45,7 +45,8 @@
 //!
 //! # What workers say
 //!
-//! With [`Output::Tracing`](crate::Output::Tracing) what workers print is told under the span of the job that ran.
+//! With [`Output::Tracing`](crate::Output::Tracing) the events of jobs in worker processes, and what these print, become events in the
+//! program, below the span of the job that ran, with worker and task.
 
 #[cfg_attr(not(feature = "tracing"), path = "nothing.rs")]
 mod span;

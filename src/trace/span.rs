@@ -15,7 +15,8 @@ use std::{
 };
 
 use tracing::{
-    Level, Span,
+    Id, Level, Span,
+    dispatcher::with_default,
     field::Empty,
     level_filters::{LevelFilter, STATIC_MAX_LEVEL},
 };
@@ -121,6 +122,15 @@ impl JobSpan {
         }
     }
 
+    /// Calls `event` with what is to be the parent of an event, where this span's subscriber hears it; without a span it is the
+    /// program's own that does.
+    pub(crate) fn tell(&self, event: impl FnOnce(Option<Id>)) {
+        shield(|| match &self.0 {
+            Some(open) => open.dispatch(event),
+            None => event(None),
+        });
+    }
+
     fn span(&self) -> Option<&Span> {
         self.0.as_ref()?.span.as_ref()
     }
@@ -192,6 +202,11 @@ impl Open {
             pid: AtomicU32::new(0),
             has_outcome: AtomicBool::new(false),
         }
+    }
+
+    fn dispatch(&self, event: impl FnOnce(Option<Id>)) {
+        let Some(span) = &self.span else { return };
+        span.with_subscriber(|(id, dispatch)| with_default(dispatch, || event(Some(id.clone()))));
     }
 
     fn begins_at(&self, at: Instant) {

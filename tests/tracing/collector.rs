@@ -119,6 +119,14 @@ impl Collector {
         self.spans().into_iter().find(|span| span.name == name).expect("it was opened")
     }
 
+    /// The events that came from the workers of a pool, in their order.
+    pub(crate) fn said_in(&self, pool: &str) -> Vec<SeenEvent> {
+        let events = self.events().into_iter();
+        events
+            .filter(|event| event.target == "heavylift::worker" && event.field("pool") == Some(pool))
+            .collect()
+    }
+
     pub(crate) fn events(&self) -> Vec<SeenEvent> {
         self.seen().events.clone()
     }

@@ -6,4 +6,5 @@
 mod processes;
 
 mod collector;
+mod events;
 mod spans;

@@ -4,6 +4,8 @@
 
 pub(super) mod entry;
 mod pieces;
+#[cfg(feature = "tracing")]
+mod speaker;
 mod worker;
 mod zygote;
 

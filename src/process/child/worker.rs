@@ -13,7 +13,7 @@
 use std::{
     cell::Cell,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -23,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "tracing")]
+use super::speaker::Speaker;
 use super::{EXIT_FAILED, exit_now, exit_with, or_exit, pieces::Pieces, zygote::run_setup};
 use crate::{
     metrics::{
@@ -66,19 +68,24 @@ pub(super) struct Fds {
     pub(super) stderr: OwnedFd,
     /// Only where standard output is not the program's own.
     pub(super) stdout: Option<OwnedFd>,
+    /// Only where events are told.
+    pub(super) events: Option<OwnedFd>,
 }
 
 impl Fds {
     /// In the order in which they travel.
     pub(super) fn to_order(&self) -> Vec<BorrowedFd<'_>> {
-        [&self.socket, &self.arena, &self.stderr].into_iter().chain(&self.stdout).map(AsFd::as_fd).collect()
+        let all =
+            [&self.socket, &self.arena, &self.stderr].into_iter().chain(&self.stdout).chain(&self.events);
+        all.map(AsFd::as_fd).collect()
     }
 
     /// As they have travelled.
-    pub(super) fn from_order(mut fds: Vec<OwnedFd>) -> Option<Self> {
-        let stdout = (fds.len() == 4).then(|| fds.pop()).flatten();
-        let [socket, arena, stderr] = fds.try_into().ok()?;
-        Some(Self { socket, arena, stderr, stdout })
+    pub(super) fn from_order(fds: Vec<OwnedFd>) -> Option<Self> {
+        let mut fds = fds.into_iter();
+        let (socket, arena, stderr) = (fds.next()?, fds.next()?, fds.next()?);
+        let (stdout, events) = (fds.next(), fds.next());
+        fds.next().is_none().then_some(Self { socket, arena, stderr, stdout, events })
     }
 }
 
@@ -109,6 +116,9 @@ struct Worker {
     /// `None` if everything is given back at once.
     spare: Option<Spare>,
     meter: Meter,
+    /// Whether the program wants events, as each job says.
+    #[cfg(feature = "tracing")]
+    speaks: bool,
 }
 
 /// Tells the running job whether it should stop.
@@ -156,7 +166,8 @@ pub(super) fn run(birth: Birth) -> ! {
 
 impl Worker {
     fn new(birth: Birth) -> Self {
-        let Birth { zygote, name, fds: Fds { socket, arena, stderr, stdout }, leaf, settings } = birth;
+        let Birth { zygote, name, fds, leaf, settings } = birth;
+        let Fds { socket, arena, stderr, stdout, events } = fds;
         let what = "a worker cannot start";
         or_exit(rustix::stdio::dup2_stderr(&stderr), what);
         if let Some(leaf) = leaf {
@@ -167,9 +178,11 @@ impl Worker {
         }
         or_exit(null_to_stdin(), what);
         let socket = or_exit(keep_high(socket), what);
+        let events = events.map(|events| or_exit(keep_high(events), what));
         let mapped: Mapped<Arena> = or_exit(Mapped::open(arena.as_fd()), what);
         // What the zygote had open besides; the owned ones among them are never dropped in this process.
-        close_all_but(&[socket.as_raw_fd()]);
+        let kept: Vec<RawFd> = [&socket].into_iter().chain(&events).map(AsRawFd::as_raw_fd).collect();
+        close_all_but(&kept);
         std::mem::forget((arena, stderr, stdout));
         reset_signals();
         or_exit(set_up_worker_process(zygote, settings.stack_size), what);
@@ -190,22 +203,27 @@ impl Worker {
             max_payload: settings.max_payload,
             spare: settings.keeps_heap.then(Spare::keep).flatten(),
             meter: Meter::new(),
+            #[cfg(feature = "tracing")]
+            speaks: events.is_some(),
         };
         call::publish_items_by(worker.stop.clone());
         if let Some(bytes) = settings.address_space_limit {
             or_exit(limit_address_space(bytes), what);
         }
-        worker.initialize(settings);
+        worker.initialize(settings, events);
         // An initializer that changed its user has cleared it.
         or_exit(die_with(zygote), what);
         worker
     }
 
-    fn initialize(&self, settings: Settings) {
+    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nothing is ever told"))]
+    fn initialize(&self, settings: Settings, events: Option<OwnedFd>) {
         if let Some(Err(reason)) = settings.initializer.map(|setup| run_setup(setup, "initializer")) {
             let _ = self.socket.try_send(&Signal::NotReady.to_wire(), &[]);
             exit_with(&reason);
         }
+        #[cfg(feature = "tracing")]
+        events.into_iter().for_each(Speaker::install);
         or_exit(self.socket.ring(&Signal::Ready.to_wire()), "cannot say that it is ready");
     }
 
@@ -238,6 +256,10 @@ impl Worker {
         self.meter.begin(begun_ns, || read(Whose::Process));
         if let Some(spare) = &mut self.spare {
             spare.is_used = true;
+        }
+        #[cfg(feature = "tracing")]
+        if self.speaks {
+            Speaker::listen_to(header.flags);
         }
         let argument = self.fetch(argument);
         if header.flags & LISTEN != 0 {

@@ -29,6 +29,7 @@ use super::sink::Sink;
 use crate::{
     error::TaskLabel,
     process::sys::{Bell, ClosedInCopies, wait_any},
+    trace::JobSpan,
 };
 
 /// How much of what a process printed last is kept.
@@ -64,6 +65,8 @@ struct Read {
     len: usize,
     /// The last line has no end yet.
     is_mid_line: bool,
+    /// What was handed on last keeps a span open.
+    keeps_span: bool,
     /// Nothing more is to be expected; the pipe is left once it is empty.
     over: bool,
 }
@@ -75,7 +78,15 @@ pub(super) enum Piece {
     /// So many bytes that came here were dropped.
     Lost(u64),
     /// What follows was printed while this task's job ran, or none.
-    Of(Option<TaskLabel>),
+    Of(Option<Owner>),
+}
+
+/// A task, for what is printed while its job runs.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only events say whose they are"))]
+pub(super) struct Owner {
+    pub(super) label: TaskLabel,
+    pub(super) span: JobSpan,
 }
 
 impl Pipe {
@@ -109,20 +120,24 @@ impl Pipe {
     }
 
     /// Ascribes what is printed from now on to `task`.
-    pub(super) fn mark(&self, task: Option<TaskLabel>) {
+    pub(super) fn mark(&self, task: Option<Owner>) {
         let mut read = self.lock();
         if read.over {
             return;
         }
         self.take_all(&mut read);
-        let must_look = read.len > 0 || read.is_mid_line;
+        let must_look = read.len > 0 || read.is_mid_line || read.keeps_span;
         read.is_mid_line = false;
-        if let Some(Piece::Of(last)) = read.pending.last_mut() {
-            *last = task;
-        } else {
-            read.pending.push(Piece::Of(task));
-        }
+        // A span that is not wanted any more closes once the lock is free.
+        let last = match read.pending.last_mut() {
+            Some(Piece::Of(last)) => std::mem::replace(last, task),
+            _ => {
+                read.pending.push(Piece::Of(task));
+                None
+            }
+        };
         drop(read);
+        drop(last);
         if must_look {
             self.ring();
         }
@@ -160,6 +175,7 @@ impl Pipe {
         read.over |= self.take(&mut read, room);
         read.len = 0;
         let pending = std::mem::take(&mut read.pending);
+        read.keeps_span = keeps_span(&pending).unwrap_or(read.keeps_span);
         // What is over may have been read only in part.
         (pending, read.over && ioctl_fionread(&self.end).unwrap_or(0) == 0)
     }
@@ -173,6 +189,14 @@ impl Pipe {
     fn lock(&self) -> MutexGuard<'_, Read> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether who takes these keeps a span open afterwards; `None` if they say nothing about that.
+fn keeps_span(pieces: &[Piece]) -> Option<bool> {
+    pieces.iter().rev().find_map(|piece| match piece {
+        Piece::Of(owner) => Some(owner.as_ref().is_some_and(|owner| !owner.span.is_none())),
+        _ => None,
+    })
 }
 
 impl Read {

@@ -28,6 +28,8 @@ use super::{
     worker::{Parts, Worker},
     zygote::{Zygote, explain},
 };
+#[cfg(feature = "tracing")]
+use crate::process::sys::stream_pair;
 use crate::{
     error::ExitCause,
     process::{
@@ -175,7 +177,15 @@ impl Manager<'_> {
         let zygote = Zygote::start(self.shared.config(), self.next_zygote)
             .map_err(|why| format!("the worker side cannot start: {why}"))?;
         let printer = Printer { worker: None, pid: zygote.pid() };
-        self.watch(&copier, printer, &zygote.stderr, zygote.stdout.as_ref());
+        self.watch(
+            &copier,
+            printer,
+            [
+                Some((&zygote.stderr, Stream::Stderr)),
+                zygote.stdout.as_ref().map(|stdout| (stdout, Stream::Stdout)),
+                None,
+            ],
+        );
         self.zygote = Some(zygote);
         match self.hear_until(|notice| matches!(notice, Notice::Ready | Notice::Failed(_)), "start") {
             Ok((Notice::Ready, _)) => Ok(()),
@@ -326,11 +336,12 @@ impl Manager<'_> {
         let (stderr, stderr_fd) = Pipe::new().map_err(|error| explain(&error))?;
         let stdout = self.shared.config().output.is_told().then(Pipe::new).transpose();
         let (stdout, stdout_fd) = stdout.map_err(|error| explain(&error))?.unzip();
+        let (events, events_fd) = self.events_pipe().map_err(|error| explain(&error))?.unzip();
         let bell = Bell::new().map_err(|error| explain(&error))?;
         // Until the worker has them: the answer to the order takes its time.
         let _in_copies = [socket.as_fd(), theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()]
             .into_iter()
-            .chain(stdout_fd.as_ref().map(AsFd::as_fd))
+            .chain(stdout_fd.iter().chain(&events_fd).map(AsFd::as_fd))
             .map(|fd| ClosedInCopies::new(&fd))
             .collect::<Vec<_>>();
         let copier = self.copier()?;
@@ -338,7 +349,7 @@ impl Manager<'_> {
         let serial = zygote.serial;
         let leaf = zygote.make_leaf(ticket, self.shared.config())?;
         let mut fds = vec![theirs.as_fd(), arena_fd.as_fd(), stderr_fd.as_fd()];
-        fds.extend(stdout_fd.as_ref().map(AsFd::as_fd));
+        fds.extend(stdout_fd.iter().chain(&events_fd).map(AsFd::as_fd));
         let ordered = zygote.order(&Order::Fork { ticket, number }, &fds);
         let forked = match ordered {
             Ok(()) => self.hear_until(|notice| is_answer(notice, ticket), "fork a worker"),
@@ -347,7 +358,12 @@ impl Manager<'_> {
         match forked {
             Ok((Notice::Forked { pid, .. }, fds)) => {
                 let pidfd = fds.into_iter().next().ok_or("the zygote sent no pidfd")?;
-                self.watch(&copier, Printer { worker: Some(number), pid }, &stderr, stdout.as_ref());
+                let streams = [
+                    Some((&stderr, Stream::Stderr)),
+                    stdout.as_ref().map(|stdout| (stdout, Stream::Stdout)),
+                    events.as_ref().map(|events| (events, Stream::Events)),
+                ];
+                self.watch(&copier, Printer { worker: Some(number), pid }, streams);
                 Ok(Parts {
                     ticket,
                     zygote: serial,
@@ -358,6 +374,7 @@ impl Manager<'_> {
                     bell,
                     stderr,
                     stdout,
+                    events,
                     leaf,
                     link: Link::new(arena),
                 })
@@ -373,12 +390,25 @@ impl Manager<'_> {
     }
 
     /// Has the output of a process handed on.
-    fn watch(&self, copier: &Copier, printer: Printer, stderr: &Arc<Pipe>, stdout: Option<&Arc<Pipe>>) {
-        let config = self.shared.config();
-        copier.watch(stderr.clone(), Sink::new(config, printer, Stream::Stderr));
-        if let Some(stdout) = stdout {
-            copier.watch(stdout.clone(), Sink::new(config, printer, Stream::Stdout));
+    fn watch(&self, copier: &Copier, printer: Printer, streams: [Option<(&Arc<Pipe>, Stream)>; 3]) {
+        for (pipe, stream) in streams.into_iter().flatten() {
+            copier.watch(pipe.clone(), Sink::new(self.shared.config(), printer, stream));
         }
+    }
+
+    /// The stream of a worker's events, and its end for the worker, where they are told.
+    #[cfg(feature = "tracing")]
+    fn events_pipe(&self) -> io::Result<Option<(Arc<Pipe>, OwnedFd)>> {
+        if !self.shared.config().output.is_told() {
+            return Ok(None);
+        }
+        let (ours, theirs) = stream_pair()?;
+        Ok(Some((Pipe::over(ours)?, theirs)))
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn events_pipe(&self) -> io::Result<Option<(Arc<Pipe>, OwnedFd)>> {
+        Ok(None)
     }
 
     /// The thread that hands output on, started on first use. Without it workers would block on a full pipe.

@@ -21,6 +21,8 @@ mod lines;
 mod link;
 mod manager;
 mod queue;
+#[cfg(feature = "tracing")]
+mod relay;
 mod retry;
 mod schedule;
 mod seat;

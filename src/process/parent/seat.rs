@@ -33,6 +33,7 @@ use crate::{
         sys::generation,
     },
     task::{AnyTask, Cell, Left, Options, Seat, StopSignal},
+    trace::JobSpan,
     wire::{Arrived, Encoded, Payload, decode},
 };
 
@@ -340,6 +341,8 @@ fn ran<R: 'static>(outcome: &Result<R, TaskError>) -> u32 {
 pub(in crate::process) trait ProcessJob: Send + Sync {
     fn id(&self) -> TaskId;
     fn label(&self) -> &TaskLabel;
+    /// The span of the job, if anybody is interested.
+    fn span(&self) -> JobSpan;
     fn rank(&self) -> Rank;
     fn priority(&self) -> Priority;
     /// The hash of the key by which it should go to the worker of earlier jobs.
@@ -402,6 +405,10 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn label(&self) -> &TaskLabel {
         Cell::label(self)
+    }
+
+    fn span(&self) -> JobSpan {
+        Cell::span(self)
     }
 
     fn rank(&self) -> Rank {

@@ -4,16 +4,22 @@ use std::io::Write;
 
 use super::copier::Piece;
 #[cfg(feature = "tracing")]
-use super::lines::{Line, Lines};
+use super::{
+    copier::Owner,
+    lines::{Line, Lines},
+    relay::Relay,
+};
 use crate::process::{Output, config::Config};
 #[cfg(feature = "tracing")]
-use crate::{error::TaskLabel, panic::shield};
+use crate::trace::JobSpan;
 
-/// Which of its two streams.
+/// Which of its streams.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stream {
     Stdout,
     Stderr,
+    /// Not what it prints: what its subscriber sends.
+    Events,
 }
 
 /// The process that prints.
@@ -34,6 +40,9 @@ pub(super) enum Sink {
     /// To the program's tracing subscriber, line by line.
     #[cfg(feature = "tracing")]
     Tell(Teller),
+    /// The same, event by event.
+    #[cfg(feature = "tracing")]
+    Relay(Relay),
 }
 
 impl Sink {
@@ -46,7 +55,11 @@ impl Sink {
             Output::Inherit => Self::Pass,
             Output::Null => Self::Drop,
             #[cfg(feature = "tracing")]
-            Output::Tracing => Self::Tell(Teller::new(&config.name, printer, stream)),
+            Output::Tracing => match stream {
+                Stream::Stdout => Self::Tell(Teller::new(&config.name, printer, "stdout")),
+                Stream::Stderr => Self::Tell(Teller::new(&config.name, printer, "stderr")),
+                Stream::Events => Self::Relay(Relay::new(&config.name, printer)),
+            },
         }
     }
 
@@ -57,14 +70,19 @@ impl Sink {
             Self::Drop => {}
             #[cfg(feature = "tracing")]
             Self::Tell(teller) => pieces.into_iter().for_each(|piece| teller.take(piece)),
+            #[cfg(feature = "tracing")]
+            Self::Relay(relay) => pieces.into_iter().for_each(|piece| relay.take(piece)),
         }
     }
 
     /// Nothing more will come.
     pub(super) fn finish(&mut self) {
-        #[cfg(feature = "tracing")]
-        if let Self::Tell(teller) = self {
-            teller.finish_line();
+        match self {
+            Self::Pass | Self::Drop => {}
+            #[cfg(feature = "tracing")]
+            Self::Tell(teller) => teller.finish_line(),
+            #[cfg(feature = "tracing")]
+            Self::Relay(relay) => relay.finish(),
         }
     }
 }
@@ -87,18 +105,14 @@ pub(super) struct Teller {
     printer: Printer,
     stream: &'static str,
     /// Whose output it is.
-    task: Option<TaskLabel>,
+    owner: Option<Owner>,
     lines: Lines,
 }
 
 #[cfg(feature = "tracing")]
 impl Teller {
-    fn new(pool: &str, printer: Printer, stream: Stream) -> Self {
-        let stream = match stream {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        };
-        Self { pool: pool.to_owned(), printer, stream, task: None, lines: Lines::default() }
+    fn new(pool: &str, printer: Printer, stream: &'static str) -> Self {
+        Self { pool: pool.to_owned(), printer, stream, owner: None, lines: Lines::default() }
     }
 
     fn take(&mut self, piece: Piece) {
@@ -108,9 +122,9 @@ impl Teller {
                 lines.feed(&bytes, |line| self.tell(&line));
                 self.lines = lines;
             }
-            Piece::Of(task) => {
+            Piece::Of(owner) => {
                 self.finish_line();
-                self.task = task;
+                self.owner = owner;
             }
             Piece::Lost(bytes) => {
                 self.finish_line();
@@ -127,15 +141,17 @@ impl Teller {
     }
 
     fn tell(&self, line: &Line<'_>) {
-        let Self { pool, printer: Printer { worker, pid }, stream, task, .. } = self;
+        let Self { pool, printer: Printer { worker, pid }, stream, owner, .. } = self;
         let (pool, worker, pid, stream) = (pool.as_str(), *worker, *pid, *stream);
-        let name = task.as_ref().map(|task| task.name.as_str());
-        let task = task.as_ref().map(|task| task.id.as_u64());
+        let none = JobSpan::default();
+        let span = owner.as_ref().map_or(&none, |owner| &owner.span);
+        let label = owner.as_ref().map(|owner| &owner.label);
+        let (name, task) = (label.map(|label| label.name.as_str()), label.map(|label| label.id.as_u64()));
         let (text, cut) = (String::from_utf8_lossy(line.text), line.cut);
-        // A subscriber is foreign code.
-        shield(|| {
+        span.tell(|parent| {
             tracing::info!(
                 target: "heavylift::worker",
+                parent: parent,
                 pool,
                 worker,
                 pid,

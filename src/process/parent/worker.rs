@@ -10,13 +10,14 @@ use std::{
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{
-    copier::Pipe,
+    copier::{Owner, Pipe},
     forgotten::Forgotten,
     link::{Condemned, Flight, Link, Stop},
+    seat::ProcessJob,
 };
 use crate::{
     TaskId, WorkerExit,
-    error::{ExitCause, TaskLabel},
+    error::ExitCause,
     metrics::Measured,
     process::{
         ring::Look,
@@ -45,6 +46,8 @@ pub(in crate::process) struct Worker {
     pub(super) stderr: Arc<Pipe>,
     /// Where standard output is not the program's own.
     stdout: Option<Arc<Pipe>>,
+    /// Where events are told.
+    events: Option<Arc<Pipe>>,
     pub(super) born: Instant,
     /// Whether it has come to serve.
     ///
@@ -74,13 +77,15 @@ pub(super) struct Parts {
     pub(super) bell: Bell,
     pub(super) stderr: Arc<Pipe>,
     pub(super) stdout: Option<Arc<Pipe>>,
+    pub(super) events: Option<Arc<Pipe>>,
     pub(super) leaf: Option<Leaf>,
     pub(super) link: Link,
 }
 
 impl Worker {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { ticket, zygote, number, pid, pidfd, socket, bell, stderr, stdout, leaf, link } = parts;
+        let Parts { ticket, zygote, number, pid, pidfd, socket, bell, .. } = parts;
+        let Parts { stderr, stdout, events, leaf, link, .. } = parts;
         Arc::new(Self {
             ticket,
             zygote,
@@ -93,6 +98,7 @@ impl Worker {
             forgotten: Forgotten::default(),
             stderr,
             stdout,
+            events,
             born: Instant::now(),
             serves: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
@@ -235,8 +241,9 @@ impl Worker {
     }
 
     /// Ascribes what the worker prints from now on to a task, or to none.
-    pub(super) fn mark_output(&self, task: Option<&TaskLabel>) {
-        self.streams().for_each(|pipe| pipe.mark(task.cloned()));
+    pub(super) fn mark_output(&self, job: Option<&dyn ProcessJob>) {
+        let owner = job.map(|job| Owner { label: job.label().clone(), span: job.span() });
+        self.streams().for_each(|pipe| pipe.mark(owner.clone()));
     }
 
     /// The process is gone, so it prints no more.
@@ -245,7 +252,7 @@ impl Worker {
     }
 
     fn streams(&self) -> impl Iterator<Item = &Arc<Pipe>> {
-        std::iter::once(&self.stderr).chain(&self.stdout)
+        std::iter::once(&self.stderr).chain(&self.stdout).chain(&self.events)
     }
 
     /// Ends what a dead worker has left in its cgroup, and removes that.

@@ -38,5 +38,7 @@ pub(super) use poll::{Interest, wait, wait_any};
 pub(super) use segment::{InSegment, Segment};
 pub(super) use signals::{ChildSignal, reset_signals, signal_on_event};
 pub(super) use socket::{Received, Socket, adopt_stdin};
+#[cfg(feature = "tracing")]
+pub(super) use socket::{send_on_stream, stream_pair};
 pub(super) use status::exit_of_zombie;
 pub(super) use title::Title;

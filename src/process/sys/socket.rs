@@ -18,7 +18,7 @@ use rustix::{
 };
 
 /// The most descriptors in one message.
-const MAX_FDS: usize = 4;
+const MAX_FDS: usize = 5;
 
 /// One end of a pair. Messages arrive whole and in order; the other end's death is an end of file.
 #[derive(Debug)]
@@ -148,6 +148,27 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// A pair of sockets that carry a stream.
+#[cfg(feature = "tracing")]
+pub(in crate::process) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends a few kilobytes on a stream, whole and in one piece, waiting for room if need be.
+///
+/// # Errors
+///
+/// As [`Socket::ring`]: `send` cannot hit a file that has got the number meanwhile.
+#[cfg(feature = "tracing")]
+pub(in crate::process) fn send_on_stream(stream: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
+    loop {
+        match send(stream, bytes, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            outcome => return Ok(outcome.map(drop)?),
+        }
     }
 }
 

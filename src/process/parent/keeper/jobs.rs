@@ -10,20 +10,19 @@ use std::{
 use bytes::Bytes;
 
 use super::{DEEPEST, Keeper};
-use crate::{
-    error::TaskLabel,
-    process::{
-        message::{HAS_NAMES, LISTEN, Signal},
-        parent::{
-            assigned::Assigned,
-            link::{AHEAD, Flight, Returned},
-            seat::{Call, ProcessJob},
-            term::Term,
-        },
-        ring::INLINE,
-        segments::Reserved,
-        sys::Moment,
+#[cfg(feature = "tracing")]
+use crate::process::message::want_events;
+use crate::process::{
+    message::{HAS_NAMES, LISTEN, Signal},
+    parent::{
+        assigned::Assigned,
+        link::{AHEAD, Flight, Returned},
+        seat::{Call, ProcessJob},
+        term::Term,
     },
+    ring::INLINE,
+    segments::Reserved,
+    sys::Moment,
 };
 
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
@@ -233,9 +232,9 @@ impl Keeper {
         };
         let segment = large.as_ref().map(|large| large.id());
         let names = if call.argument.pieces().is_empty() { 0 } else { HAS_NAMES };
-        let flags = names | self.listen_flag();
+        let flags = names | self.listen_flag() | self.events_flag();
         let now = Moment::now();
-        self.mark_output(Some(job.label()));
+        self.mark_output(Some(&*job));
         let mut seen = self.overtakings;
         let (mut link, overtaken) = loop {
             let overtaken = self.is_overtaken(&*job, &mut seen, now.at);
@@ -315,10 +314,19 @@ impl Keeper {
     }
 
     /// Ascribes what the worker prints from now on, where that is told.
-    pub(super) fn mark_output(&self, task: Option<&TaskLabel>) {
+    pub(super) fn mark_output(&self, job: Option<&dyn ProcessJob>) {
         if self.shared.config().output.is_told() {
-            self.worker.mark_output(task);
+            self.worker.mark_output(job);
         }
+    }
+
+    /// Up to which level the program wants the worker's events, where these are told.
+    fn events_flag(&self) -> u32 {
+        #[cfg(feature = "tracing")]
+        if self.shared.config().output.is_told() {
+            return want_events();
+        }
+        0
     }
 
     /// Whether a job in hand has been overtaken by one that came into the queue since it was taken.
