@@ -14,6 +14,7 @@ use crate::{
     metrics::{Counters, Outcomes},
     pool::{Admission, Closable, Place},
     task::{Cell, Left, Options, Seat},
+    trace::Note,
     wire::Encoded,
 };
 
@@ -113,7 +114,12 @@ impl fmt::Debug for Shared {
 pub(super) struct Call;
 
 impl Call {
-    pub(super) fn new(_function: Function, _argument: Encoded, _place: Place) -> Result<Self, &'static str> {
+    pub(super) fn new(
+        _function: Function,
+        _argument: Encoded,
+        _place: Place,
+        _note: Note,
+    ) -> Result<Self, &'static str> {
         Ok(Self)
     }
 }

@@ -149,6 +149,21 @@ pub(super) const HAS_NAMES: u32 = 1;
 /// Flag of a job in the ring: the worker should look at its socket first, which it otherwise does when it has nothing to do.
 pub(super) const LISTEN: u32 = 2;
 
+/// Where in the flags of a job stands how long its note is, in bytes.
+const NOTE: u32 = 16;
+
+/// The flags for a note.
+pub(super) fn note_flag(note: &[u8]) -> u32 {
+    debug_assert!(note.len() <= usize::from(u16::MAX));
+    (note.len() as u32) << NOTE
+}
+
+/// How long the note of a job is.
+#[cfg(feature = "opentelemetry")]
+pub(super) fn note_len(flags: u32) -> usize {
+    (flags >> NOTE) as usize
+}
+
 /// Where in the flags of a job stands up to which level the program wants the worker's events; 0 is none.
 #[cfg(feature = "tracing")]
 const WANTED_LEVEL: u32 = 4;

@@ -93,4 +93,40 @@ pub mod worker {
         #[cfg(target_os = "linux")]
         super::child::entry::check_in();
     }
+
+    /// Returns the trace context of the job that runs in this worker process, as the W3C's header `traceparent` has it: for whom the
+    /// job calls over the network. Its parent is the [span of the job](crate::trace) in the program.
+    ///
+    /// `None` where that span belongs to no trace, and outside a job of a process pool. Of items that travel together it is that of all
+    /// of them. Can be asked on any thread.
+    ///
+    /// A worker that has a subscriber of its own, with a layer of tracing-opentelemetry, has a span below that one: pass on the context
+    /// of [`Span::current`](tracing::Span::current), then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), heavylift::TaskError> {
+    /// fn fetch(url: String) -> Vec<(String, String)> {
+    ///     let headers = heavylift::worker::traceparent().map(|context| ("traceparent".to_owned(), context));
+    ///     // … get(url, headers)
+    ///     headers.into_iter().collect()
+    /// }
+    ///
+    /// let headers = heavylift::run_in_process_pool(fetch, "http://localhost".to_owned()).blocking_wait()?;
+    /// assert!(headers.is_empty()); // nobody traces here
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "opentelemetry")]
+    pub fn traceparent() -> Option<String> {
+        crate::trace::traceparent()
+    }
+
+    /// Returns what belongs to [`traceparent`] and is particular to vendors, as the W3C's header `tracestate` has it; `None` if there is
+    /// nothing. What is longer than 512 bytes does not cross.
+    #[cfg(feature = "opentelemetry")]
+    pub fn tracestate() -> Option<String> {
+        crate::trace::tracestate()
+    }
 }

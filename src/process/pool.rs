@@ -361,21 +361,17 @@ impl ProcessPool {
                 label,
             );
         }
-        let call = match Call::new(call::job::<F, A, R>(), encoded, place) {
+        let span = open_span(self, &label);
+        let call = match Call::new(call::job::<F, A, R>(), encoded, place, span.note()) {
             Ok(call) => call,
             Err(why) => {
-                return Start::<(F, A)>::refuse(
-                    self,
-                    TaskError::encode(label.clone(), Operand::Argument, why),
-                    label,
-                );
+                return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label, span);
             }
         };
         let queue_timeout = options.queue_timeout.or(self.shared.config().queue_timeout);
         let options = Options { queue_timeout, ..options };
         self.shared.counters().submitted();
         let seat = ProcessSeat::<R>::new(self.shared.clone(), &options, &call);
-        let span = open_span(self, &label);
         let cell = Cell::new(label, &options, seat, call, span);
         let task = Task::new(cell.clone());
         self.shared.push(cell.clone());

@@ -47,8 +47,31 @@
 //!
 //! With [`Output::Tracing`](crate::Output::Tracing) the events of jobs in worker processes, and what these print, become events in the
 //! program, below the span of the job that ran, with worker and task.
+//!
+//! # In worker processes
+//!
+//! A worker whose `initializer` sets a subscriber of its own keeps what is said there; each job, or chunk, then runs inside a span
+//! `heavylift.run`, target `heavylift`, level `INFO`, with the fields `worker` (`{pool}-{number}`) and `task`.
+//!
+//! With the feature `opentelemetry` the [trace context](https://www.w3.org/TR/trace-context/) of the job's span crosses with the call,
+//! if a layer of tracing-opentelemetry has given it one. In the worker it is the remote parent of `heavylift.run`, where a layer is
+//! there, too: so the exported spans of both processes are one tree. Who has no subscriber there, but calls others, passes on
+//! [`worker::traceparent`](crate::worker::traceparent). A call without a context carries nothing more than without the feature.
+//!
+//! A worker may be killed at any time, and its exit flushes nothing: let it export each span as it ends, or flush in the job.
 
+#[cfg_attr(not(feature = "opentelemetry"), path = "no_context.rs")]
+mod context;
+#[cfg(all(feature = "tracing", target_os = "linux"))]
+mod run;
 #[cfg_attr(not(feature = "tracing"), path = "nothing.rs")]
 mod span;
 
+pub(crate) use context::Note;
+#[cfg(all(feature = "opentelemetry", target_os = "linux"))]
+pub(crate) use context::set_current;
+#[cfg(feature = "opentelemetry")]
+pub(crate) use context::{traceparent, tracestate};
+#[cfg(all(feature = "tracing", target_os = "linux"))]
+pub(crate) use run::run_inside;
 pub(crate) use span::{JobSpan, SpanSlot};

@@ -131,14 +131,14 @@ impl JobSpan {
         });
     }
 
-    fn span(&self) -> Option<&Span> {
+    pub(super) fn span(&self) -> Option<&Span> {
         self.0.as_ref()?.span.as_ref()
     }
 }
 
 /// Whether no subscriber is interested in spans like these, as far as one look tells.
 #[inline]
-fn is_off() -> bool {
+pub(super) fn is_off() -> bool {
     STATIC_MAX_LEVEL < Level::INFO || LevelFilter::current() < Level::INFO
 }
 

@@ -26,6 +26,8 @@ use std::{
 #[cfg(feature = "tracing")]
 use super::speaker::Speaker;
 use super::{EXIT_FAILED, exit_now, exit_with, or_exit, pieces::Pieces, zygote::run_setup};
+#[cfg(feature = "tracing")]
+use crate::trace::run_inside;
 use crate::{
     metrics::{
         Measured,
@@ -50,6 +52,8 @@ use crate::{
     task::{StopSignal, enter},
     wire::{Arrived, Body},
 };
+#[cfg(feature = "opentelemetry")]
+use crate::{process::message::note_len, trace::set_current};
 
 /// What a worker is born with.
 pub(super) struct Birth {
@@ -119,6 +123,8 @@ struct Worker {
     /// Whether the program wants events, as each job says.
     #[cfg(feature = "tracing")]
     speaks: bool,
+    #[cfg(feature = "tracing")]
+    name: String,
 }
 
 /// Tells the running job whether it should stop.
@@ -205,6 +211,8 @@ impl Worker {
             meter: Meter::new(),
             #[cfg(feature = "tracing")]
             speaks: events.is_some(),
+            #[cfg(feature = "tracing")]
+            name,
         };
         call::publish_items_by(worker.stop.clone());
         if let Some(bytes) = settings.address_space_limit {
@@ -276,7 +284,8 @@ impl Worker {
         let function = function_of(&header);
         #[expect(unsafe_code, reason = "calls the function that the parent named")]
         // SAFETY: the name comes from the parent, which runs the same file: the zygote's greeting has shown it.
-        let reply = enter(&*self.stop, || unsafe { call::call(function, argument) });
+        let call = || enter(&*self.stop, || unsafe { call::call(function, argument) });
+        let reply = self.traced(&header, call);
         flush_stdout();
         let took_ns = monotonic_ns().saturating_sub(begun_ns);
         self.ring.note_took(took_ns);
@@ -285,6 +294,19 @@ impl Worker {
         let has_items = self.stop.has_items.swap(false, Relaxed);
         let limit = if has_items { u64::MAX } else { self.max_payload };
         self.publish(reply.within(limit), &given);
+    }
+
+    /// Runs a job with what there is of its trace.
+    #[cfg(feature = "tracing")]
+    fn traced(&self, header: &JobHeader, call: impl FnOnce() -> Reply) -> Reply {
+        #[cfg(feature = "opentelemetry")]
+        let _told = Told::of(&self.ring, header.flags);
+        run_inside(&self.name, header.task, call)
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn traced(&self, _header: &JobHeader, call: impl FnOnce() -> Reply) -> Reply {
+        call()
     }
 
     /// Takes note of a job that has ended.
@@ -430,6 +452,29 @@ impl Worker {
             (Some(Signal::Doorbell), []) => {}
             _ => exit_with("the parent sent what it never sends"),
         }
+    }
+}
+
+/// The running job has been told of its trace.
+#[cfg(feature = "opentelemetry")]
+struct Told;
+
+#[cfg(feature = "opentelemetry")]
+impl Told {
+    fn of(ring: &WorkerRing<&'static Arena>, flags: u32) -> Option<Self> {
+        let len = note_len(flags);
+        if len == 0 {
+            return None;
+        }
+        set_current(&or_exit(ring.note(len), "the ring is corrupt"));
+        Some(Self)
+    }
+}
+
+#[cfg(feature = "opentelemetry")]
+impl Drop for Told {
+    fn drop(&mut self) {
+        set_current(&[]);
     }
 }
 

@@ -194,15 +194,18 @@ impl<R: Payload> ItemBatch<R> {
 
     /// Makes a job of all items that have not finished.
     fn launch(self: &Arc<Self>) {
+        let span = self.span.get();
+        let note = span.note();
         let mut state = self.lock();
         let first = state.next;
         let arguments = state.arguments[state.starts[first as usize]..].to_vec();
         let encoded = encode(arguments).expect("bytes are always encoded");
-        let call = Call::new(self.function, encoded, Place::default()).expect("no shared memory is named");
+        let call =
+            Call::new(self.function, encoded, Place::default(), note).expect("no shared memory is named");
         let seat = ProcessSeat::new(self.shared.clone(), &self.options, &call)
             .of_items(self.len - first, state.rank);
         let before = state.rank.replace(seat.rank());
-        let job = Cell::new(self.label_of(first), &self.options, seat, call, self.span.get());
+        let job = Cell::new(self.label_of(first), &self.options, seat, call, span);
         let task = Task::new(job.clone());
         let batch = self.clone();
         task.on_done(move |outcome| batch.done(outcome));

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     TaskId,
     process::{
+        message::note_flag,
         ring::{Arena, JobHeader, Look, ParentRing, Place},
         sys::{Mapped, Moment},
     },
@@ -134,7 +135,7 @@ impl Link {
         flags: u32,
         now: Moment,
     ) -> u64 {
-        let bytes = call.argument.as_bytes();
+        let (bytes, note) = (call.argument.as_bytes(), call.note.as_bytes());
         let place = match segment {
             Some(id) => Place::Segment { id, len: bytes.len() as u64 },
             None => Place::Inline(bytes),
@@ -143,9 +144,10 @@ impl Link {
             trampoline: call.function.distance,
             type_hash: call.function.type_hash,
             task: job.id().as_u64(),
-            flags,
+            flags: flags | note_flag(note),
         };
-        let position = self.ring.send(&header, place).expect("the keeper sends only while the ring has room");
+        let sent = self.ring.send_with_note(&header, place, note);
+        let position = sent.expect("the keeper sends only while the ring has room");
         let rank = job.rank();
         if self.flights.is_empty() {
             self.last_sign = now.at;

@@ -29,11 +29,11 @@ use crate::{
         call::Function,
         items::{self, Sheaf},
         names::{self, Name},
-        ring::INLINE,
+        ring::{INLINE, fits_with_note},
         sys::generation,
     },
     task::{AnyTask, Cell, Left, Options, Seat, StopSignal},
-    trace::JobSpan,
+    trace::{JobSpan, Note},
     wire::{Arrived, Encoded, Payload, decode},
 };
 
@@ -41,6 +41,8 @@ use crate::{
 pub(in crate::process) struct Call {
     pub(super) function: Function,
     pub(super) argument: Encoded,
+    /// What the worker is told of the job's trace.
+    pub(super) note: Note,
     /// The job's place in the pool, given back when this is dropped: when the job has ended.
     place: Place,
     generation: u32,
@@ -56,6 +58,7 @@ impl Call {
         function: Function,
         mut argument: Encoded,
         place: Place,
+        note: Note,
     ) -> Result<Self, &'static str> {
         if argument.pieces().iter().any(|piece| piece.descriptor().is_none()) {
             return Err(
@@ -66,7 +69,7 @@ impl Call {
         if !names.is_empty() {
             names::append(argument.bytes_mut(), &names);
         }
-        Ok(Self { function, argument, place, generation: generation() })
+        Ok(Self { function, argument, note, place, generation: generation() })
     }
 
     /// Whether it takes nothing but a slot to send it.
@@ -80,9 +83,14 @@ impl Call {
         self.argument.is_buffer() && self.argument.len() <= INLINE
     }
 
+    /// Whether the argument goes into the slot.
+    pub(super) fn fits_slot(&self) -> bool {
+        fits_with_note(self.argument.len(), self.note.as_bytes().len())
+    }
+
     fn needs(&self) -> Needs {
         match self.argument.pieces() {
-            _ if self.argument.len() > INLINE => Needs::Keeper,
+            _ if !self.fits_slot() => Needs::Keeper,
             [] => Needs::Slot,
             [piece] => Needs::Piece(piece.id()),
             _ => Needs::Keeper,

@@ -109,7 +109,7 @@ mod tests;
 pub(crate) use arena::Arena;
 pub(crate) use job::{Claim, JobHeader};
 pub(crate) use look::{Fate, Look};
-pub(crate) use parent::ParentRing;
+pub(crate) use parent::{ParentRing, fits_with_note};
 pub(crate) use place::Place;
 pub(crate) use reply::Reply;
 pub(crate) use size::{INLINE, SLOTS};

@@ -8,7 +8,7 @@ use super::{
     look::{Fate, Look},
     place::Place,
     reply::Reply,
-    size::{FIGURES, SLOTS},
+    size::{FIGURES, INLINE, SLOTS},
     violation::Violation,
     word::State,
 };
@@ -57,13 +57,31 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     /// If `argument` is inline and longer than [`INLINE`](super::size::INLINE).
     ///
     /// [`should_ring_worker`]: Self::should_ring_worker
+    #[cfg(test)]
     pub(crate) fn send(&mut self, header: &JobHeader, argument: Place<&[u8]>) -> Result<u64, Full> {
+        self.send_with_note(header, argument, &[])
+    }
+
+    /// As [`send`](Self::send), with a note for the worker, for which the argument leaves [room](fits_with_note).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn send_with_note(
+        &mut self,
+        header: &JobHeader,
+        argument: Place<&[u8]>,
+        note: &[u8],
+    ) -> Result<u64, Full> {
         if !self.has_room() {
             return Err(Full);
         }
         let position = self.next;
         let slot = self.arena.slot(position);
         slot.write_job(header, argument);
+        if !note.is_empty() {
+            slot.write_note(note);
+        }
         slot.send(position);
         self.next += 1;
         self.in_flight[index(position)] = true;
@@ -243,6 +261,11 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
             self.oldest += 1;
         }
     }
+}
+
+/// Whether an argument and a note both find room in a slot.
+pub(crate) fn fits_with_note(argument: usize, note: usize) -> bool {
+    argument.next_multiple_of(8) + note.next_multiple_of(8) <= INLINE
 }
 
 fn index(position: u64) -> usize {

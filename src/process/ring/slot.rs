@@ -13,6 +13,8 @@ use crate::sync::{
 
 /// One slot: a cache line of head, then the inline bytes.
 ///
+/// A job may come with a note, which lies behind its argument at the end of `inline`.
+///
 /// `segment`, `len` and `inline` belong to the argument until the claim, and to the result after it; so does `flags`, which is then how
 /// long the job took.
 ///
@@ -112,6 +114,24 @@ impl Slot {
         self.write_place(argument);
     }
 
+    /// Writes a few bytes to the end of the inline ones, of which the argument must leave as many words.
+    pub(super) fn write_note(&self, note: &[u8]) {
+        let words = note.chunks(8).zip(&self.inline[note_start(note.len())..]);
+        for (part, cell) in words {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            cell.store(u64::from_ne_bytes(word), Relaxed);
+        }
+    }
+
+    #[cfg_attr(not(feature = "opentelemetry"), allow(dead_code, reason = "nobody else reads one"))]
+    pub(super) fn read_note(&self, len: usize) -> Vec<u8> {
+        let cells = &self.inline[note_start(len)..];
+        let mut bytes: Vec<u8> = cells.iter().flat_map(|cell| cell.load(Relaxed).to_ne_bytes()).collect();
+        bytes.truncate(len);
+        bytes
+    }
+
     pub(super) fn read_job(&self) -> JobHeader {
         JobHeader {
             trampoline: self.trampoline.load(Relaxed).cast_signed(),
@@ -187,4 +207,9 @@ impl Slot {
         bytes.truncate(len);
         Ok(bytes)
     }
+}
+
+/// The first of the words that a note takes.
+fn note_start(len: usize) -> usize {
+    (INLINE / 8).checked_sub(len.div_ceil(8)).expect("a note is shorter than a slot")
 }

@@ -9,7 +9,7 @@ use super::{
     arena::Arena,
     job::Claim,
     place::Place,
-    size::SLOTS,
+    size::{INLINE, SLOTS},
     violation::Violation,
     word::{State, Word},
 };
@@ -65,6 +65,24 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
                 return self.read_claim(position).map(Some);
             }
         }
+    }
+
+    /// The note that came with the running job, which the job says to be `len` bytes long.
+    ///
+    /// # Errors
+    ///
+    /// A [`Violation`] if that cannot be.
+    ///
+    /// # Panics
+    ///
+    /// If no job is running.
+    #[cfg_attr(not(feature = "opentelemetry"), allow(dead_code, reason = "nobody else reads one"))]
+    pub(crate) fn note(&self, len: usize) -> Result<Vec<u8>, Violation> {
+        let position = self.running.expect("a claim comes before its note");
+        if len > INLINE {
+            return Err(Violation::new("a note is longer than the slot"));
+        }
+        Ok(self.arena.slot(position).read_note(len))
     }
 
     /// Notes how long the running job took, in nanoseconds: for its reply.

@@ -20,7 +20,6 @@ use crate::process::{
         seat::{Call, ProcessJob},
         term::Term,
     },
-    ring::INLINE,
     segments::Reserved,
     sys::Moment,
 };
@@ -277,10 +276,10 @@ impl Keeper {
 
     /// Finds a segment for an argument that does not fit into the slot, and writes it there if it is not very large.
     fn place(&mut self, call: &mut Call) -> io::Result<Option<Large>> {
-        let len = call.argument.len();
-        if len <= INLINE {
+        if call.fits_slot() {
             return Ok(None);
         }
+        let len = call.argument.len();
         let reserved = self.outgoing.reserve(len, &self.worker.socket)?;
         Ok(Some(if len < ANNOUNCED {
             let begun = Instant::now();

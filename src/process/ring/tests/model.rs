@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Claim, Fate, INLINE, Look, Place, Reply, SLOTS, parent::Full},
+    super::{Claim, Fate, INLINE, Look, Place, Reply, SLOTS, fits_with_note, parent::Full},
     Parent, Worker, header, ring,
 };
 
@@ -204,6 +204,24 @@ fn a_worker_passes_whole_laps_of_jobs_that_were_taken_back() {
     let position = parent.send(&header(7), Place::Inline(b"seven")).unwrap();
     let claim = worker.claim(|| 1).unwrap().unwrap();
     assert_eq!(claim, Claim { position, header: header(7), argument: Place::Inline(b"seven".to_vec()) });
+}
+
+#[test]
+fn a_note_comes_with_its_job_and_leaves_the_argument_alone() {
+    let (_, mut parent, mut worker) = ring();
+    for len in [1, 7, 8, 9, 25, 537] {
+        let note: Vec<u8> = (0..len).map(|n| n as u8 + 1).collect();
+        let room = INLINE - note.len().next_multiple_of(8);
+        assert!(fits_with_note(room, note.len()) && !fits_with_note(room + 1, note.len()));
+        let argument = vec![0xAA; room];
+        parent.send_with_note(&header(1), Place::Inline(&argument), &note).unwrap();
+        let claim = worker.claim(|| 1).unwrap().unwrap();
+        assert_eq!(claim.argument, Place::Inline(argument));
+        assert_eq!(worker.note(note.len()).unwrap(), note);
+        assert!(worker.note(INLINE + 1).is_err(), "longer than a slot");
+        worker.publish(0, Place::Inline(&[]));
+        parent.take_reply().unwrap().unwrap();
+    }
 }
 
 #[test]

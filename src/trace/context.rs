@@ -1,0 +1,139 @@
+//! [`Note`]: what tells a job in another process to which trace it belongs.
+//!
+//! ```text
+//! trace id │ span id │ flags │ trace state, as text
+//!    16         8        1     bytes
+//! ```
+//!
+//! It is made of the job's span, goes with the call, and is in the worker what the W3C calls a
+//! [trace context](https://www.w3.org/TR/trace-context/).
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
+};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::JobSpan;
+use crate::panic::shield;
+
+/// The longest trace state that is passed on, in bytes: as much as the W3C asks for.
+const LONGEST_STATE: usize = 512;
+/// What stands before it.
+const HEAD: usize = 25;
+
+/// A trace context on its way, or nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Note(Option<Box<Encoded>>);
+
+/// Boxed: most calls have none.
+#[derive(Debug, Clone)]
+struct Encoded {
+    bytes: Vec<u8>,
+}
+
+impl Note {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |encoded| encoded.bytes.as_slice())
+    }
+}
+
+impl JobSpan {
+    /// What the job is to be told of its trace; nothing if its span belongs to none.
+    pub(crate) fn note(&self) -> Note {
+        let Some(span) = self.span() else { return Note(None) };
+        let mut note = None;
+        shield(|| {
+            let context = span.context();
+            note = to_bytes(context.span().span_context());
+        });
+        Note(note.map(|bytes| Box::new(Encoded { bytes })))
+    }
+}
+
+fn to_bytes(context: &SpanContext) -> Option<Vec<u8>> {
+    if !context.is_valid() {
+        return None;
+    }
+    let state = Some(context.trace_state().header()).filter(|state| state.len() <= LONGEST_STATE);
+    let state = state.unwrap_or_default();
+    let (trace, span) = (context.trace_id().to_bytes(), context.span_id().to_bytes());
+    Some([&trace[..], &span, &[context.trace_flags().to_u8()], state.as_bytes()].concat())
+}
+
+fn from_bytes(bytes: &[u8]) -> Option<SpanContext> {
+    let (&[ref ids @ .., flags], state) = bytes.split_first_chunk::<HEAD>()?;
+    let (trace, span) = ids.split_first_chunk::<16>()?;
+    let span = span.first_chunk::<8>()?;
+    let state = std::str::from_utf8(state).ok().and_then(|state| state.parse().ok());
+    let (trace, span) = (TraceId::from_bytes(*trace), SpanId::from_bytes(*span));
+    let state: TraceState = state.unwrap_or_default();
+    let context = SpanContext::new(trace, span, TraceFlags::new(flags), true, state);
+    context.is_valid().then_some(context)
+}
+
+/// The trace of the job that runs in this worker. A worker runs one at a time, on whatever threads.
+static CURRENT: RwLock<Option<Arc<SpanContext>>> = RwLock::new(None);
+
+/// The job that begins in this worker came with this note, or it has ended and there is none.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_current(note: &[u8]) {
+    let context = from_bytes(note).map(Arc::new);
+    let before = std::mem::replace(&mut *CURRENT.write().unwrap_or_else(PoisonError::into_inner), context);
+    drop(before);
+}
+
+fn current() -> Option<Arc<SpanContext>> {
+    CURRENT.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The parent of what the job that runs in this worker does there.
+#[cfg(target_os = "linux")]
+pub(super) fn remote_parent() -> Option<Context> {
+    current().map(|context| Context::new().with_remote_span_context((*context).clone()))
+}
+
+/// The `traceparent` of the job that runs in this worker.
+pub(crate) fn traceparent() -> Option<String> {
+    let context = current()?;
+    let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags().to_u8());
+    Some(format!("00-{trace}-{span}-{flags:02x}"))
+}
+
+/// The `tracestate` of the job that runs in this worker, if it has one.
+pub(crate) fn tracestate() -> Option<String> {
+    Some(current()?.trace_state().header()).filter(|state| !state.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn context(state: &str) -> SpanContext {
+        let state = state.parse().unwrap();
+        SpanContext::new(TraceId::from(7), SpanId::from(9), TraceFlags::SAMPLED, true, state)
+    }
+
+    #[test]
+    fn a_context_survives_the_way() {
+        for state in ["", "vendor=value,other=1"] {
+            assert_eq!(from_bytes(&to_bytes(&context(state)).unwrap()), Some(context(state)));
+        }
+        assert_eq!(to_bytes(&SpanContext::NONE), None);
+        let vendors: Vec<String> = (0..8).map(|n| format!("vendor{n}={}", "x".repeat(80))).collect();
+        let long = vendors.join(",");
+        assert!(long.len() > LONGEST_STATE);
+        assert_eq!(from_bytes(&to_bytes(&context(&long)).unwrap()), Some(context("")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_context_or_none(bytes in any::<Vec<u8>>()) {
+            prop_assert!(from_bytes(&bytes).is_none_or(|context| context.is_valid()));
+        }
+    }
+}
