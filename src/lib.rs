@@ -74,7 +74,8 @@
 //! * `progress`: `.progress(bar)` shows on a bar of indicatif how far a `map`, a `gather` or an `as_completed` is.
 //! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
 //! * `serde`: the plain data of [`guidance`] can be serialized.
-//! * `tracing`: each job is a span, and what workers say becomes events: see [`trace`].
+//! * `opentelemetry`: trace contexts cross into worker processes: see `trace`.
+//! * `tracing`: each job is a span, and what workers say becomes events: see `trace`.
 
 mod clock;
 #[cfg(unix)]

@@ -62,9 +62,9 @@ fn build_examples(profile: &Path) {
         let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--examples", "--profile", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if cfg!(feature = "metrics") {
-            command.args(["--features", "metrics"]);
-        }
+        let features = [("metrics", cfg!(feature = "metrics")), ("tracing", cfg!(feature = "tracing"))];
+        let on: Vec<&str> = features.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect();
+        command.args(["--features", &on.join(",")]);
         let target = profile.parent().unwrap();
         assert!(command.env("CARGO_TARGET_DIR", target).status().unwrap().success());
     });
@@ -267,6 +267,31 @@ fn a_crash_costs_only_its_own_job() {
     }
     assert!(lines[3].contains("lost its worker") && lines[3].contains("SIGSEGV"), "{}", lines[3]);
     assert_eq!(lines[6], "and the pool goes on: 42");
+}
+
+#[cfg(feature = "tracing")]
+#[test]
+fn tracing_prints_a_request_as_a_tree() {
+    let lines = lines_of("tracing");
+    assert_eq!(lines[0], "request path=\"/thumbnail\"", "{lines:?}");
+    let at = |start: &str| {
+        let at = lines.iter().position(|line| line.starts_with(start));
+        at.unwrap_or_else(|| panic!("no {start:?} in {lines:#?}"))
+    };
+    let ends = |at: usize, end: &str| assert!(lines[at].ends_with(end), "{lines:#?}");
+    ends(at("  heavylift.job pool=\"disk\" kind=\"thread\" name=\"read\""), " outcome=\"succeeded\"");
+    let scale = at("  heavylift.job pool=\"images\" kind=\"process\" name=\"scale\"");
+    ends(scale, " outcome=\"succeeded\"");
+    let mut below = [&*lines[scale + 1], &*lines[scale + 2]];
+    below.sort_unstable();
+    assert!(
+        below[0].starts_with("    INFO plain output comes, too") && below[1].starts_with("    INFO scaling"),
+        "{lines:#?}"
+    );
+    let store =
+        at("  heavylift.job pool=\"disk\" kind=\"thread\" name=\"store\" outcome=\"panicked\" error=");
+    assert!(lines[store].contains("the disk is full"), "{lines:#?}");
+    assert_eq!(lines.len(), 6, "{lines:#?}");
 }
 
 fn guide(args: &[&str]) -> Output {

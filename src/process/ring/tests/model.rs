@@ -209,8 +209,8 @@ fn a_worker_passes_whole_laps_of_jobs_that_were_taken_back() {
 #[test]
 fn a_note_comes_with_its_job_and_leaves_the_argument_alone() {
     let (_, mut parent, mut worker) = ring();
-    for len in [1, 7, 8, 9, 25, 537] {
-        let note: Vec<u8> = (0..len).map(|n| n as u8 + 1).collect();
+    for len in [1, 7, 8, 9, 25, 537_usize] {
+        let note: Vec<u8> = (1..=len).map(|n| n as u8).collect();
         let room = INLINE - note.len().next_multiple_of(8);
         assert!(fits_with_note(room, note.len()) && !fits_with_note(room + 1, note.len()));
         let argument = vec![0xAA; room];
