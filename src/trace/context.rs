@@ -63,6 +63,7 @@ fn to_bytes(context: &SpanContext) -> Option<Vec<u8>> {
     Some([&trace[..], &span, &[context.trace_flags().to_u8()], state.as_bytes()].concat())
 }
 
+#[cfg(any(target_os = "linux", test))]
 fn from_bytes(bytes: &[u8]) -> Option<SpanContext> {
     let (&[ref ids @ .., flags], state) = bytes.split_first_chunk::<HEAD>()?;
     let (trace, span) = ids.split_first_chunk::<16>()?;

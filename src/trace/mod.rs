@@ -41,7 +41,8 @@
 //! `heavylift`): one look at the level, or at what the callsite remembers, for each job or chunk. Otherwise what the subscriber takes
 //! for a span. The filter `heavylift=warn` turns the spans off and leaves all else.
 //!
-//! The subscriber is foreign code: it is called under no lock, and its panics end here.
+//! The subscriber is foreign code: it is called under no lock, and its panics end here. One that blocks holds up who submits a job, and
+//! who ends it.
 //!
 //! # What workers say
 //!

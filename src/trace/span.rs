@@ -52,6 +52,7 @@ struct Open {
 /// Neither a time nor a worker.
 const NOBODY: u64 = u64::MAX;
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some is for process pools"))]
 impl JobSpan {
     /// Opens the span of a job under the current one, if anybody is interested.
     #[inline]
@@ -65,6 +66,8 @@ impl JobSpan {
         if is_off() { Self(None) } else { Self::open_for(kind, pool, label, Some(items)) }
     }
 
+    #[cold]
+    #[inline(never)]
     fn open_for(kind: &'static str, pool: &str, label: &TaskLabel, items: Option<u32>) -> Self {
         let mut span = Span::none();
         shield(|| span = new_span(kind, pool, label, items));
@@ -78,7 +81,14 @@ impl JobSpan {
     }
 
     /// Calls `f`, which does not unwind, inside the span, and lets go of that.
+    #[inline]
     pub(crate) fn inside<R>(self, f: impl FnOnce() -> R) -> R {
+        if self.is_none() { f() } else { self.inside_open(f) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn inside_open<R>(self, f: impl FnOnce() -> R) -> R {
         let Some(span) = self.span() else { return f() };
         let mut entered = None;
         shield(|| entered = Some(span.enter()));
@@ -88,8 +98,16 @@ impl JobSpan {
     }
 
     /// A worker begins the job on this thread. Of items only the first beginning counts.
+    #[inline]
     pub(crate) fn begins(&self, worker: impl FnOnce() -> Option<usize>) {
-        let Some(open) = &self.0 else { return };
+        if let Some(open) = &self.0 {
+            Self::begins_open(open, worker);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begins_open(open: &Open, worker: impl FnOnce() -> Option<usize>) {
         if open.has_items && open.tries.load(Relaxed) > 0 {
             return;
         }
@@ -115,6 +133,8 @@ impl JobSpan {
     }
 
     /// The job has ended; nothing happens if it is several items, whose ends are told one by one.
+    #[cold]
+    #[inline(never)]
     fn end(self, error: Option<&TaskError>) {
         if let Some(open) = self.0.filter(|open| !open.has_items) {
             open.record_figures();
@@ -281,6 +301,7 @@ pub(crate) struct SpanSlot {
     span: Mutex<JobSpan>,
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some is for process pools"))]
 impl SpanSlot {
     pub(crate) fn new(span: JobSpan) -> Self {
         Self { is_used: !span.is_none(), span: Mutex::new(span) }
@@ -297,18 +318,17 @@ impl SpanSlot {
     }
 
     /// The task finishes.
+    #[inline]
     pub(crate) fn end(&self, error: Option<&TaskError>) {
         if self.is_used {
-            let span = std::mem::take(&mut *self.lock());
-            span.end(error);
+            self.take().end(error);
         }
     }
 
     /// All items have ended.
     pub(crate) fn end_items(&self) {
         if self.is_used {
-            let span = std::mem::take(&mut *self.lock());
-            span.end_items();
+            self.take().end_items();
         }
     }
 
@@ -339,7 +359,30 @@ impl SpanSlot {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn take(&self) -> JobSpan {
+        std::mem::take(&mut *self.lock())
+    }
+
     fn lock(&self) -> MutexGuard<'_, JobSpan> {
         self.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::task::{Options, label};
+
+    #[test]
+    fn without_a_subscriber_there_is_no_span_and_a_job_pays_one_word_on_its_way() {
+        assert_eq!(size_of::<JobSpan>(), size_of::<usize>());
+        let label = label("job", &mut Options::default(), Location::caller());
+        let span = JobSpan::open("thread", "a pool", &label);
+        assert!(span.is_none() && JobSpan::of_items("thread", "a pool", &label, 7).is_none());
+        assert!(!SpanSlot::new(span).is_used());
     }
 }
