@@ -82,6 +82,29 @@ fn each_event_of_a_job_comes_back_under_its_span_and_names_worker_and_task() {
 }
 
 #[test]
+fn a_span_is_open_while_something_may_come_and_closes_when_its_job_has_ended() {
+    let collector = Collector::global();
+    let pool = telling("held open", 1);
+    let (started, end_it) = (Mark::new(), Mark::new());
+    let job = |marks: (String, String)| {
+        println!("printed");
+        tracing::info!("said");
+        // What was printed is in the pipe, not in a buffer.
+        let _ = std::io::Write::flush(&mut std::io::stdout());
+        wait_for(marks)
+    };
+    let task = pool.run(job, (started.arg(), end_it.arg()));
+    // The program has taken all there is, and lies in wait for more.
+    until("both are told", || collector.said_in("held open").len() == 2);
+    let number = collector.job_of("held open").number;
+    assert_eq!(collector.spans()[number].closed, 0);
+    end_it.set();
+    value(task);
+    until("it closes while the worker lives", || collector.spans()[number].closed == 1);
+    end(&pool);
+}
+
+#[test]
 fn what_jobs_say_at_once_does_not_mix_up_and_comes_in_order() {
     let collector = Collector::global();
     let pool = telling("chorus", 2);

@@ -329,6 +329,8 @@ fn chunks_that_are_dropped_end_as_cancelled() {
     let spans = collector.jobs_of("dropped chunks");
     assert_eq!(spans.len(), 4);
     spans.iter().for_each(|span| ended(span, "cancelled"));
+    let began = collector.jobs_of("dropped chunks").into_iter().filter(|span| span.field("worker").is_some());
+    assert_eq!(began.map(|span| span.given["run_time_ns"]).collect::<Vec<_>>(), [1], "one of them had begun");
     pool.shutdown(Shutdown::Drain).blocking_wait();
 }
 
