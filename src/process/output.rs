@@ -49,14 +49,14 @@ pub enum Output {
     /// | `message` | its message |
     /// | `worker.target` | its target: that of the event here is `heavylift::worker`, for a filter has to know it beforehand |
     /// | `fields` | its other fields, as text: `n=3 name="x"` |
+    /// | `worker.spans` | the spans of the worker that it was said inside, as text: `request{id=3}:decode` |
     /// | `pool`, `worker`, `pid`, `task`, `task_name` | as above |
-    /// | `cut` | whether something was left out: of a message more than 4 KiB, of the fields more than 2 KiB, of a target more than 256 bytes |
+    /// | `cut` | whether something was left out: of a message more than 4 KiB, of the fields more than 2 KiB, of the spans 1 KiB, of a target 256 bytes |
     ///
-    /// Events of one worker keep their order; between them and lines there is none. What a worker said before it died is told. Spans
-    /// that a job opens itself stay in the worker. A job that says more than a socket holds waits as one that prints. A worker that
+    /// Events of one worker keep their order; between them and lines there is none. What a worker said before it died is told. A job that says more than a socket holds waits as one that prints. A worker that
     /// sends what is no event loses what it says until the job ends, and an event says so.
     ///
-    /// A job that sets a global subscriber finds one there: do that in [`initializer`](crate::ProcessPoolBuilder::initializer).
+    /// `Span::current()` knows of no span in such a worker. A job that sets a global subscriber finds one there: do that in [`initializer`](crate::ProcessPoolBuilder::initializer).
     ///
     /// # Which job a line belongs to
     ///

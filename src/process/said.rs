@@ -1,7 +1,7 @@
 //! [`Said`]: an event of `tracing` on its way from a worker to the program.
 //!
 //! ```text
-//! MARK │ length of the rest, 2 bytes │ level │ whether it was cut │ target │ message │ fields
+//! MARK │ length of the rest, 2 bytes │ level │ whether it was cut │ target │ message │ fields │ spans
 //!                                    │       │                    │  each: length, 2 bytes, then text
 //! ```
 //!
@@ -17,8 +17,9 @@ const MARK: u8 = 0xE7;
 const LONGEST_TARGET: usize = 256;
 const LONGEST_MESSAGE: usize = 4096;
 const LONGEST_FIELDS: usize = 2048;
+const LONGEST_SPANS: usize = 1024;
 /// The longest event.
-const LONGEST: usize = 3 + 2 + 3 * 2 + LONGEST_TARGET + LONGEST_MESSAGE + LONGEST_FIELDS;
+const LONGEST: usize = 3 + 2 + 4 * 2 + LONGEST_TARGET + LONGEST_MESSAGE + LONGEST_FIELDS + LONGEST_SPANS;
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(super) struct Said<'a> {
     pub(super) message: Cow<'a, str>,
     /// Names and values of the other fields.
     pub(super) fields: Cow<'a, str>,
+    /// The spans of the worker that it was said inside, with their fields.
+    pub(super) spans: Cow<'a, str>,
 }
 
 /// What is found at the beginning of bytes that have come.
@@ -46,8 +49,8 @@ pub(super) enum Found<'a> {
 
 impl Said<'_> {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let limits = [LONGEST_TARGET, LONGEST_MESSAGE, LONGEST_FIELDS];
-        let texts = [&self.target, &self.message, &self.fields];
+        let limits = [LONGEST_TARGET, LONGEST_MESSAGE, LONGEST_FIELDS, LONGEST_SPANS];
+        let texts = [&self.target, &self.message, &self.fields, &self.spans];
         let is_cut = texts.iter().zip(limits).any(|(text, limit)| text.len() > limit);
         let mut bytes = vec![MARK, 0, 0, self.level, u8::from(self.cut || is_cut)];
         for (text, limit) in texts.into_iter().zip(limits) {
@@ -91,6 +94,7 @@ fn read(event: &[u8]) -> Option<Said<'_>> {
         target: take_text(&mut rest)?,
         message: take_text(&mut rest)?,
         fields: take_text(&mut rest)?,
+        spans: take_text(&mut rest)?,
     };
     rest.is_empty().then_some(said)
 }
@@ -109,7 +113,8 @@ mod tests {
     use super::*;
 
     fn said<'a>(target: &'a str, message: &'a str, fields: &'a str) -> Said<'a> {
-        Said { level: 3, cut: false, target: target.into(), message: message.into(), fields: fields.into() }
+        let (target, message, fields) = (target.into(), message.into(), fields.into());
+        Said { level: 3, cut: false, target, message, fields, spans: "s".into() }
     }
 
     #[test]
@@ -145,10 +150,11 @@ mod tests {
         #[test]
         fn events_arrive_as_they_were_sent(
             level in 1_u8..=5, cut: bool, target in ".{0,60}", message in ".{0,900}", fields in ".{0,400}",
+            spans in ".{0,200}",
             behind in any::<Vec<u8>>(),
         ) {
             let said =
-                Said { level, cut, target: target.into(), message: message.into(), fields: fields.into() };
+                Said { level, cut, target: target.into(), message: message.into(), fields: fields.into(), spans: spans.into() };
             let mut bytes = said.to_bytes();
             let len = bytes.len();
             bytes.extend(behind);

@@ -161,6 +161,39 @@ fn threads_of_a_job_may_say_very_much() {
 }
 
 #[test]
+fn what_is_said_inside_spans_of_a_job_names_them() {
+    let collector = Collector::global();
+    let pool = telling("nested", 1);
+    let job = |()| {
+        tracing::info!("outside");
+        let outer = info_span!("outer", id = 3, late = tracing::field::Empty);
+        let copy = outer.clone();
+        outer.in_scope(|| {
+            tracing::info!("first");
+            outer.record("late", "yes");
+            tracing::trace_span!("inner").in_scope(|| tracing::info!("second"));
+            tracing::info!(parent: None, "apart");
+        });
+        drop(outer);
+        std::thread::spawn(move || copy.in_scope(|| tracing::info!("elsewhere"))).join().expect("no panic");
+        tracing::info!("outside again");
+    };
+    value(pool.run(job, ()));
+    end(&pool);
+    let said = collector.said_in("nested");
+    let said: Vec<_> = said.iter().map(|event| (event.message(), event.field("worker.spans"))).collect();
+    let expected = [
+        ("outside", None),
+        ("first", Some("outer{id=3}")),
+        ("second", Some("outer{id=3 late=\"yes\"}:inner")),
+        ("apart", None),
+        ("elsewhere", Some("outer{id=3 late=\"yes\"}")),
+        ("outside again", None),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn what_a_worker_said_before_it_died_is_told() {
     let collector = Collector::global();
     let pool = telling("last words", 1);
@@ -204,7 +237,8 @@ fn send_garbage(bytes: Vec<u8>) {
 fn a_worker_that_sends_garbage_loses_events_and_hurts_nobody() {
     let collector = Collector::global();
     let pool = telling("garbage", 1);
-    let whole_with_bad_text = [&[0xE7, 12, 0, 3, 0, 1, 0, b't', 2, 0, 0xFF, 0xFE, 1, 0, b'f'][..]].concat();
+    let whole_with_bad_text =
+        [&[0xE7, 14, 0, 3, 0, 1, 0, b't', 2, 0, 0xFF, 0xFE, 1, 0, b'f', 0, 0][..]].concat();
     let garbage = [
         b"no event at all".to_vec(),
         vec![0; 100_000],

@@ -5,6 +5,8 @@
 pub(super) mod entry;
 mod pieces;
 #[cfg(feature = "tracing")]
+mod spans;
+#[cfg(feature = "tracing")]
 mod speaker;
 mod worker;
 mod zygote;

@@ -15,6 +15,7 @@ use tracing::{
     subscriber::Interest,
 };
 
+use super::spans::Spans;
 use crate::process::{
     message::{level_number, wanted_level},
     said::Said,
@@ -28,13 +29,14 @@ static WANTED: AtomicU8 = AtomicU8::new(0);
 
 pub(super) struct Speaker {
     to_program: OwnedFd,
+    spans: Spans,
 }
 
 impl Speaker {
     /// Makes it the subscriber of this process, unless there is one.
     pub(super) fn install(to_program: OwnedFd) {
         // An error means that the initializer or the preload has set another, which is as it should be.
-        let _ = tracing::subscriber::set_global_default(Self { to_program });
+        let _ = tracing::subscriber::set_global_default(Self { to_program, spans: Spans::default() });
     }
 
     /// Takes note of what the program wants, which the flags of a job say.
@@ -48,7 +50,9 @@ impl Speaker {
 }
 
 fn is_wanted(metadata: &Metadata<'_>) -> bool {
-    !metadata.is_span() && level_number(*metadata.level()) <= WANTED.load(Relaxed)
+    // Those of jobs are told by the program.
+    let is_ours = metadata.is_span() && metadata.target() == "heavylift";
+    !is_ours && level_number(*metadata.level()) <= WANTED.load(Relaxed)
 }
 
 impl Subscriber for Speaker {
@@ -74,6 +78,7 @@ impl Subscriber for Speaker {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
+        let here = if event.is_contextual() { Spans::here() } else { event.parent().cloned() };
         let metadata = event.metadata();
         let said = Said {
             level: level_number(*metadata.level()),
@@ -81,22 +86,46 @@ impl Subscriber for Speaker {
             target: Cow::from(metadata.target()),
             message: Cow::from(text.message),
             fields: Cow::from(text.fields),
+            spans: Cow::from(self.spans.path(here.as_ref())),
         };
         // A job may have closed the descriptor, and the program may be gone.
         let _ = send_on_stream(&self.to_program, &said.to_bytes());
     }
 
-    // Spans are wanted by nobody, so these are never called for one.
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let mut text = Text::default();
+        attributes.record(&mut text);
+        let parent = if attributes.is_contextual() { Spans::here() } else { attributes.parent().cloned() };
+        self.spans.open(attributes.metadata().name(), text.fields, parent.as_ref())
     }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record(&self, span: &span::Id, values: &span::Record<'_>) {
+        let mut text = Text::default();
+        values.record(&mut text);
+        self.spans.add(span, &text.fields);
+    }
+
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
+
+    fn enter(&self, span: &span::Id) {
+        Spans::enter(span);
+    }
+
+    fn exit(&self, span: &span::Id) {
+        Spans::exit(span);
+    }
+
+    fn clone_span(&self, span: &span::Id) -> span::Id {
+        self.spans.add_handle(span);
+        span.clone()
+    }
+
+    fn try_close(&self, span: span::Id) -> bool {
+        self.spans.drop_handle(&span)
+    }
 }
 
-/// The fields of an event, as text.
+/// The fields of an event or a span, as text.
 #[derive(Default)]
 struct Text {
     message: String,

@@ -41,8 +41,8 @@ impl Relay {
         if lost > 0 {
             let message = format!("{lost} bytes of events were lost: they came too fast, or were none");
             let (level, cut) = (2, false);
-            let (target, fields) = ("heavylift::worker".into(), "".into());
-            self.tell(&Said { level, cut, target, message: message.into(), fields });
+            let (target, fields, spans) = ("heavylift::worker".into(), "".into(), "".into());
+            self.tell(&Said { level, cut, target, message: message.into(), fields, spans });
         }
     }
 
@@ -73,8 +73,8 @@ impl Relay {
         let label = self.owner.as_ref().map(|owner| &owner.label);
         let (pool, Printer { worker, pid }) = (self.pool.as_str(), self.printer);
         let (name, task) = (label.map(|label| label.name.as_str()), label.map(|label| label.id.as_u64()));
-        let Said { level, cut, target, message, fields } = said;
-        let (target, fields) = (&**target, Some(&**fields).filter(|fields| !fields.is_empty()));
+        let Said { level, cut, target, message, fields, spans } = said;
+        let (target, fields, spans) = (&**target, some_text(fields), some_text(spans));
         /// One callsite per level: a callsite's is fixed.
         macro_rules! tell {
             ($level:ident, $parent:ident) => {
@@ -88,6 +88,7 @@ impl Relay {
                     task,
                     task_name = name,
                     worker.target = target,
+                    worker.spans = spans,
                     fields,
                     cut = cut,
                     "{message}"
@@ -102,4 +103,8 @@ impl Relay {
             _ => tell!(TRACE, parent),
         });
     }
+}
+
+fn some_text(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
