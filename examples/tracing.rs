@@ -1,4 +1,10 @@
 //! A request as a tree of spans: one job on a thread, one in a process, and what the latter says and prints.
+//!
+//! ```text
+//! cargo run --release --example tracing --features tracing
+//! ```
+
+#![allow(clippy::print_stdout, reason = "an example shows its results")]
 
 use std::{
     fmt::Debug,
