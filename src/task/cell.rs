@@ -176,7 +176,10 @@ impl<S: Seat> Cell<S> {
     /// The task finishes so: before anybody can see it.
     fn finished(&self, outcome: &Result<S::Output, TaskError>, left: Left) {
         self.seat.finished(outcome, left);
-        if let Some(span) = self.span_slot() {
+        // In a copy of the program nobody hears of it, and any lock may be taken.
+        if let Some(span) = self.span_slot()
+            && self.seat.lost().is_none()
+        {
             span.end(outcome.as_ref().err());
         }
     }

@@ -39,7 +39,7 @@
 //!
 //! Without the feature: nothing. With it, and nobody interested (no subscriber, or one whose filter turns off `INFO` or the target
 //! `heavylift`): one look at the level, or at what the callsite remembers, for each job or chunk. Otherwise what the subscriber takes
-//! for a span. The filter `heavylift=warn` turns the spans off and leaves all else.
+//! for a span: some 0.4 µs with nothing but a registry, where that was measured. The filter `heavylift=warn` turns the spans off and leaves all else.
 //!
 //! The subscriber is foreign code: it is called under no lock, and its panics end here. One that blocks holds up who submits a job, and
 //! who ends it.
