@@ -89,6 +89,8 @@ mod pool;
 mod process;
 #[cfg(feature = "rayon")]
 mod rayon_pool;
+#[allow(dead_code, unused_imports, reason = "read by who looks at a pool")]
+mod record;
 mod shards;
 mod shared_memory;
 mod stream;

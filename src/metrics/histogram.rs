@@ -40,6 +40,11 @@ impl Histogram {
         self.max_nanos.raise(nanos);
     }
 
+    /// How many were counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().map(Count::get).sum()
+    }
+
     /// Summarizes several histograms as if they were one.
     pub(crate) fn summary<'a>(all: impl Iterator<Item = &'a Self>) -> Distribution {
         let mut counts = [0; BUCKETS];

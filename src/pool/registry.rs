@@ -5,10 +5,13 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Closing, Shutdown};
-use crate::Metrics;
+use crate::{
+    Metrics,
+    record::{Attached, Lane, Recorded, Recorders, Scope},
+};
 
 /// A pool of any kind, apart from its handles.
-pub(crate) trait AnyPool: Send + Sync {
+pub(crate) trait AnyPool: Recorded {
     #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn kind(&self) -> Kind;
 
@@ -19,8 +22,21 @@ pub(crate) trait AnyPool: Send + Sync {
     #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn metrics(&self) -> Metrics;
 
+    /// What each worker does at this moment, by their numbers.
+    #[allow(dead_code, reason = "read by who looks at a pool")]
+    fn lanes(&self) -> Vec<Lane>;
+
     /// Closes it, as `shutdown` does.
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing;
+}
+
+impl dyn AnyPool {
+    /// Records what the pool's workers do from now on, until what is returned is dropped. `limit` is how many records of jobs are kept,
+    /// 64 bytes each; of workers and of the queue's length some thousands.
+    #[allow(dead_code, reason = "used by the feature `dashboard`")]
+    pub(crate) fn record(self: &Arc<Self>, scope: Scope, limit: usize) -> Attached {
+        Recorders::attach(self.clone(), scope, limit)
+    }
 }
 
 /// What a pool runs its jobs on.

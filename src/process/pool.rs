@@ -23,6 +23,7 @@ use crate::{
         registry::{self, AnyPool, Kind},
         sealed,
     },
+    record::{Lane, Recorded},
     task::{Cell, Options},
     wire::{Encoded, encode},
 };
@@ -238,6 +239,12 @@ impl ProcessPool {
     }
 }
 
+impl Recorded for Shared {
+    fn counters(&self) -> &Counters {
+        Shared::counters(self)
+    }
+}
+
 impl AnyPool for Shared {
     fn kind(&self) -> Kind {
         Kind::Processes
@@ -249,6 +256,10 @@ impl AnyPool for Shared {
 
     fn metrics(&self) -> Metrics {
         Shared::metrics(self)
+    }
+
+    fn lanes(&self) -> Vec<Lane> {
+        Shared::lanes(self)
     }
 
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {

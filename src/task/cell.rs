@@ -34,7 +34,7 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
     type Output: Send;
 
     /// Takes note of how a task ended; called once per task, before anybody can see the outcome.
-    fn finished(&self, outcome: &Result<Self::Output, TaskError>, left: Left);
+    fn finished(&self, whose: Whose<'_>, outcome: &Result<Self::Output, TaskError>, left: Left);
 
     /// Stops a job that the executor holds, as far as it can be stopped. The cell finishes the task afterwards.
     fn stop(&self, task: TaskId);
@@ -83,6 +83,13 @@ pub(crate) enum Left {
     Hold,
     /// The executor still holds it, and somebody else finished it.
     Abandoned,
+}
+
+/// The task that a seat is told of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose<'a> {
+    pub(crate) label: &'a TaskLabel,
+    pub(crate) submitted: Stamp,
 }
 
 /// One task.
@@ -179,6 +186,10 @@ impl<S: Seat> Cell<S> {
         self.core.keep(job);
     }
 
+    fn note_finished(&self, outcome: &Result<S::Output, TaskError>, left: Left) {
+        self.seat.finished(Whose { label: &self.label, submitted: self.submitted }, outcome, left);
+    }
+
     /// Finishes a task that the executor holds.
     ///
     /// # Errors
@@ -189,7 +200,7 @@ impl<S: Seat> Cell<S> {
         outcome: Result<S::Output, TaskError>,
     ) -> Result<(), Result<S::Output, TaskError>> {
         self.core.finish(outcome, |outcome, from| {
-            self.seat.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Hold });
+            self.note_finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Hold });
         })
     }
 
@@ -200,7 +211,7 @@ impl<S: Seat> Cell<S> {
             let result = match self.core.phase() {
                 Phase::Finished => return false,
                 Phase::Queued => {
-                    self.core.finish_queued(outcome, |outcome, _| self.seat.finished(outcome, Left::Queue))
+                    self.core.finish_queued(outcome, |outcome, _| self.note_finished(outcome, Left::Queue))
                 }
                 Phase::Held => {
                     self.core.stop();
@@ -222,7 +233,7 @@ impl<S: Seat> Cell<S> {
         outcome: Result<S::Output, TaskError>,
     ) -> Result<(), Result<S::Output, TaskError>> {
         self.core.finish(outcome, |outcome, from| {
-            self.seat.finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Abandoned });
+            self.note_finished(outcome, if from == Phase::Queued { Left::Queue } else { Left::Abandoned });
         })
     }
 
@@ -277,7 +288,7 @@ impl<S: Seat> Cell<S> {
         let Some(error) = self.queue_error(now) else { return };
         let mut outcome = Err(error);
         while self.core.phase() == Phase::Queued {
-            match self.core.finish_queued(outcome, |outcome, _| self.seat.finished(outcome, Left::Queue)) {
+            match self.core.finish_queued(outcome, |outcome, _| self.note_finished(outcome, Left::Queue)) {
                 Ok(()) => return,
                 Err(back) => outcome = back,
             }
@@ -416,7 +427,7 @@ impl<T: Send + 'static> Seat for Nowhere<T> {
     type Job = ();
     type Output = T;
 
-    fn finished(&self, _outcome: &Result<T, TaskError>, _left: Left) {}
+    fn finished(&self, _whose: Whose<'_>, _outcome: &Result<T, TaskError>, _left: Left) {}
 
     fn stop(&self, _task: TaskId) {}
 }

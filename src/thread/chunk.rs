@@ -43,6 +43,7 @@ use crate::{
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded, shield},
     pool::Place,
+    record::{Run, Scope, Spot, Stage},
     task::{self, Left, StopSignal},
 };
 
@@ -94,6 +95,24 @@ struct Tally {
     ended: u64,
     succeeded: u64,
     panicked: u64,
+}
+
+/// What has run on one thread and has not been recorded.
+#[derive(Debug)]
+struct Tape {
+    worker: u32,
+    since: Stamp,
+    first: u32,
+    items: u32,
+}
+
+impl Tape {
+    fn note(&mut self, item: u32) {
+        if self.items == 0 {
+            self.first = item;
+        }
+        self.items += 1;
+    }
 }
 
 /// An item with what it takes to run it.
@@ -155,24 +174,28 @@ where
     }
 
     /// Runs items on this thread until none is left to begin.
-    fn run(self: &Arc<Self>) {
+    fn run(self: &Arc<Self>, spot: &Spot) {
         let Some(job) = self.lock().job.clone() else { return };
-        task::enter(&**self, || self.run_items(&*job));
+        let outer = spot.begin(Stamp::now());
+        task::enter(&**self, || self.run_items(&*job, spot.number));
+        spot.begin(outer);
         drop_shielded(job);
     }
 
-    fn run_items(self: &Arc<Self>, job: &F) {
+    fn run_items(self: &Arc<Self>, job: &F, worker: u32) {
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
-        Counters::computes_from(Stamp::of(lap.began()));
+        let mut tape = Tape { worker, since: Stamp::of(lap.began()), first: 0, items: 0 };
+        Counters::computes_from(tape.since);
         let mut done = None;
-        while let Some((item, (input, place))) = self.step(done.take(), lap.began()) {
+        while let Some((item, (input, place))) = self.step(done.take(), lap.began(), &mut tape) {
+            tape.note(item);
             let outcome = catch(|| job(input));
             // It comes free before anybody can see the outcome and come back for it.
             drop_shielded(place);
             done = Some((item, outcome.map_err(|report| TaskError::panicked(self.label_of(item), report))));
-            if lap.is_over_after_one_more() {
-                self.end_lap(&mut lap, &mut untold);
+            if lap.is_over_after_one_more() && self.end_lap(&mut lap, &mut untold) {
+                self.record(&mut tape, Some(Stamp::of(lap.began())));
             }
         }
         self.end_lap(&mut lap, &mut untold);
@@ -180,8 +203,15 @@ where
     }
 
     /// Takes note of an outcome, and claims the next item.
-    fn step(&self, done: Option<Finished<R>>, now: Instant) -> Option<Claimed<A>> {
+    fn step(&self, done: Option<Finished<R>>, now: Instant, tape: &mut Tape) -> Option<Claimed<A>> {
+        if let Some((_, Err(error))) = &done {
+            self.shared.counters.recorders().ended(Stage::Item, 1, Stamp::of(self.submitted), error);
+        }
         let mut state = self.lock();
+        if state.inputs.len() == 0 {
+            // Before the last outcome can be seen.
+            self.record(tape, None);
+        }
         let late = done.and_then(|(item, outcome)| state.finish(item, outcome).err());
         let next = state.claim(self.len);
         let job = if next.is_none() { state.job.take() } else { None };
@@ -201,18 +231,44 @@ where
         next
     }
 
-    /// Reads the clock, and counts what has happened.
-    fn end_lap(self: &Arc<Self>, lap: &mut Lap, untold: &mut Untold) {
+    /// Records the items that have run on this thread since the last time.
+    fn record(&self, tape: &mut Tape, ended: Option<Stamp>) {
+        let items = std::mem::take(&mut tape.items);
+        if items == 0 {
+            return;
+        }
+        let ended = ended.unwrap_or_else(Stamp::now);
+        let begun = std::mem::replace(&mut tape.since, ended);
+        if self.shared.counters.recorders().looks_for(Scope::All) {
+            let label = &self.label_of(tape.first);
+            let submitted = Stamp::of(self.submitted);
+            let run = Run { label, submitted, begun, ended, worker: tape.worker, items };
+            self.shared.counters.record_run::<()>(run, Some(&Ok(())));
+        }
+    }
+
+    /// Records that an item was ended; of those that had not begun so many at once.
+    fn record_end(&self, outcome: &Outcome<R>, left: Left, items: u32) {
+        if let (1.., Err(error)) = (items, outcome) {
+            let stage = if left == Left::Queue { Stage::NeverBegan } else { Stage::Item };
+            self.shared.counters.recorders().ended(stage, items, Stamp::of(self.submitted), error);
+        }
+    }
+
+    /// Reads the clock, and counts what has happened. Says whether the map was told of it.
+    fn end_lap(self: &Arc<Self>, lap: &mut Lap, untold: &mut Untold) -> bool {
         let times = lap.end(Instant::now());
         if let Some(each) = mean(times) {
             self.pace.note_latest(each);
         }
-        self.tell(untold.add(times), lap.began());
+        let told = untold.add(times);
+        self.tell(told, lap.began());
         self.shared.counters.took(times);
         self.count(&mut self.lock(), lap.began());
         if lap.is_of_one() {
             self.call_help_if_worth_it();
         }
+        told.is_some()
     }
 
     /// Tells the map how long items took, and the pool's counts when that was. Done for many at a time.
@@ -261,6 +317,7 @@ where
         }
         self.count(&mut state, Instant::now());
         let running = running.into_iter().map(|item| (item, Left::Abandoned));
+        let mut waiting_items = self.len - first_waiting;
         let waiting = (first_waiting..self.len).map(|item| (item, Left::Queue));
         let mut ended = 0;
         for (item, left) in running.chain(waiting) {
@@ -269,6 +326,8 @@ where
             if left == Left::Abandoned {
                 self.shared.counters.abandoned();
             }
+            let items = if left == Left::Queue { std::mem::take(&mut waiting_items) } else { 1 };
+            self.record_end(&outcome, left, items);
             state.finished.push((item, outcome));
             ended += 1;
         }
@@ -468,10 +527,10 @@ where
     A: Send + 'static,
     R: Send + 'static,
 {
-    fn run(self: Arc<Self>) {
+    fn run(self: Arc<Self>, spot: &Spot) {
         self.is_taken.store(true, Relaxed);
         self.leave_queue();
-        self.chunk.run();
+        self.chunk.run(spot);
     }
 
     fn runtime(&self) -> Option<Handle> {
@@ -480,6 +539,10 @@ where
 
     fn runtime_id(&self) -> Option<Id> {
         self.chunk.runtime.as_ref().map(Handle::id)
+    }
+
+    fn label(&self) -> &TaskLabel {
+        &self.chunk.label
     }
 
     fn is_queued(&self) -> bool {

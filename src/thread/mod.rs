@@ -41,6 +41,7 @@ use crate::{
         registry::{self, AnyPool, Kind},
         sealed,
     },
+    record::{Lane, Recorded},
     shards::Shards,
     task::{Cell, Options},
 };
@@ -387,6 +388,12 @@ where
     ThreadPool::global().run(job)
 }
 
+impl Recorded for Shared {
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
 impl AnyPool for Shared {
     fn kind(&self) -> Kind {
         Kind::Threads
@@ -398,6 +405,10 @@ impl AnyPool for Shared {
 
     fn metrics(&self) -> Metrics {
         Shared::metrics(self)
+    }
+
+    fn lanes(&self) -> Vec<Lane> {
+        Shared::lanes(self)
     }
 
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {

@@ -1,0 +1,206 @@
+//! [`Recorder`]: what one onlooker has recorded; [`Attached`]: the onlooker's hold on it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{JobRecord, Queued, WorkerRecord};
+use crate::{clock::Stamp, metrics::Counters};
+
+/// The most records that a shelf gathers before it hands them over.
+const LARGEST_BLOCK: usize = 1024;
+/// How many changes of workers, and depths of the queue, are kept.
+const MOST_CHANGES: usize = 16 * 1024;
+const MOST_DEPTHS: usize = 8 * 1024;
+
+/// What is recorded of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// Those that did not return a value, and what happens to workers. Jobs that succeed cost what they cost while nobody looks.
+    Failures,
+    /// Each, and how many wait.
+    All,
+}
+
+/// What has been recorded since the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// In the order of their ends, nearly.
+    pub(crate) jobs: Vec<JobRecord>,
+    pub(crate) workers: Vec<WorkerRecord>,
+    pub(crate) queued: Vec<Queued>,
+    /// How many records of jobs were dropped since the recorder was attached, because the limit was reached.
+    pub(crate) dropped: u64,
+}
+
+/// The records of one onlooker.
+pub(super) struct Recorder {
+    pub(super) scope: Scope,
+    pub(super) since: Stamp,
+    /// How much a block may weigh, and all of them that lie here.
+    block: usize,
+    most: usize,
+    /// Taken after a shelf's lock, or alone. Nothing is dropped under it.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    blocks: VecDeque<Block>,
+    weight: usize,
+    workers: VecDeque<WorkerRecord>,
+    queued: Vec<Queued>,
+    dropped: u64,
+}
+
+/// Records of one shard.
+#[derive(Default)]
+pub(super) struct Block {
+    jobs: Vec<JobRecord>,
+    weight: usize,
+}
+
+impl Recorder {
+    /// `limit` is how many records without a text are kept at most, on so many shelves and here.
+    pub(super) fn new(scope: Scope, limit: usize, shelves: usize) -> Self {
+        let block = (limit / (2 * shelves)).clamp(1, LARGEST_BLOCK);
+        let most = limit.saturating_sub(shelves * block).max(1);
+        Self { scope, since: Stamp::now(), block, most, kept: Mutex::default() }
+    }
+
+    pub(super) fn is_full(&self, block: &Block) -> bool {
+        block.weight >= self.block
+    }
+
+    /// Keeps a block from a shelf. Returns what there is no room for, to be dropped under no lock.
+    #[must_use]
+    pub(super) fn keep(&self, mut block: Block) -> Vec<Block> {
+        if block.jobs.len() < block.jobs.capacity() / 2 {
+            block.jobs.shrink_to_fit();
+        }
+        let mut kept = self.lock();
+        kept.weight += block.weight;
+        if !block.jobs.is_empty() {
+            kept.blocks.push_back(block);
+        }
+        let mut surplus = Vec::new();
+        while kept.weight > self.most && kept.blocks.len() > 1 {
+            let Some(oldest) = kept.blocks.pop_front() else { break };
+            kept.weight -= oldest.weight;
+            kept.dropped += oldest.jobs.len() as u64;
+            surplus.push(oldest);
+        }
+        surplus
+    }
+
+    pub(super) fn keep_change(&self, change: WorkerRecord) {
+        let mut kept = self.lock();
+        let oldest = if kept.workers.len() < MOST_CHANGES { None } else { kept.workers.pop_front() };
+        kept.workers.push_back(change);
+        drop(kept);
+        drop(oldest);
+    }
+
+    pub(super) fn keep_queued(&self, queued: Queued) {
+        let mut kept = self.lock();
+        if kept.queued.len() >= MOST_DEPTHS {
+            let mut nth = 0;
+            kept.queued.retain(|_| {
+                nth += 1;
+                nth % 2 == 0
+            });
+        }
+        kept.queued.push(queued);
+    }
+
+    /// From when on it has everything.
+    pub(super) fn begins(&self) -> Stamp {
+        let kept = self.lock();
+        let oldest = kept.blocks.front().and_then(|block| block.jobs.first());
+        oldest.filter(|_| kept.dropped > 0).map_or(self.since, |job| job.ended)
+    }
+
+    fn take(&self) -> Taken {
+        let mut kept = self.lock();
+        let dropped = kept.dropped;
+        let Kept { blocks, workers, queued, .. } =
+            std::mem::replace(&mut *kept, Kept { dropped, ..Kept::default() });
+        drop(kept);
+        let mut jobs = Vec::with_capacity(blocks.iter().map(|block| block.jobs.len()).sum());
+        blocks.into_iter().for_each(|block| jobs.extend(block.jobs));
+        Taken { jobs, workers: workers.into(), queued, dropped }.in_order()
+    }
+
+    fn copy(&self) -> Taken {
+        let kept = self.lock();
+        let jobs = kept.blocks.iter().flat_map(|block| &block.jobs).cloned().collect();
+        let (workers, queued) = (kept.workers.iter().cloned().collect(), kept.queued.clone());
+        let taken = Taken { jobs, workers, queued, dropped: kept.dropped };
+        drop(kept);
+        taken.in_order()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn in_order(mut self) -> Self {
+        self.jobs.sort_by_key(|job| job.ended);
+        self.workers.sort_by_key(|change| change.at);
+        self.queued.sort_by_key(|queued| queued.at);
+        self
+    }
+}
+
+impl Block {
+    pub(super) fn push(&mut self, job: JobRecord) {
+        self.weight += job.weight();
+        self.jobs.push(job);
+    }
+}
+
+/// Whose recorders these are.
+pub(crate) trait Recorded: Send + Sync {
+    fn counters(&self) -> &Counters;
+}
+
+/// An onlooker's hold on its recorder. Dropped, it detaches.
+pub(crate) struct Attached {
+    pub(super) pool: Arc<dyn Recorded>,
+    pub(super) recorder: Arc<Recorder>,
+}
+
+impl Attached {
+    /// Since when it is attached.
+    pub(crate) fn since(&self) -> Stamp {
+        self.recorder.since
+    }
+
+    /// Takes what was recorded since it was attached, or last taken.
+    pub(crate) fn take(&self) -> Taken {
+        self.pool.counters().recorders().clear_shelves(&self.recorder);
+        self.recorder.take()
+    }
+
+    /// As [`take`](Self::take), but it stays there.
+    pub(crate) fn copy(&self) -> Taken {
+        self.pool.counters().recorders().clear_shelves(&self.recorder);
+        self.recorder.copy()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.pool.counters().recorders().detach(&self.recorder);
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attached").field("scope", &self.recorder.scope).finish_non_exhaustive()
+    }
+}
