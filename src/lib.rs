@@ -89,7 +89,6 @@ mod pool;
 mod process;
 #[cfg(feature = "rayon")]
 mod rayon_pool;
-#[allow(dead_code, unused_imports, reason = "read by who looks at a pool")]
 mod record;
 mod shards;
 mod shared_memory;
@@ -115,6 +114,7 @@ pub use process::{
 };
 #[cfg(feature = "rayon")]
 pub use rayon_pool::{RayonPool, RayonPoolBuilder, run_in_rayon};
+pub use record::{JobEnd, RecordedJob, RecordedWorker, Recording, Timeline, WorkerEnd};
 pub use shared_memory::{Shared, SharedBytes};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,

@@ -143,7 +143,7 @@ impl Counters {
     }
 
     /// Jobs that wait for a worker.
-    fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         let begun = self.shards.iter().map(|counts| counts.queue_wait.count()).fold(0, u64::wrapping_add);
         let entered = self.sum(|counts| &counts.submitted).wrapping_add(self.sum(|counts| &counts.returned));
         let left = self.sum(|counts| &counts.begun_again).wrapping_add(self.sum(|counts| &counts.left_queue));

@@ -12,18 +12,15 @@ use crate::{
 
 /// A pool of any kind, apart from its handles.
 pub(crate) trait AnyPool: Recorded {
-    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn kind(&self) -> Kind;
 
     /// As it was named by its builder; several may have one name.
-    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn name(&self) -> &str;
 
     #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     fn metrics(&self) -> Metrics;
 
     /// What each worker does at this moment, by their numbers.
-    #[allow(dead_code, reason = "read by who looks at a pool")]
     fn lanes(&self) -> Vec<Lane>;
 
     /// Closes it, as `shutdown` does.
@@ -33,7 +30,6 @@ pub(crate) trait AnyPool: Recorded {
 impl dyn AnyPool {
     /// Records what the pool's workers do from now on, until what is returned is dropped. `limit` is how many records of jobs are kept,
     /// 64 bytes each; of workers and of the queue's length some thousands.
-    #[allow(dead_code, reason = "used by the feature `dashboard`")]
     pub(crate) fn record(self: &Arc<Self>, scope: Scope, limit: usize) -> Attached {
         Recorders::attach(self.clone(), scope, limit)
     }
@@ -51,7 +47,6 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// How it is told to who sees many pools: in labels of metrics, in pictures.
-    #[allow(dead_code, reason = "read by the features `metrics` and `dashboard`")]
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Threads => "thread",

@@ -13,7 +13,7 @@ use super::{
     parent::{Call, ProcessSeat, Shared},
 };
 use crate::{
-    BuildError, Closing, Job, Metrics, Payload, Refused, Shutdown, Submit, Task, TaskError,
+    BuildError, Closing, Job, Metrics, Payload, Recording, Refused, Shutdown, Submit, Task, TaskError,
     error::Operand,
     metrics::Counters,
     no_capture::assert_no_capture,
@@ -201,6 +201,31 @@ impl ProcessPool {
     /// Returns what the pool is doing and has done.
     pub fn metrics(&self) -> Metrics {
         self.shared.metrics()
+    }
+
+    /// Records what the workers do from now on, job by job: see [`Recording`], whose [`stop`](Recording::stop) returns the
+    /// timeline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::{ProcessPool, WorkerEnd};
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).build()?;
+    /// let recording = pool.record();
+    /// let crashed = pool.job(|()| -> u32 { std::process::abort() }, ()).name("crash").run().await;
+    /// assert!(crashed.unwrap_err().is_worker_died());
+    /// let timeline = recording.stop();
+    /// assert_eq!(timeline.workers()[0].end(), Some(WorkerEnd::Died));
+    /// let failed = timeline.failures().next().ok_or("it has failed")?;
+    /// assert_eq!((failed.name(), failed.pid()), ("crash", timeline.workers()[0].pid()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record(&self) -> Recording {
+        Recording::start(self.shared.clone())
     }
 
     /// Changes the number of workers that there may be. Surplus workers end when they are idle.

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::{TaskError, TaskErrorKind, TaskId, clock::Stamp, error::TaskLabel, error::TaskName};
 
+/// No worker, or nobody knows which.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
+
 /// A text longer than this, in bytes, is cut.
 const LONGEST_TEXT: usize = 512;
 
@@ -18,7 +21,7 @@ pub(crate) struct JobRecord {
     /// When a worker began it; when it ended, if it never began.
     pub(crate) begun: Stamp,
     pub(crate) ended: Stamp,
-    /// The worker's serial number: see [`WorkerRecord`].
+    /// The worker's serial number: see [`WorkerRecord`]. [`UNKNOWN`] where there is none.
     pub(crate) worker: u32,
     /// How many items of a map these are; 1 for any other job.
     pub(crate) items: u32,

@@ -14,6 +14,7 @@ pub(crate) struct Lane {
     pub(crate) pid: Option<u32>,
     /// When it was started, where that is known.
     pub(crate) born: Option<Stamp>,
+    #[allow(dead_code, reason = "for who shows workers live")]
     pub(crate) state: LaneState,
     /// What it runs; of jobs of which one waits for another on the same thread the innermost.
     pub(crate) running: Option<Running>,

@@ -19,20 +19,33 @@
 //! 5. Any number of recorders, attached and detached at any time. Each has what was recorded while it was attached; whoever records at
 //!    that very moment may miss it or not. The level says only whether it is worthwhile to look at the shelves, under whose locks it
 //!    is decided.
-//! 6. Locks: `members`, then a shelf, then a recorder's. No foreign code runs under them: texts are made before and dropped after.
+//! 6. In a copy of the program, made by `fork`, nothing is recorded of the pools that it has inherited.
+//! 7. Locks: `members`, then a shelf, then a recorder's. No foreign code runs under them: texts are made before and dropped after.
 //!
 //! [`Lane`] is the other half: what each worker does at this moment, read from the pool's own state by who wants to know.
 //!
 //! [`Shards`]: crate::shards::Shards
 
+mod depth;
+mod escape;
 mod event;
 mod lane;
+mod recorded;
 mod recorder;
 mod recorders;
+mod recording;
+mod svg;
 #[cfg(test)]
 mod tests;
+mod timeline;
+mod trace;
 
-pub(crate) use event::{Change, Ending, Failure, JobRecord, Queued, Run, Stage, WorkerRecord};
+pub(crate) use event::{Change, Ending, Failure, JobRecord, Queued, Run, Stage, UNKNOWN, WorkerRecord};
 pub(crate) use lane::{Lane, LaneState, Running, Spot};
+pub use recorded::{JobEnd, RecordedJob, RecordedWorker, WorkerEnd};
 pub(crate) use recorder::{Attached, Recorded, Scope, Taken};
 pub(crate) use recorders::Recorders;
+#[cfg(target_os = "linux")]
+pub(crate) use recorders::note_copy;
+pub use recording::Recording;
+pub use timeline::Timeline;

@@ -25,14 +25,16 @@ pub(crate) enum Scope {
 }
 
 /// What has been recorded since the last time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Taken {
     /// In the order of their ends, nearly.
     pub(crate) jobs: Vec<JobRecord>,
     pub(crate) workers: Vec<WorkerRecord>,
     pub(crate) queued: Vec<Queued>,
-    /// How many records of jobs were dropped since the recorder was attached, because the limit was reached.
+    /// How many records of jobs were dropped since the recorder was attached, because the limit was reached; and from when on there are
+    /// all.
     pub(crate) dropped: u64,
+    pub(crate) begins: Stamp,
 }
 
 /// The records of one onlooker.
@@ -53,6 +55,8 @@ struct Kept {
     workers: VecDeque<WorkerRecord>,
     queued: Vec<Queued>,
     dropped: u64,
+    /// When the last ended that was dropped.
+    dropped_until: Option<Stamp>,
 }
 
 /// Records of one shard.
@@ -90,6 +94,7 @@ impl Recorder {
             let Some(oldest) = kept.blocks.pop_front() else { break };
             kept.weight -= oldest.weight;
             kept.dropped += oldest.jobs.len() as u64;
+            kept.dropped_until = kept.dropped_until.max(oldest.jobs.iter().map(|job| job.ended).max());
             surplus.push(oldest);
         }
         surplus
@@ -117,27 +122,27 @@ impl Recorder {
 
     /// From when on it has everything.
     pub(super) fn begins(&self) -> Stamp {
-        let kept = self.lock();
-        let oldest = kept.blocks.front().and_then(|block| block.jobs.first());
-        oldest.filter(|_| kept.dropped > 0).map_or(self.since, |job| job.ended)
+        self.lock().dropped_until.unwrap_or(self.since)
     }
 
     fn take(&self) -> Taken {
         let mut kept = self.lock();
-        let dropped = kept.dropped;
+        let (dropped, dropped_until) = (kept.dropped, kept.dropped_until);
         let Kept { blocks, workers, queued, .. } =
-            std::mem::replace(&mut *kept, Kept { dropped, ..Kept::default() });
+            std::mem::replace(&mut *kept, Kept { dropped, dropped_until, ..Kept::default() });
         drop(kept);
         let mut jobs = Vec::with_capacity(blocks.iter().map(|block| block.jobs.len()).sum());
         blocks.into_iter().for_each(|block| jobs.extend(block.jobs));
-        Taken { jobs, workers: workers.into(), queued, dropped }.in_order()
+        let begins = dropped_until.unwrap_or(self.since);
+        Taken { jobs, workers: workers.into(), queued, dropped, begins }.in_order()
     }
 
     fn copy(&self) -> Taken {
         let kept = self.lock();
         let jobs = kept.blocks.iter().flat_map(|block| &block.jobs).cloned().collect();
         let (workers, queued) = (kept.workers.iter().cloned().collect(), kept.queued.clone());
-        let taken = Taken { jobs, workers, queued, dropped: kept.dropped };
+        let begins = kept.dropped_until.unwrap_or(self.since);
+        let taken = Taken { jobs, workers, queued, dropped: kept.dropped, begins };
         drop(kept);
         taken.in_order()
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
-            AtomicU8, AtomicU64,
+            AtomicU8, AtomicU32, AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    Attached, Change, Failure, JobRecord, Queued, Run, Scope, Stage, WorkerRecord,
+    Attached, Change, Failure, JobRecord, Queued, Run, Scope, Stage, UNKNOWN, WorkerRecord,
     recorder::{Block, Recorded, Recorder},
 };
 use crate::{TaskError, TaskErrorKind, clock::Stamp, error::TaskLabel, shards::Shards};
@@ -25,6 +25,16 @@ const NOBODY: u8 = 0;
 const LOOKS: u32 = 250;
 /// And no more often than this.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(100);
+
+/// How many forks without exec lie between this process and the one that was executed, as far as that is known.
+static COPIES: AtomicU32 = AtomicU32::new(0);
+
+/// This process is a copy of another, made by `fork`: the locks of what was recorded there may be taken for good. Async-signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn note_copy() {
+    // ORDERING: Relaxed. A copy has one thread.
+    COPIES.fetch_add(1, Relaxed);
+}
 
 /// The recorders of one pool. See the module's page.
 #[derive(Default)]
@@ -41,6 +51,8 @@ struct Rest {
     shelves: Shards<Shelf>,
     /// When to look at the queue again. ORDERING: Relaxed. It stands for itself; whoever moves it does the look.
     look_at: AtomicU64,
+    /// Which process it was made in.
+    copies: u32,
 }
 
 /// Where the threads of one shard put their records: a block for each recorder. Nothing is dropped under its lock.
@@ -56,7 +68,12 @@ impl Shelf {
 impl Rest {
     fn new() -> Box<Self> {
         let shelves = Shards::new(Shelf::default);
-        Box::new(Self { members: Mutex::default(), shelves, look_at: AtomicU64::new(0) })
+        Box::new(Self {
+            members: Mutex::default(),
+            shelves,
+            look_at: AtomicU64::new(0),
+            copies: COPIES.load(Relaxed),
+        })
     }
 
     fn members(&self) -> MutexGuard<'_, Vec<Arc<Recorder>>> {
@@ -69,9 +86,11 @@ impl Recorders {
     /// Lets somebody look at `pool`, whose recorders these are. `limit` is how many records are kept: see the module's page.
     pub(crate) fn attach(pool: Arc<dyn Recorded>, scope: Scope, limit: usize) -> Attached {
         let recorders = pool.counters().recorders();
-        let rest = recorders.rest.get_or_init(Rest::new);
+        let shelves = recorders.rest.get_or_init(Rest::new).shelves.iter().count();
+        let recorder = Arc::new(Recorder::new(scope, limit, shelves));
+        // Absent in a copy of the program, where nothing is recorded of its pools.
+        let Some(rest) = recorders.rest() else { return Attached { pool, recorder } };
         let mut members = rest.members();
-        let recorder = Arc::new(Recorder::new(scope, limit, rest.shelves.iter().count()));
         members.push(recorder.clone());
         rest.shelves.iter().for_each(|shelf| shelf.lock().push((recorder.clone(), Block::default())));
         rest.look_at.store(0, Relaxed);
@@ -82,7 +101,7 @@ impl Recorders {
 
     /// Nobody looks by way of this recorder any more.
     pub(super) fn detach(&self, recorder: &Arc<Recorder>) {
-        let Some(rest) = self.rest.get() else { return };
+        let Some(rest) = self.rest() else { return };
         let mut members = rest.members();
         members.retain(|other| !Arc::ptr_eq(other, recorder));
         self.set_level(&members);
@@ -103,7 +122,7 @@ impl Recorders {
 
     /// Has the recorder keep what lies on the shelves for it.
     pub(super) fn clear_shelves(&self, recorder: &Arc<Recorder>) {
-        for shelf in self.rest.get().iter().flat_map(|rest| rest.shelves.iter()) {
+        for shelf in self.rest().iter().flat_map(|rest| rest.shelves.iter()) {
             let mut blocks = shelf.lock();
             let own = blocks.iter_mut().find(|(other, _)| Arc::ptr_eq(other, recorder));
             let block = own.map(|(_, block)| std::mem::take(block));
@@ -145,31 +164,40 @@ impl Recorders {
         self.put(JobRecord::of_run(run, Some(failure)));
     }
 
-    /// A job has ended without a run to its end: it never began, or is abandoned, or is an item of several.
+    /// A task has finished, though its job has not come to the end of a run: it never began, or is abandoned.
     #[inline]
     pub(crate) fn ended(&self, stage: Stage, items: u32, submitted: Stamp, error: &TaskError) {
         if self.level.load(Relaxed) != NOBODY {
-            self.note_ended(stage, items, submitted, error);
+            self.note_ended(stage, UNKNOWN, items, submitted, error);
+        }
+    }
+
+    /// One item has failed of several that ran together.
+    #[inline]
+    pub(crate) fn item_failed(&self, worker: u32, submitted: Stamp, error: &TaskError) {
+        if self.level.load(Relaxed) != NOBODY {
+            self.note_ended(Stage::Item, worker, 1, submitted, error);
         }
     }
 
     /// Something happened to a worker.
-    pub(crate) fn worker_changed(&self, worker: u32, number: u32, pid: Option<u32>, what: Change) {
+    #[inline]
+    pub(crate) fn worker_changed(&self, change: impl FnOnce() -> WorkerRecord) {
         if self.level.load(Relaxed) != NOBODY {
-            self.note_change(&WorkerRecord { worker, number, pid, at: Stamp::now(), what });
+            self.note_change(&change());
         }
     }
 
     /// A thread of a pool began to work, or has left.
     pub(crate) fn thread_changed(&self, number: u32, what: Change) {
-        self.worker_changed(number, number, None, what);
+        self.worker_changed(|| WorkerRecord { worker: number, number, pid: None, at: Stamp::now(), what });
     }
 
     #[inline(never)]
-    fn note_ended(&self, stage: Stage, items: u32, submitted: Stamp, error: &TaskError) {
+    fn note_ended(&self, stage: Stage, worker: u32, items: u32, submitted: Stamp, error: &TaskError) {
         let now = Stamp::now();
         let label: &TaskLabel = error.label();
-        let run = Run { label, submitted, begun: now, ended: now, worker: u32::MAX, items };
+        let run = Run { label, submitted, begun: now, ended: now, worker, items };
         self.put(JobRecord::of_run(run, Some(Failure::new(stage, error))));
     }
 
@@ -206,7 +234,7 @@ impl Recorders {
     fn rest(&self) -> Option<&Rest> {
         // ORDERING: Acquire pairs with the Release in `set_level`; the cell itself would do, too.
         let _ = self.level.load(Acquire);
-        self.rest.get().map(|rest| &**rest)
+        self.rest.get().map(|rest| &**rest).filter(|rest| rest.copies == COPIES.load(Relaxed))
     }
 
     /// Whether it is time to look at the queue, and this is who is to do so.

@@ -173,7 +173,7 @@ fn the_jobs_of_a_rayon_pool_are_recorded() {
 
 #[test]
 fn a_recorder_keeps_the_latest_within_its_limit_and_counts_the_others() {
-    let pool = ThreadPool::builder().name("limited").max_workers(2).build().unwrap();
+    let pool = ThreadPool::builder().name("limited").max_workers(1).build().unwrap();
     let any = pool_named("limited");
     for limit in [1, 100, 5_000] {
         let attached = any.record(Scope::All, limit);

@@ -43,7 +43,7 @@ use crate::{
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded, shield},
     pool::Place,
-    record::{Run, Scope, Spot, Stage},
+    record::{Run, Scope, Spot, Stage, UNKNOWN},
     task::{self, Left, StopSignal},
 };
 
@@ -99,14 +99,14 @@ struct Tally {
 
 /// What has run on one thread and has not been recorded.
 #[derive(Debug)]
-struct Tape {
-    worker: u32,
+struct Tape<'a> {
+    spot: &'a Spot,
     since: Stamp,
     first: u32,
     items: u32,
 }
 
-impl Tape {
+impl Tape<'_> {
     fn note(&mut self, item: u32) {
         if self.items == 0 {
             self.first = item;
@@ -177,15 +177,15 @@ where
     fn run(self: &Arc<Self>, spot: &Spot) {
         let Some(job) = self.lock().job.clone() else { return };
         let outer = spot.begin(Stamp::now());
-        task::enter(&**self, || self.run_items(&*job, spot.number));
+        task::enter(&**self, || self.run_items(&*job, spot));
         spot.begin(outer);
         drop_shielded(job);
     }
 
-    fn run_items(self: &Arc<Self>, job: &F, worker: u32) {
+    fn run_items(self: &Arc<Self>, job: &F, spot: &Spot) {
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
-        let mut tape = Tape { worker, since: Stamp::of(lap.began()), first: 0, items: 0 };
+        let mut tape = Tape { spot, since: Stamp::of(lap.began()), first: 0, items: 0 };
         Counters::computes_from(tape.since);
         let mut done = None;
         while let Some((item, (input, place))) = self.step(done.take(), lap.began(), &mut tape) {
@@ -203,9 +203,10 @@ where
     }
 
     /// Takes note of an outcome, and claims the next item.
-    fn step(&self, done: Option<Finished<R>>, now: Instant, tape: &mut Tape) -> Option<Claimed<A>> {
+    fn step(&self, done: Option<Finished<R>>, now: Instant, tape: &mut Tape<'_>) -> Option<Claimed<A>> {
         if let Some((_, Err(error))) = &done {
-            self.shared.counters.recorders().ended(Stage::Item, 1, Stamp::of(self.submitted), error);
+            let recorders = self.shared.counters.recorders();
+            recorders.item_failed(tape.spot.number, Stamp::of(self.submitted), error);
         }
         let mut state = self.lock();
         if state.inputs.len() == 0 {
@@ -232,7 +233,7 @@ where
     }
 
     /// Records the items that have run on this thread since the last time.
-    fn record(&self, tape: &mut Tape, ended: Option<Stamp>) {
+    fn record(&self, tape: &mut Tape<'_>, ended: Option<Stamp>) {
         let items = std::mem::take(&mut tape.items);
         if items == 0 {
             return;
@@ -242,16 +243,20 @@ where
         if self.shared.counters.recorders().looks_for(Scope::All) {
             let label = &self.label_of(tape.first);
             let submitted = Stamp::of(self.submitted);
-            let run = Run { label, submitted, begun, ended, worker: tape.worker, items };
+            let run = Run { label, submitted, begun, ended, worker: tape.spot.number, items };
             self.shared.counters.record_run::<()>(run, Some(&Ok(())));
+            tape.spot.begin(ended);
         }
     }
 
     /// Records that an item was ended; of those that had not begun so many at once.
     fn record_end(&self, outcome: &Outcome<R>, left: Left, items: u32) {
         if let (1.., Err(error)) = (items, outcome) {
-            let stage = if left == Left::Queue { Stage::NeverBegan } else { Stage::Item };
-            self.shared.counters.recorders().ended(stage, items, Stamp::of(self.submitted), error);
+            let (recorders, submitted) = (self.shared.counters.recorders(), Stamp::of(self.submitted));
+            match left {
+                Left::Queue => recorders.ended(Stage::NeverBegan, items, submitted, error),
+                _ => recorders.item_failed(UNKNOWN, submitted, error),
+            }
         }
     }
 

@@ -34,7 +34,7 @@ use shared::{End, Shared};
 use tokio::runtime::Handle;
 
 use crate::{
-    BuildError, Closing, Job, Metrics, Refused, Shutdown, Submit, Task,
+    BuildError, Closing, Job, Metrics, Recording, Refused, Shutdown, Submit, Task,
     metrics::Counters,
     pool::{
         Admission, Start, Takes, Ticket, queue,
@@ -320,6 +320,28 @@ impl ThreadPool {
     /// When a task has finished, its job is no longer counted as running, unless it was abandoned.
     pub fn metrics(&self) -> Metrics {
         self.shared().metrics()
+    }
+
+    /// Records what the workers do from now on, job by job: see [`Recording`], whose [`stop`](Recording::stop) returns the
+    /// timeline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::ThreadPool;
+    ///
+    /// let pool = ThreadPool::builder().max_workers(1).build()?;
+    /// let recording = pool.record();
+    /// pool.job(|| 6 * 7).name("answer").run().await?;
+    /// let timeline = recording.stop();
+    /// assert_eq!((timeline.jobs()[0].name(), timeline.jobs()[0].worker()), ("answer", Some(0)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record(&self) -> Recording {
+        Recording::start(self.shared().clone())
     }
 
     /// Changes `max_workers`. Missing workers are started when there is work for them; of those that are too many, idle

@@ -40,7 +40,7 @@ use crate::{
         items::{self, Sheaf},
         reply::{Reply, VALUE},
     },
-    record::Stage,
+    record::UNKNOWN,
     shared_memory::SharedBytes,
     task::{AnyTask, Cell, Options, Task},
     wire::{Appended, Encoded, Payload, append, decode_part, encode},
@@ -321,7 +321,7 @@ impl<R: Payload> ItemBatch<R> {
     fn record_failures(&self, outcomes: &[Finished<R>]) {
         let recorders = self.shared.counters().recorders();
         for error in outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().err()) {
-            recorders.ended(Stage::Item, 1, Stamp::NEVER, error);
+            recorders.item_failed(UNKNOWN, Stamp::NEVER, error);
         }
     }
 

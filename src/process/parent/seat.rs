@@ -32,7 +32,7 @@ use crate::{
         ring::INLINE,
         sys::generation,
     },
-    record::{Run, Scope, Stage},
+    record::{Run, Scope, Stage, UNKNOWN},
     task::{AnyTask, Cell, Left, Options, Seat, StopSignal, Whose},
     wire::{Arrived, Encoded, Payload, decode},
 };
@@ -272,7 +272,7 @@ impl<R> ProcessSeat<R> {
     /// The run that ends now.
     fn run<'a>(&self, Whose { label, submitted }: Whose<'a>, items: u32) -> Run<'a> {
         let begun = submitted.plus(Duration::from_nanos(self.begun_nanos.load(Relaxed)));
-        let worker = self.worker.ticket().map_or(u32::MAX, |ticket| ticket as u32);
+        let worker = self.worker.ticket().map_or(UNKNOWN, |ticket| ticket as u32);
         Run { label, submitted, begun, ended: begun.plus(self.ran()), worker, items }
     }
 

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Metrics, Shutdown, ShutdownReport, TaskError,
+    clock::Stamp,
     error::ExitCause,
     metrics::{Counters, Measured},
     pool::{Admission, Closable, Latch},
@@ -30,7 +31,7 @@ use crate::{
         config::Config,
         sys::{Bell, generation},
     },
-    record::{Change, Ending, Lane, LaneState},
+    record::{Change, Ending, Lane, LaneState, WorkerRecord},
 };
 
 /// One process pool.
@@ -311,9 +312,10 @@ impl Shared {
 /// What workers do.
 impl Shared {
     /// Tells who looks what happened to a worker.
-    pub(super) fn record_change(&self, worker: &Worker, what: Change) {
-        let recorders = self.counters.recorders();
-        recorders.worker_changed(worker.ticket as u32, worker.number, Some(worker.pid), what);
+    pub(super) fn record_change(&self, worker: &Worker, at: Stamp, what: Change) {
+        let (serial, number, pid) = (worker.ticket as u32, worker.number, Some(worker.pid));
+        let change = || WorkerRecord { worker: serial, number, pid, at, what };
+        self.counters.recorders().worker_changed(change);
     }
 
     pub(in crate::process) fn lanes(&self) -> Vec<Lane> {
@@ -343,7 +345,7 @@ impl Shared {
         let mut schedule = self.schedule();
         schedule.employ(worker.clone(), self.config.min_workers);
         drop(schedule);
-        self.record_change(&worker, Change::Started);
+        self.record_change(&worker, Stamp::of(worker.born), Change::Started);
         let keeper = Keeper::new(self.clone(), worker.clone());
         let name = format!("{}-keeper-{}", self.config.name, worker.number);
         match thread::Builder::new().name(name).spawn(move || keeper.run()) {
@@ -352,7 +354,7 @@ impl Shared {
                 worker.kill();
                 worker.clear_up();
                 let why = "the keeper of a worker cannot start".into();
-                self.record_change(&worker, Change::Ended(Ending::Died(why)));
+                self.record_change(&worker, Stamp::now(), Change::Ended(Ending::Died(why)));
                 let mut schedule = self.schedule();
                 if worker.awaited.swap(false, Relaxed) {
                     schedule.starting -= 1;

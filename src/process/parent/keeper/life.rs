@@ -8,6 +8,7 @@ use std::{
 use super::{Answer, BEYOND_REACH, DYING, Keeper, Unready, results::lose};
 use crate::{
     TaskError,
+    clock::Stamp,
     process::{
         message::{SIGNAL_LEN, Signal},
         parent::{link::Condemned, schedule::Start, seat::ProcessJob},
@@ -138,6 +139,8 @@ impl Keeper {
         let mut flights = std::mem::take(&mut link.flights);
         drop(link);
         let is_asked = self.count_death(condemned);
+        // To learn how takes a while, and its successor does not wait for that.
+        let died_at = Stamp::now();
         if is_asked {
             // Before its successor begins anything.
             let killed = condemned.and_then(|condemned| condemned.position);
@@ -175,7 +178,7 @@ impl Keeper {
         let note = note.or(lost.iter().find_map(|(_, note)| *note)).or(out_of_reach);
         let exit = self.worker.exit(note).with_note(self.memory.overuse.clone());
         if !is_asked {
-            self.record_end(Ending::Died(exit.to_string().into()));
+            self.record_end_at(died_at, Ending::Died(exit.to_string().into()));
         }
         for (flight, _) in lost {
             let items = self.worker.link().ring.items(flight.position);
@@ -195,7 +198,11 @@ impl Keeper {
 
     /// Tells who looks that the worker has ended.
     pub(super) fn record_end(&self, ending: Ending) {
-        self.shared.record_change(&self.worker, Change::Ended(ending));
+        self.record_end_at(Stamp::now(), ending);
+    }
+
+    fn record_end_at(&self, at: Stamp, ending: Ending) {
+        self.shared.record_change(&self.worker, at, Change::Ended(ending));
     }
 
     /// Lets an idle worker go.
