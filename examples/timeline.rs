@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut tasks: Vec<Task<u64>> = Vec::new();
     for nth in 0..30 {
-        tasks.push(pool.job(work, 4 + 5 * (nth % 4)).name(format!("resize-{nth}")).run());
+        tasks.push(pool.job(work, 4 + 5 * (nth % 4)).name(format!("png {nth}")).run());
         match nth {
             6 => tasks.push(pool.job(panic, 6).name("empty").run()),
             11 => tasks.push(pool.job(crash, 9).name("corrupt").run()),

@@ -229,6 +229,32 @@ fn a_crash_costs_only_its_own_job() {
     assert_eq!(lines[6], "and the pool goes on: 42");
 }
 
+#[test]
+fn timeline_shows_each_way_to_end_and_draws_what_is_kept_in_docs() {
+    let directory = TempDir::new().unwrap();
+    let output = run(Command::new(example("timeline")).arg(directory.path()));
+    assert!(output.status.success(), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(said.starts_with("33 jobs ran, 30 of them to a value"), "{said}");
+    for end in ["panicked after", "worker died after", "timed out after", "timeline.svg", "trace.json"] {
+        assert!(said.contains(end), "{end}: {said}");
+    }
+    let picture = fs::read_to_string(directory.path().join("timeline.svg")).unwrap();
+    let kept = include_str!("../docs/timeline.svg");
+    for part in
+        ["value 30", "timed out 1", "panicked 1", "worker died 1", "recycled", "died 1", "corrupt", "bomb"]
+    {
+        assert!(picture.contains(part) && kept.contains(part), "{part}");
+    }
+    let style = |svg: &str| {
+        svg.split_once("</style>").map(|(style, _)| style[style.find("<style>").unwrap()..].to_owned())
+    };
+    assert_eq!(style(&picture), style(kept), "docs/timeline.svg is drawn as it is today: draw it anew");
+    let trace: serde_json::Value =
+        serde_json::from_slice(&fs::read(directory.path().join("trace.json")).unwrap()).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().len() > 60);
+}
+
 fn guide(args: &[&str]) -> Output {
     run(Command::new(example("guide")).args(args))
 }

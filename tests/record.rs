@@ -464,6 +464,11 @@ mod processes {
         assert_eq!(count(failed(TaskErrorKind::Cancelled), true), 1);
         assert_eq!(count(failed(TaskErrorKind::Cancelled), false), 1);
         assert_eq!(timeline.jobs().len(), 14);
+        check_workers(&timeline);
+    }
+
+    /// Each way to end, in the data and in the files.
+    fn check_workers(timeline: &Timeline) {
         let mut how: HashMap<_, Vec<_>> = HashMap::new();
         timeline.workers().iter().for_each(|worker| how.entry(worker.end()).or_default().push(worker));
         assert_eq!(how[&Some(WorkerEnd::Died)].len(), 1, "{how:?}");
@@ -478,13 +483,13 @@ mod processes {
         let runs = timeline.jobs().iter().filter(|job| job.worker().is_some());
         assert!(runs.map(|job| job.pid().unwrap()).all(|pid| pids.contains(&pid)));
 
-        let events = trace(&timeline);
+        let events = trace(timeline);
         let happened = phase(&events, "i").into_iter().filter(|event| event["cat"] == "worker");
         let mut marks = HashMap::<_, usize>::new();
         happened.for_each(|event| *marks.entry(event["name"].as_str().unwrap()).or_default() += 1);
         assert_eq!((marks["died"], marks["killed"]), (1, 2), "{marks:?}");
         assert!(marks["restarted"] >= 1 && marks["recycled"] >= 2, "{marks:?}");
-        let svg = svg(&timeline);
+        let svg = svg(timeline);
         for text in
             ["killed 2", "died 1", "recycled", "restarted", "timed out 1", "failed otherwise 1", "task"]
         {

@@ -444,6 +444,9 @@ impl Timeline {
     }
 }
 
+#[cfg(test)]
+pub(super) mod tests;
+
 /// How a kind of error is told.
 pub(super) fn text_of(kind: TaskErrorKind) -> &'static str {
     match kind {

@@ -44,6 +44,10 @@ impl Colour {
         }
     }
 
+    pub(super) fn is_failure(self) -> bool {
+        !matches!(self, Self::Value | Self::Running)
+    }
+
     /// Its class in the style.
     pub(super) fn class(self) -> char {
         match self {
@@ -114,7 +118,7 @@ impl Columns {
             let here = right.min(column as f64 + 1.0) - left.max(column as f64);
             self.busy[column] += here.max(0.0);
         }
-        if colour != Colour::Value && colour != Colour::Running {
+        if colour.is_failure() {
             self.failures[scale.column(ended)] |= 1 << colour as u8;
         }
     }
@@ -124,16 +128,9 @@ impl Columns {
         Colour::ALL.into_iter().filter(move |colour| bits & (1 << *colour as u8) != 0)
     }
 
-    /// Stretches of columns in which the failures are the same: where they begin, how many columns, and which.
-    pub(super) fn stretches(&self) -> Vec<(usize, usize, u8)> {
-        let mut stretches: Vec<(usize, usize, u8)> = Vec::new();
-        for (column, &bits) in self.failures.iter().enumerate().filter(|(_, bits)| **bits != 0) {
-            match stretches.last_mut() {
-                Some((first, length, same)) if *first + *length == column && *same == bits => *length += 1,
-                _ => stretches.push((column, 1, bits)),
-            }
-        }
-        stretches
+    /// How many kinds of failures there are in all columns.
+    pub(super) fn failures(&self) -> usize {
+        self.failures.iter().map(|bits| bits.count_ones() as usize).sum()
     }
 
     /// How high each column is drawn, in steps of which so many are all of it; what is busy at all has one.
@@ -169,7 +166,7 @@ mod tests {
         let tenths: Vec<_> = columns.busy.iter().map(|busy| (busy * 10.0).round() as u32).collect();
         assert_eq!(tenths, [6, 10, 6, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(columns.heights(4).collect::<Vec<_>>(), [3, 4, 3, 0, 0, 0, 0, 0, 0, 1]);
-        assert!(columns.stretches().is_empty());
+        assert_eq!(columns.failures(), 0);
     }
 
     #[test]
@@ -181,12 +178,8 @@ mod tests {
         columns.add(&SCALE, 160, 161, Colour::Panicked);
         columns.add(&SCALE, 171, 172, Colour::Panicked);
         columns.add(&SCALE, 200, 200, Colour::Cancelled);
-        let both = 1 << Colour::Panicked as u8 | 1 << Colour::WorkerDied as u8;
-        let panicked = 1 << Colour::Panicked as u8;
-        assert_eq!(
-            columns.stretches(),
-            [(5, 1, both), (6, 2, panicked), (9, 1, 1 << Colour::Cancelled as u8)]
-        );
+        let found: Vec<_> = (0..10).map(|column| columns.failures_in(column).count()).collect();
+        assert_eq!(found, [0, 0, 0, 0, 0, 2, 1, 1, 0, 1]);
         assert_eq!(columns.failures_in(5).collect::<Vec<_>>(), [Colour::Panicked, Colour::WorkerDied]);
     }
 

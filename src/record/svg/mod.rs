@@ -17,6 +17,7 @@ mod axis;
 mod columns;
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     fmt::{self, Write as _},
     io::{self, Write},
@@ -37,10 +38,14 @@ const LOWEST: f64 = 4.0;
 const HIGHEST: f64 = 26.0;
 const QUEUE: f64 = 56.0;
 /// The most bars that are drawn by themselves, and the most marks.
-const MOST_BARS: usize = 1500;
-const MOST_MARKS: usize = 600;
-/// So many characters of a name or an error are shown.
-const LONGEST: usize = 90;
+const MOST_BARS: usize = 800;
+const MOST_MARKS: usize = 300;
+/// Marks in so many columns are one.
+const CELL: usize = 2;
+/// With more failures in columns only the worst of each column is drawn.
+const MOST_STROKES: usize = 30_000;
+/// So many bytes of a name or an error are shown, as they are written.
+const LONGEST: usize = 110;
 /// How wide a character is, about.
 const CHARACTER: f64 = 5.8;
 
@@ -61,6 +66,8 @@ struct Picture<'a> {
     top: f64,
     queue: f64,
     axis: f64,
+    /// Whether there are so many marks that each is only a line.
+    is_crowded: bool,
     out: String,
 }
 
@@ -80,9 +87,10 @@ impl<'a> Picture<'a> {
             top: 0.0,
             queue: 0.0,
             axis: 0.0,
+            is_crowded: false,
             out: String::new(),
         };
-        picture.out.reserve(1 << 16);
+        picture.is_crowded = picture.places().len() > MOST_MARKS;
         picture
     }
 
@@ -93,7 +101,7 @@ impl<'a> Picture<'a> {
         self.axis = self.queue + QUEUE + 1.0;
         let height = self.axis + 24.0;
         let Timeline { kind, .. } = self.timeline;
-        let (pool, kind) = (Xml(shortened(self.timeline.pool())).to_string(), kind.label());
+        let (pool, kind) = (said(self.timeline.pool()), kind.label());
         let title = format!("{kind} pool {pool}: {}", self.summary());
         self.line(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height:.0}\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
@@ -174,7 +182,8 @@ impl Picture<'_> {
         }
         let colours = colours.into_iter().filter(|(_, count)| *count > 0);
         let colours = colours.map(|(colour, count)| Entry::Colour(colour, count));
-        let marks = marks.into_iter().filter(|(mark, _)| shape(*mark).is_some());
+        let is_drawn = |mark| if self.is_crowded { tick(mark).is_some() } else { shape(mark).is_some() };
+        let marks = marks.into_iter().filter(|(mark, _)| is_drawn(*mark));
         let entries = colours.chain(marks.map(|(mark, count)| Entry::Mark(mark, count)));
         let mut rows: Vec<Vec<Entry>> = Vec::new();
         let mut room = 0.0;
@@ -228,8 +237,42 @@ impl Picture<'_> {
     }
 }
 
+fn width(scale: &Scale, job: &RecordedJob) -> f64 {
+    scale.x(job.ended) - scale.x(job.begun_nanos())
+}
+
+fn is_wide(scale: &Scale, job: &RecordedJob, narrowest: f64) -> bool {
+    width(scale, job) >= narrowest
+}
+
+/// The runs of a lane that are added up.
+struct Narrow<'a> {
+    columns: Columns,
+    /// How many ended so, and the first of them.
+    failed: BTreeMap<Colour, (u64, &'a RecordedJob)>,
+    jobs: u64,
+    is_empty: bool,
+}
+
+impl<'a> Narrow<'a> {
+    fn new(scale: &Scale, runs: impl Iterator<Item = &'a RecordedJob>) -> Self {
+        let mut narrow =
+            Self { columns: Columns::new(COLUMNS), failed: BTreeMap::new(), jobs: 0, is_empty: true };
+        for job in runs {
+            let colour = Colour::of(job);
+            narrow.is_empty = false;
+            narrow.columns.add(scale, job.begun_nanos(), job.ended, colour);
+            narrow.jobs += u64::from(job.items) * u64::from(job.ran > 0);
+            if colour.is_failure() {
+                narrow.failed.entry(colour).or_insert((0, job)).0 += 1;
+            }
+        }
+        narrow
+    }
+}
+
 /// Lanes.
-impl Picture<'_> {
+impl<'a> Picture<'a> {
     fn draw_lanes(&mut self) {
         let mut runs: Vec<Vec<&RecordedJob>> = vec![Vec::new(); self.lanes];
         for job in self.timeline.jobs.iter().chain(&self.timeline.failed_items) {
@@ -237,23 +280,29 @@ impl Picture<'_> {
                 runs[lane as usize].push(job);
             }
         }
-        let widths = runs.iter().flatten().map(|job| self.width(job)).collect();
+        let widths = runs.iter().flatten().map(|job| width(&self.scale, job)).collect();
         let narrowest = narrowest(widths, MOST_BARS);
         let every = (12.0 / self.pitch).ceil() as usize;
-        for (lane, runs) in runs.iter_mut().enumerate() {
-            // What lies on top of another begins later.
-            runs.sort_by_key(|job| (job.begun_nanos(), std::cmp::Reverse(job.ended)));
+        // What lies on top of another begins later.
+        runs.iter_mut().for_each(|runs| runs.sort_by_key(|job| (job.begun_nanos(), Reverse(job.ended))));
+        let narrow = runs.iter().map(|runs| {
+            Narrow::new(&self.scale, runs.iter().copied().filter(|job| !is_wide(&self.scale, job, narrowest)))
+        });
+        let narrow: Vec<Narrow<'_>> = narrow.collect();
+        let strokes: usize = narrow.iter().map(|narrow| narrow.columns.failures()).sum();
+        let which = if strokes > MOST_STROKES { Which::TheWorst } else { Which::Each };
+        for (lane, (runs, narrow)) in runs.iter().zip(&narrow).enumerate() {
             if lane % every == 0 {
                 let y = self.lane_top(lane) + self.height / 2.0 + 4.0;
                 let x = LEFT - 6;
                 self.line(format_args!("<text class=\"q e\" x=\"{x}\" y=\"{y:.1}\">worker {lane}</text>"));
             }
             self.draw_presence(lane);
-            let (wide, narrow): (Vec<&RecordedJob>, Vec<&RecordedJob>) =
-                runs.iter().partition(|job| self.width(job) >= narrowest);
-            self.draw_narrow(lane, &narrow);
-            for job in wide {
-                self.draw_bar(lane, job);
+            self.draw_narrow(lane, narrow, which);
+            for job in runs {
+                if is_wide(&self.scale, job, narrowest) {
+                    self.draw_bar(lane, job);
+                }
             }
         }
         self.draw_marks();
@@ -261,10 +310,6 @@ impl Picture<'_> {
 
     fn lane_top(&self, lane: usize) -> f64 {
         self.top + lane as f64 * self.pitch
-    }
-
-    fn width(&self, job: &RecordedJob) -> f64 {
-        self.scale.x(job.ended) - self.scale.x(job.begun_nanos())
     }
 
     /// When there was a worker.
@@ -278,52 +323,32 @@ impl Picture<'_> {
         self.line(format_args!(
             "<rect class=\"l\" x=\"{LEFT}\" y=\"{top:.1}\" width=\"{COLUMNS}\" height=\"{height:.1}\"/>"
         ));
-        let path = skyline(present.heights(1), LEFT, top + height, height);
+        let path = skyline(present.heights(1), top + height, height);
         if !path.is_empty() {
             self.line(format_args!("<path class=\"w\" d=\"{path}\"/>"));
         }
     }
 
     /// Runs that are added up.
-    fn draw_narrow(&mut self, lane: usize, runs: &[&RecordedJob]) {
-        if runs.is_empty() {
+    fn draw_narrow(&mut self, lane: usize, narrow: &Narrow<'_>, which: Which) {
+        if narrow.is_empty {
             return;
         }
-        let mut columns = Columns::new(COLUMNS);
-        let mut failed: BTreeMap<Colour, (u64, &RecordedJob)> = BTreeMap::new();
-        let mut jobs = 0;
-        for job in runs {
-            let colour = Colour::of(job);
-            columns.add(&self.scale, job.begun_nanos(), job.ended, colour);
-            jobs += u64::from(job.items) * u64::from(job.ran > 0);
-            if colour != Colour::Value && colour != Colour::Running {
-                failed.entry(colour).or_insert((0, job)).0 += 1;
-            }
-        }
-        let base = self.lane_top(lane) + self.height;
-        let steps = if self.height > 12.0 { self.height as u32 } else { self.height.round().max(2.0) as u32 };
-        let path = skyline(columns.heights(steps), LEFT, base, self.height / f64::from(steps));
-        let (jobs, height) = (Number(jobs), self.height);
+        let (base, height) = (self.lane_top(lane) + self.height, self.height);
+        let steps = height.round().max(2.0) as u32;
+        let path = skyline(narrow.columns.heights(steps), base, height / f64::from(steps));
+        let jobs = Number(narrow.jobs);
         self.line(format_args!(
             "<path class=\"v\" d=\"{path}\"><title>worker {lane}: {jobs} short jobs; the height says how busy it was</title></path>"
         ));
-        let stretches = columns.stretches();
-        for (&colour, (count, first)) in &failed {
-            let mut path = String::new();
-            for (column, length, bits) in
-                stretches.iter().filter(|(.., bits)| bits & (1 << colour as u8) != 0)
-            {
-                let kinds = bits.count_ones();
-                let above = (bits & ((1 << colour as u8) - 1)).count_ones();
-                let each = height / f64::from(kinds);
-                let top = base - height + each * f64::from(above);
-                // A little wider than its column, or a single one would be overlooked.
-                let (x, width) = (LEFT + column, if *length == 1 { 1.6 } else { *length as f64 });
-                let _ = write!(path, "M{x} {top:.1}h{width}v{each:.1}h-{width}z");
-            }
-            let (class, kind, count, first) = (colour.class(), colour.text(), Number(*count), about(first));
+        for (&colour, (count, first)) in &narrow.failed {
+            let path = strokes(&narrow.columns, colour, which, base - height, height);
+            let (class, kind, count) = (colour.class(), colour.text(), Number(*count));
+            // Of more lanes nobody looks at each.
+            let first =
+                if self.lanes > 64 { String::new() } else { format!("; the first: {}", about(first)) };
             self.line(format_args!(
-                "<path class=\"{class}\" d=\"{path}\"><title>worker {lane}: {count} {kind}; the first: {first}</title></path>"
+                "<path class=\"{class} x\" d=\"{path}\"><title>worker {lane}: {count} {kind}{first}</title></path>"
             ));
         }
     }
@@ -331,7 +356,7 @@ impl Picture<'_> {
     /// A run by itself.
     fn draw_bar(&mut self, lane: usize, job: &RecordedJob) {
         let (x, width, top, height) =
-            (self.x(job.begun_nanos()), self.width(job), self.lane_top(lane), self.height);
+            (self.x(job.begun_nanos()), width(&self.scale, job), self.lane_top(lane), self.height);
         let (colour, about) = (Colour::of(job), about(job));
         let class = colour.class();
         let edge = if width >= 3.0 { " b" } else { "" };
@@ -350,20 +375,13 @@ impl Picture<'_> {
 
     /// What happened to workers; what happened at about the same time is one mark.
     fn draw_marks(&mut self) {
-        let marks = self.timeline.marks();
-        let marks: Vec<_> = marks
-            .into_iter()
-            .filter(|(at, mark, _)| *at >= self.scale.from && shape(*mark).is_some())
-            .collect();
-        let mut cell = 2;
-        let mut places = self.places(&marks, cell);
-        while places.len() > MOST_MARKS {
-            cell *= 2;
-            places = self.places(&marks, cell);
+        let places = self.places();
+        if self.is_crowded {
+            return self.draw_ticks(places.keys().copied());
         }
         let is_dense = places.len() > 25 * self.lanes;
         let size = (self.height / 3.2).clamp(2.5, if is_dense { 3.0 } else { 4.5 });
-        for ((lane, _, mark), (at, count, worker)) in places {
+        for ((mark, lane, _), (at, count, worker)) in places {
             let low = if matches!(mark, Mark::Killed | Mark::Died) { 0.36 } else { 0.68 };
             let y = self.lane_top(lane as usize) + self.height * low;
             let title = about_mark(at, count, mark, worker);
@@ -371,28 +389,63 @@ impl Picture<'_> {
         }
     }
 
-    /// By lane, cell and kind: the first one's time and worker, and how many they are.
-    fn places<'a>(
-        &self,
-        marks: &[(u64, Mark, &'a RecordedWorker)],
-        cell: usize,
-    ) -> BTreeMap<(u32, usize, Mark), (u64, u64, &'a RecordedWorker)> {
+    /// Where marks are: the kind, the lane and the cell; the first one's time and worker, and how many they are.
+    fn places(&self) -> BTreeMap<(Mark, u32, usize), (u64, u64, &'a RecordedWorker)> {
         let mut places = BTreeMap::new();
-        for &(at, mark, worker) in marks {
-            let key = (worker.number, self.scale.column(at) / cell, mark);
-            places.entry(key).or_insert((at, 0, worker)).1 += 1;
+        for (at, mark, worker) in self.timeline.marks() {
+            if at >= self.scale.from && shape(mark).is_some() {
+                let key = (mark, worker.number, self.scale.column(at) / CELL);
+                places.entry(key).or_insert((at, 0, worker)).1 += 1;
+            }
         }
         places
     }
 
+    /// A short line for each mark, where they are too many for more: one path for each kind.
+    fn draw_ticks(&mut self, places: impl Iterator<Item = (Mark, u32, usize)>) {
+        let mut paths: BTreeMap<Mark, (String, u32, usize)> = BTreeMap::new();
+        for (mark, lane, cell) in places {
+            let Some((low, length)) = tick(mark) else { continue };
+            let (y, length) =
+                (self.lane_top(lane as usize) + self.height * low, Tenths::of(self.height * length));
+            let (path, before, last) = paths.entry(mark).or_insert((String::new(), u32::MAX, 0));
+            let _ = if *before == lane {
+                write!(path, "m{}-{length}v{length}", (cell - *last) * CELL)
+            } else {
+                write!(path, "M{} {}v{length}", LEFT + cell * CELL, Tenths::of(y))
+            };
+            (*before, *last) = (lane, cell);
+        }
+        for (path, ..) in paths.into_values() {
+            self.line(format_args!("<path class=\"y\" d=\"{path}\"/>"));
+        }
+    }
+
     fn draw_mark(&mut self, x: f64, y: f64, size: f64, mark: Mark, title: &str) {
         let Some(shape) = shape(mark) else { return };
+        if self.is_crowded {
+            // In the legend.
+            let (low, length) = tick(mark).unwrap_or_default();
+            let (top, length) = (y - 5.5 + 11.0 * low, 11.0 * length);
+            return self.line(format_args!("<path class=\"y\" d=\"M{x:.1} {top:.1}v{length:.1}\"/>"));
+        }
         let title = if title.is_empty() { String::new() } else { format!("<title>{title}</title>") };
         let scale = size / 4.0;
         self.line(format_args!(
             "<g transform=\"translate({x:.1} {y:.1})scale({scale:.2})\">{title}<path class=\"o\" d=\"{shape}\"/>\
              <path class=\"s\" d=\"{shape}\"/></g>"
         ));
+    }
+}
+
+/// Where in a lane the line for a mark begins where there are many, and how long it is.
+fn tick(mark: Mark) -> Option<(f64, f64)> {
+    match mark {
+        Mark::Died => Some((0.0, 1.0)),
+        Mark::Killed => Some((0.0, 0.5)),
+        Mark::Recycled => Some((0.5, 0.5)),
+        // It follows another.
+        Mark::Restarted | Mark::Started | Mark::Retired => None,
     }
 }
 
@@ -428,7 +481,7 @@ impl Picture<'_> {
         self.line(format_args!("<text class=\"q e\" x=\"{x}\" y=\"{label:.0}\">queued</text>"));
         if highest > 0 {
             let steps = |jobs: u64| (jobs as f64 / highest as f64 * QUEUE).ceil() as u32;
-            let path = skyline(most.iter().map(|&jobs| steps(jobs)), LEFT, base, 1.0);
+            let path = skyline(most.iter().map(|&jobs| steps(jobs)), base, 1.0);
             let (top, number) = (self.queue + 9.0, Number(highest));
             self.line(format_args!(
                 "<path class=\"a\" d=\"{path}\"><title>jobs that waited: {number} at most</title></path>"
@@ -464,45 +517,97 @@ impl Picture<'_> {
     }
 }
 
-/// An area above `base`: columns of so many steps of this height.
-fn skyline(heights: impl Iterator<Item = u32>, left: usize, base: f64, step: f64) -> String {
+/// An area above `base`: columns of so many steps of this height. Goes along the base where there are none.
+fn skyline(heights: impl Iterator<Item = u32>, base: f64, step: f64) -> String {
+    let base = Tenths::of(base);
     let mut path = String::new();
-    let (mut level, mut run) = (0_u32, 0_usize);
-    let close = |path: &mut String, level: u32, run: usize| {
-        if run > 0 && level > 0 {
+    let (mut level, mut run, mut y) = (0, 0_usize, base.0);
+    let mut up_to = |path: &mut String, height: u32, run: usize| {
+        if path.is_empty() {
+            let _ = write!(path, "M{LEFT} {base}");
+        }
+        let to = base.0 - Tenths::of(step * f64::from(height)).0;
+        let by = Tenths(std::mem::replace(&mut y, to).wrapping_neg() + to);
+        if run > 0 {
             let _ = write!(path, "h{run}");
         }
+        let _ = write!(path, "v{by}");
     };
-    for (column, height) in heights.enumerate() {
-        if height == level {
-            run += 1;
-            continue;
+    for height in heights {
+        if height != level {
+            up_to(&mut path, height, std::mem::take(&mut run));
+            level = height;
         }
-        close(&mut path, level, run);
-        run = 1;
-        if level == 0 {
-            let _ = write!(path, "M{} {base:.1}v{}", left + column, Rounded(-step * f64::from(height)));
-        } else if height == 0 {
-            let _ = write!(path, "V{base:.1}z");
-        } else {
-            let _ = write!(path, "v{}", Rounded(step * (f64::from(level) - f64::from(height))));
-        }
-        level = height;
+        run += 1;
     }
-    close(&mut path, level, run);
     if level > 0 {
-        let _ = write!(path, "V{base:.1}z");
+        up_to(&mut path, 0, run);
+    }
+    if !path.is_empty() {
+        path.push('z');
     }
     path
 }
 
-/// With no more digits than are seen.
-struct Rounded(f64);
+/// Which of the failures in one column are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// One above the other.
+    Each,
+    TheWorst,
+}
 
-impl fmt::Display for Rounded {
+/// A line through each column that has such a failure.
+fn strokes(columns: &Columns, colour: Colour, which: Which, top: f64, height: f64) -> String {
+    let mut path = String::new();
+    let mut pen = None;
+    for column in 0..COLUMNS {
+        let all: Vec<Colour> = columns.failures_in(column).collect();
+        let Some(above) = all.iter().position(|it| *it == colour) else { continue };
+        let (above, parts) = match which {
+            Which::Each => (above, all.len()),
+            Which::TheWorst if above + 1 == all.len() => (0, 1),
+            Which::TheWorst => continue,
+        };
+        let each = height / parts as f64;
+        let (y, length) = (Tenths::of(top + each * above as f64), Tenths::of(each));
+        let _ = match pen.replace((column, y.0 + length.0)) {
+            None => write!(path, "M{}.5 {y}v{length}", LEFT + column),
+            Some((before, end)) => write!(path, "m{}{}v{length}", column - before, Signed(y.0 - end)),
+        };
+    }
+    path
+}
+
+/// A length in tenths: with one digit where that is needed, and none of it lost when many are added up.
+#[derive(Debug, Clone, Copy)]
+struct Tenths(i64);
+
+impl Tenths {
+    fn of(length: f64) -> Self {
+        Self((length * 10.0).round() as i64)
+    }
+}
+
+impl fmt::Display for Tenths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hundredths = (self.0 * 100.0).round() / 100.0;
-        write!(f, "{hundredths}")
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, tenths) = (self.0.abs() / 10, self.0.abs() % 10);
+        match (whole, tenths) {
+            (_, 0) => write!(f, "{sign}{whole}"),
+            (0, _) => write!(f, "{sign}.{tenths}"),
+            _ => write!(f, "{sign}{whole}.{tenths}"),
+        }
+    }
+}
+
+/// A length in tenths behind another number, from which its sign or a space tells it apart.
+struct Signed(i64);
+
+impl fmt::Display for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.0 < 0 { "" } else { " " };
+        write!(f, "{space}{}", Tenths(self.0))
     }
 }
 
@@ -524,7 +629,7 @@ impl fmt::Display for Number {
 
 /// What is said of a job on hover, escaped.
 fn about(job: &RecordedJob) -> String {
-    let mut text = format!("{}, task {}", Xml(&fitted(job.name(), LONGEST)), job.id());
+    let mut text = format!("{}, task {}", said(job.name()), job.id());
     if job.items > 1 {
         let _ = write!(text, " and more: {} items", Number(job.items.into()));
     }
@@ -536,7 +641,7 @@ fn about(job: &RecordedJob) -> String {
     }
     let _ = write!(text, "\n{}", job.end());
     if let Some(error) = job.error() {
-        let _ = write!(text, ": {}", Xml(&fitted(error, LONGEST)));
+        let _ = write!(text, ": {}", said(error));
     }
     text
 }
@@ -547,7 +652,7 @@ fn about_mark(at: u64, count: u64, mark: Mark, worker: &RecordedWorker) -> Strin
     let pid = worker.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
     let is_end = matches!(mark, Mark::Killed | Mark::Died);
     let why = worker.why().filter(|_| is_end);
-    let why = why.map_or_else(String::new, |why| format!(": {}", Xml(&fitted(why, LONGEST))));
+    let why = why.map_or_else(String::new, |why| format!(": {}", said(why)));
     format!("worker {number}{pid} {what} at {}{more}{why}", Time(at))
 }
 
@@ -561,8 +666,19 @@ fn fitted(text: &str, most: usize) -> String {
     cut
 }
 
-fn shortened(text: &str) -> &str {
-    text.char_indices().nth(40).map_or(text, |(at, _)| &text[..at])
+/// Foreign text as it is written, cut to a bearable length.
+fn said(text: &str) -> String {
+    let mut said = String::new();
+    for (at, c) in text.char_indices() {
+        let before = said.len();
+        let _ = write!(said, "{}", Xml(&text[at..at + c.len_utf8()]));
+        if said.len() > LONGEST {
+            said.truncate(before);
+            said.push('…');
+            break;
+        }
+    }
+    said
 }
 
 /// The last parts of a path of Rust's, as the type of a function has one.
@@ -581,11 +697,27 @@ mod tests {
 
     #[test]
     fn a_skyline_goes_up_and_down_and_leaves_gaps() {
-        let path = |heights: &[u32]| skyline(heights.iter().copied(), 10, 100.0, 2.0);
+        let path = |heights: &[u32]| skyline(heights.iter().copied(), 100.0, 1.25);
         assert_eq!(path(&[]), "");
         assert_eq!(path(&[0, 0]), "");
-        assert_eq!(path(&[1, 1]), "M10 100.0v-2h2V100.0z");
-        assert_eq!(path(&[0, 2, 1, 0, 3]), "M11 100.0v-4h1v2h1V100.0zM14 100.0v-6h1V100.0z");
+        assert_eq!(path(&[1, 1]), "M70 100v-1.3h2v1.3z");
+        assert_eq!(path(&[0, 2, 1, 0, 3]), "M70 100h1v-2.5h1v1.2h1v1.3h1v-3.8h1v3.8z");
+    }
+
+    #[test]
+    fn each_failure_has_a_stroke_or_the_worst_of_its_column() {
+        let scale = Scale { from: 0, to: COLUMNS as u64, columns: COLUMNS };
+        let mut columns = Columns::new(COLUMNS);
+        for (at, colour) in
+            [(3, Colour::Panicked), (5, Colour::Panicked), (5, Colour::Cancelled), (6, Colour::Panicked)]
+        {
+            columns.add(&scale, at, at, colour);
+        }
+        let path = |colour, which| strokes(&columns, colour, which, 100.0, 9.0);
+        assert_eq!(path(Colour::Panicked, Which::Each), "M73.5 100v9m2-4.5v4.5m1-9v9");
+        assert_eq!(path(Colour::Cancelled, Which::Each), "M75.5 100v4.5");
+        assert_eq!(path(Colour::Panicked, Which::TheWorst), "M73.5 100v9m2-9v9m1-9v9");
+        assert_eq!(path(Colour::Cancelled, Which::TheWorst), "");
     }
 
     #[test]
@@ -601,7 +733,21 @@ mod tests {
         for (name, short) in table {
             assert_eq!(short_name(name), short);
         }
+        assert_eq!(said("<&>"), "&lt;&amp;&gt;");
+        assert!(said(&"<".repeat(1_000)).len() <= LONGEST + 3);
         assert_eq!((fitted("größer", 4).as_str(), fitted("groß", 4).as_str()), ("grö…", "groß"));
+    }
+
+    /// Whatever was recorded: here as much as is kept, each in a place of its own.
+    #[test]
+    fn a_picture_is_small_for_any_number_of_jobs_and_workers() {
+        for (jobs, lanes, width) in [(100_000, 64, 900), (60_000, 64, 40_000), (20_000, 1_000, 20)] {
+            let timeline = crate::record::timeline::tests::chaos(jobs, lanes, width);
+            let mut picture = Vec::new();
+            write(&timeline, &mut picture).unwrap();
+            let limit = if lanes > 64 { 2_000_000 } else { 1_000_000 };
+            assert!(picture.len() < limit, "{jobs} jobs on {lanes} lanes: {} bytes", picture.len());
+        }
     }
 
     #[test]
