@@ -36,6 +36,7 @@
 //! | runs for ever | a named thread of its own | would occupy a worker for good |
 //!
 //! What a pool that works has seen tells whether the choice was right: [`ThreadPool::advice`] and [`ProcessPool::advice`].
+//! What its workers did, job by job, is a picture: [`ThreadPool::record`] and [`ProcessPool::record`].
 //!
 //! A library that is already parallel inside (polars, rayon, BLAS) is called once, from one job: wrapping each of its small calls
 //! in a job only adds cost.
@@ -96,6 +97,7 @@ mod stream;
 mod sync;
 mod task;
 mod thread;
+mod timeline;
 mod timer;
 mod wire;
 
@@ -114,7 +116,6 @@ pub use process::{
 };
 #[cfg(feature = "rayon")]
 pub use rayon_pool::{RayonPool, RayonPoolBuilder, run_in_rayon};
-pub use record::{JobEnd, RecordedJob, RecordedWorker, Recording, Timeline, WorkerEnd};
 pub use shared_memory::{Shared, SharedBytes};
 pub use stream::{
     AsCompleted, AsCompletedTimeout, Fallible, Gather, Gathered, ReturnWhen, Settled, Unfinished, Wait,
@@ -125,6 +126,7 @@ pub use task::{
     with_cancel_flag,
 };
 pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
+pub use timeline::{JobEnd, RecordedJob, RecordedWorker, Recording, Timeline, WorkerEnd};
 #[cfg(feature = "json")]
 pub use wire::Json;
 pub use wire::Payload;

@@ -26,26 +26,16 @@
 //!
 //! [`Shards`]: crate::shards::Shards
 
-mod depth;
-mod escape;
 mod event;
 mod lane;
-mod recorded;
 mod recorder;
 mod recorders;
-mod recording;
-mod svg;
 #[cfg(test)]
 mod tests;
-mod timeline;
-mod trace;
 
 pub(crate) use event::{Change, Ending, Failure, JobRecord, Queued, Run, Stage, UNKNOWN, WorkerRecord};
 pub(crate) use lane::{Lane, LaneState, Running, Spot};
-pub use recorded::{JobEnd, RecordedJob, RecordedWorker, WorkerEnd};
 pub(crate) use recorder::{Attached, Recorded, Scope, Taken};
 pub(crate) use recorders::Recorders;
 #[cfg(target_os = "linux")]
 pub(crate) use recorders::note_copy;
-pub use recording::Recording;
-pub use timeline::Timeline;

@@ -181,7 +181,7 @@ fn the_life_of_each_worker_is_known_as_far_as_it_was_seen() {
 }
 
 /// Jobs of up to so many nanoseconds, in all ways to end, on so many lanes; and workers that die all the time.
-pub(in crate::record) fn chaos(jobs: u64, lanes: u32, width: u64) -> Timeline {
+pub(super) fn chaos(jobs: u64, lanes: u32, width: u64) -> Timeline {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: u64| {
         seed ^= seed << 13;

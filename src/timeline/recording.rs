@@ -2,8 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Attached, Lane, Scope, Timeline, timeline::Parts};
-use crate::{clock::Stamp, pool::registry::AnyPool};
+use super::{Parts, Timeline};
+use crate::{
+    clock::Stamp,
+    pool::registry::AnyPool,
+    record::{Attached, Lane, Scope, Taken},
+};
 
 /// How many records are kept unless the user says otherwise.
 const LIMIT: usize = 1_000_000;
@@ -101,7 +105,7 @@ impl Recording {
         self.timeline(now, Attached::take)
     }
 
-    fn timeline(&self, now: Vec<Lane>, read: impl FnOnce(&Attached) -> super::Taken) -> Timeline {
+    fn timeline(&self, now: Vec<Lane>, read: impl FnOnce(&Attached) -> Taken) -> Timeline {
         let taken = read(&self.attached);
         Timeline::new(Parts {
             pool: self.pool.name(),

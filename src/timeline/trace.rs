@@ -9,7 +9,7 @@ use std::{
     io::{self, BufWriter, Write},
 };
 
-use super::{RecordedJob, RecordedWorker, Timeline, escape::Json, timeline::Mark};
+use super::{Mark, RecordedJob, RecordedWorker, Timeline, escape::Json};
 
 /// The one process.
 const POOL: u32 = 1;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{JobRecord, Stage};
-use crate::clock::Stamp;
+use crate::{
+    clock::Stamp,
+    record::{JobRecord, Stage},
+};
 
 /// More steps than twice as many are thinned out.
 const STRETCHES: u64 = 2_048;

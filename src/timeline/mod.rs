@@ -1,4 +1,16 @@
-//! [`Timeline`]: what a recording has seen, as plain data.
+//! [`Recording`] of a pool, and the [`Timeline`] that comes of it: as plain data, as a trace, as a picture.
+//!
+//! What is recorded, and how, is `record`'s. Here it is put together: which run belongs to which task, which worker was where, how
+//! many jobs waited when. All of that is pure.
+
+mod depth;
+mod escape;
+mod recorded;
+mod recording;
+mod svg;
+#[cfg(test)]
+mod tests;
+mod trace;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,11 +22,16 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Change, Ending, Failure, JobRecord, Lane, Queued, RecordedJob, RecordedWorker, Stage, Taken, UNKNOWN,
-    WorkerRecord, depth::steps, svg, trace,
+pub use recorded::{JobEnd, RecordedJob, RecordedWorker, WorkerEnd};
+pub use recording::Recording;
+
+use crate::{
+    TaskErrorKind, TaskId,
+    clock::Stamp,
+    pool::registry::Kind,
+    record::{Change, Ending, Failure, JobRecord, Lane, Queued, Stage, Taken, UNKNOWN, WorkerRecord},
 };
-use crate::{TaskErrorKind, TaskId, clock::Stamp, pool::registry::Kind};
+use depth::steps;
 
 /// Two times that were read in different ways differ by no more, in nanoseconds.
 const SAME_TIME: u64 = 1_000;
@@ -44,33 +61,33 @@ const SAME_TIME: u64 = 1_000;
 #[derive(Clone)]
 pub struct Timeline {
     pool: String,
-    pub(super) kind: Kind,
+    kind: Kind,
     /// From when on it has everything, and how long it is.
-    pub(super) begins: u64,
-    pub(super) length: u64,
+    begins: u64,
+    length: u64,
     /// By their ends; runs have a worker, the others have none.
-    pub(super) jobs: Vec<RecordedJob>,
-    pub(super) failed_items: Vec<RecordedJob>,
-    pub(super) workers: Vec<RecordedWorker>,
-    pub(super) queued: Vec<(u64, u64)>,
+    jobs: Vec<RecordedJob>,
+    failed_items: Vec<RecordedJob>,
+    workers: Vec<RecordedWorker>,
+    queued: Vec<(u64, u64)>,
     dropped: u64,
 }
 
 /// What a timeline is made of.
-pub(super) struct Parts<'a> {
-    pub(super) pool: &'a str,
-    pub(super) kind: Kind,
-    pub(super) since: Stamp,
-    pub(super) until: Stamp,
-    pub(super) taken: Taken,
+struct Parts<'a> {
+    pool: &'a str,
+    kind: Kind,
+    since: Stamp,
+    until: Stamp,
+    taken: Taken,
     /// The workers when the recording began and when it ended.
-    pub(super) before: &'a [Lane],
-    pub(super) now: &'a [Lane],
-    pub(super) queued_now: u64,
+    before: &'a [Lane],
+    now: &'a [Lane],
+    queued_now: u64,
 }
 
 impl Timeline {
-    pub(super) fn new(parts: Parts<'_>) -> Self {
+    fn new(parts: Parts<'_>) -> Self {
         let Parts { pool, kind, since, until, taken, before, now, queued_now } = parts;
         let after = |at: Stamp| at.since(since).as_nanos() as u64;
         let length = after(until).max(1);
@@ -271,10 +288,10 @@ impl Book {
 impl RecordedWorker {
     fn ends(&mut self, at: u64, ending: &Ending) {
         let (end, why) = match ending {
-            Ending::Retired => (super::WorkerEnd::Retired, None),
-            Ending::Recycled => (super::WorkerEnd::Recycled, None),
-            Ending::Killed(job) => (super::WorkerEnd::Killed, Some(job.clone())),
-            Ending::Died(how) => (super::WorkerEnd::Died, Some(how.clone())),
+            Ending::Retired => (WorkerEnd::Retired, None),
+            Ending::Recycled => (WorkerEnd::Recycled, None),
+            Ending::Killed(job) => (WorkerEnd::Killed, Some(job.clone())),
+            Ending::Died(how) => (WorkerEnd::Died, Some(how.clone())),
         };
         (self.ended, self.end, self.why) = (Some(at), Some(end), why.filter(|why| !why.is_empty()));
     }
@@ -392,7 +409,7 @@ impl fmt::Debug for Timeline {
 
 /// Something that happened to a worker, as it is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mark {
+enum Mark {
     Started,
     Restarted,
     Retired,
@@ -402,7 +419,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    pub(super) fn text(self) -> &'static str {
+    fn text(self) -> &'static str {
         match self {
             Self::Started => "started",
             Self::Restarted => "restarted",
@@ -416,19 +433,19 @@ impl Mark {
 
 impl Timeline {
     /// What happened to workers, and when. By their numbers, then by time.
-    pub(super) fn marks(&self) -> Vec<(u64, Mark, &RecordedWorker)> {
+    fn marks(&self) -> Vec<(u64, Mark, &RecordedWorker)> {
         let mut marks = Vec::new();
         let mut before: Option<&RecordedWorker> = None;
         for worker in &self.workers {
             let lost = before.filter(|before| before.number == worker.number).and_then(|before| before.end);
-            let is_restart = matches!(lost, Some(super::WorkerEnd::Killed | super::WorkerEnd::Died));
+            let is_restart = matches!(lost, Some(WorkerEnd::Killed | WorkerEnd::Died));
             let start = if is_restart { Mark::Restarted } else { Mark::Started };
             marks.extend(worker.started.map(|at| (at, start, worker)));
             let end = worker.end.map(|end| match end {
-                super::WorkerEnd::Retired => Mark::Retired,
-                super::WorkerEnd::Recycled => Mark::Recycled,
-                super::WorkerEnd::Killed => Mark::Killed,
-                super::WorkerEnd::Died => Mark::Died,
+                WorkerEnd::Retired => Mark::Retired,
+                WorkerEnd::Recycled => Mark::Recycled,
+                WorkerEnd::Killed => Mark::Killed,
+                WorkerEnd::Died => Mark::Died,
             });
             marks.extend(worker.ended.zip(end).map(|(at, mark)| (at, mark, worker)));
             before = Some(worker);
@@ -437,18 +454,15 @@ impl Timeline {
     }
 
     /// One more than the highest number of a worker.
-    pub(super) fn lanes(&self) -> usize {
+    fn lanes(&self) -> usize {
         let of_workers = self.workers.iter().map(|worker| worker.number);
         let of_runs = self.jobs.iter().map(|job| job.lane).filter(|&lane| lane != UNKNOWN);
         of_workers.chain(of_runs).max().map_or(0, |last| last as usize + 1)
     }
 }
 
-#[cfg(test)]
-pub(super) mod tests;
-
 /// How a kind of error is told.
-pub(super) fn text_of(kind: TaskErrorKind) -> &'static str {
+fn text_of(kind: TaskErrorKind) -> &'static str {
     match kind {
         TaskErrorKind::Cancelled => "cancelled",
         TaskErrorKind::TimedOut => "timed out",

@@ -2,8 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Failure, UNKNOWN, timeline::text_of};
-use crate::{TaskErrorKind, TaskId, error::TaskName};
+use super::text_of;
+use crate::{
+    TaskErrorKind, TaskId,
+    error::TaskName,
+    record::{Failure, UNKNOWN},
+};
 
 /// How a recorded job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

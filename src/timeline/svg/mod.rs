@@ -26,7 +26,7 @@ use std::{
 use axis::{Ticks, Time};
 use columns::{Colour, Columns, Scale, narrowest};
 
-use super::{RecordedJob, RecordedWorker, Timeline, escape::Xml, timeline::Mark};
+use super::{Mark, RecordedJob, RecordedWorker, Timeline, escape::Xml};
 
 const WIDTH: usize = 900;
 /// Where the columns begin, and how many there are.
@@ -742,7 +742,7 @@ mod tests {
     #[test]
     fn a_picture_is_small_for_any_number_of_jobs_and_workers() {
         for (jobs, lanes, width) in [(100_000, 64, 900), (60_000, 64, 40_000), (20_000, 1_000, 20)] {
-            let timeline = crate::record::timeline::tests::chaos(jobs, lanes, width);
+            let timeline = crate::timeline::tests::chaos(jobs, lanes, width);
             let mut picture = Vec::new();
             write(&timeline, &mut picture).unwrap();
             let limit = if lanes > 64 { 2_000_000 } else { 1_000_000 };
