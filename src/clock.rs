@@ -50,6 +50,7 @@ impl Stamp {
     }
 
     /// So long after this.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
     pub(crate) fn plus(self, later: Duration) -> Self {
         Self(self.0.saturating_add(later.as_nanos() as u64))
     }

@@ -111,6 +111,7 @@ pub(crate) enum Change {
 
 /// Why a worker ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
 pub(crate) enum Ending {
     /// Nothing was left to do for it, or the pool came to its end.
     Retired,

@@ -21,6 +21,7 @@ pub(crate) struct Lane {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
 pub(crate) enum LaneState {
     /// It is not ready for jobs yet.
     Starting,

@@ -159,6 +159,7 @@ impl Recorders {
     }
 
     /// A run has ended with the death of its worker, which is not the end of the task.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
     pub(crate) fn lost(&self, run: Run<'_>, text: &str) {
         let failure = Failure::with_text(Stage::Ran, TaskErrorKind::WorkerDied, text);
         self.put(JobRecord::of_run(run, Some(failure)));
