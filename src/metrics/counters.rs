@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "dashboard")]
+use super::tally::Tally;
 use super::{FIGURES, Histogram, LARGE, Measured, Metrics, PayloadUse, meter, processor};
 use crate::{
     TaskError, TaskErrorKind,
@@ -335,7 +337,7 @@ impl Counters {
         let entered = submitted + returned;
         let left = begun + self.sum(|counts| &counts.left_queue);
         let ended = run_time.count.wrapping_add(self.sum(|counts| &counts.untimed));
-        let Outcomes { succeeded, panicked, cancelled, timed_out, failed: _ } = self.outcomes();
+        let Outcomes { succeeded, panicked, cancelled, timed_out, failed } = self.outcomes();
         Metrics {
             queued: level(entered.wrapping_sub(left)),
             running: level(begun.wrapping_sub(ended.wrapping_add(returned))),
@@ -344,6 +346,7 @@ impl Counters {
             panicked,
             cancelled,
             timed_out,
+            failed,
             refused: self.sum(|counts| &counts.refused),
             worker_deaths: self.sum(|counts| &counts.worker_deaths),
             recycled: self.sum(|counts| &counts.recycled),
@@ -360,6 +363,15 @@ impl Counters {
                 time: Duration::from_nanos(self.sum(|counts| &counts.payload_nanos)),
             },
             ..Metrics::default()
+        }
+    }
+
+    /// How long jobs have waited and run up to now, to be compared with a later moment.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn tallies(&self) -> Tallies {
+        Tallies {
+            queue_wait: Tally::of(self.shards.iter().map(|counts| &counts.queue_wait)),
+            run_time: Tally::of(self.shards.iter().map(|counts| &counts.run_time)),
         }
     }
 
@@ -401,6 +413,14 @@ fn nanos(at: Stamp) -> u64 {
 /// The sum of a count of what comes and goes. Who goes in the very moment of coming may be counted out first, by another thread.
 fn level(sum: u64) -> usize {
     usize::try_from(sum.cast_signed().max(0)).unwrap_or(usize::MAX)
+}
+
+/// How long jobs have waited and run up to some moment.
+#[cfg(feature = "dashboard")]
+#[derive(Debug)]
+pub(crate) struct Tallies {
+    pub(crate) queue_wait: Tally,
+    pub(crate) run_time: Tally,
 }
 
 /// Finished tasks by outcome.

@@ -8,7 +8,10 @@ use crate::shards::Count;
 /// Buckets per doubling: the width of a bucket is an eighth of its value.
 const STEPS: u64 = 8;
 /// Up to 2^43 ns, which is two hours and a half; longer ones count as that long, except in `max`.
-const BUCKETS: usize = 8 * 42;
+pub(super) const BUCKETS: usize = 8 * 42;
+
+/// How many durations fell into each bucket.
+pub(super) type Buckets = [u64; BUCKETS];
 
 /// Counts of durations, which any thread may add to.
 ///
@@ -45,21 +48,31 @@ impl Histogram {
         self.counts.iter().map(Count::get).sum()
     }
 
+    /// Adds the counts to others.
+    pub(super) fn add_to(&self, sums: &mut Buckets) {
+        sums.iter_mut().zip(&self.counts).for_each(|(sum, count)| *sum += count.get());
+    }
+
     /// Summarizes several histograms as if they were one.
     pub(crate) fn summary<'a>(all: impl Iterator<Item = &'a Self>) -> Distribution {
         let mut counts = [0; BUCKETS];
         let mut max = 0;
         for histogram in all {
-            counts.iter_mut().zip(&histogram.counts).for_each(|(sum, count)| *sum += count.get());
+            histogram.add_to(&mut counts);
             max = max.max(histogram.max_nanos.get());
         }
-        let count = counts.iter().sum();
-        let sum =
-            counts.iter().enumerate().map(|(bucket, &n)| u128::from(n) * u128::from(middle(bucket).min(max)));
-        let sum = duration(sum.sum());
-        let at = |percent| Duration::from_nanos(percentile(&counts, count, percent).min(max));
-        Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max), sum }
+        distribution(&counts, max)
     }
+}
+
+/// The distribution of what fell into these buckets, of which the longest was this long.
+pub(super) fn distribution(counts: &Buckets, max: u64) -> Distribution {
+    let count = counts.iter().sum();
+    let sum =
+        counts.iter().enumerate().map(|(bucket, &n)| u128::from(n) * u128::from(middle(bucket).min(max)));
+    let sum = duration(sum.sum());
+    let at = |percent| Duration::from_nanos(percentile(counts, count, percent).min(max));
+    Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max), sum }
 }
 
 /// The bucket that a duration falls into.
@@ -73,7 +86,7 @@ fn bucket(nanos: u64) -> usize {
 }
 
 /// The largest duration that falls into a bucket.
-fn upper_bound(bucket: usize) -> u64 {
+pub(super) fn upper_bound(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     if bucket < STEPS {
         return bucket;

@@ -9,9 +9,13 @@ mod payload_use;
 pub(crate) mod processor;
 mod processor_use;
 mod staff;
+#[cfg(feature = "dashboard")]
+mod tally;
 
 use std::time::Duration;
 
+#[cfg(feature = "dashboard")]
+pub(crate) use counters::Tallies;
 pub(crate) use counters::{Counters, Outcomes};
 pub use distribution::Distribution;
 pub(crate) use histogram::Histogram;
@@ -64,6 +68,8 @@ pub struct Metrics {
     pub cancelled: u64,
     /// Tasks that reached a time limit.
     pub timed_out: u64,
+    /// Tasks that finished in any other way: their worker died, their result could not be decoded, …
+    pub failed: u64,
     /// Jobs not taken, because the queue was full or the pool closed.
     pub refused: u64,
     /// Worker processes that died unasked.
