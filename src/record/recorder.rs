@@ -3,10 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{JobRecord, Queued, WorkerRecord};
+use super::{JobRecord, Queued, Recorders, WorkerRecord};
 use crate::{clock::Stamp, metrics::Counters};
 
 /// The most records that a shelf gathers before it hands them over.
@@ -175,11 +175,24 @@ pub(crate) trait Recorded: Send + Sync {
 
 /// An onlooker's hold on its recorder. Dropped, it detaches.
 pub(crate) struct Attached {
-    pub(super) pool: Arc<dyn Recorded>,
-    pub(super) recorder: Arc<Recorder>,
+    pool: Weak<dyn Recorded>,
+    /// What lies on the shelves of a pool that has gone is lost; so by default an onlooker keeps it.
+    keeps: Option<Arc<dyn Recorded>>,
+    recorder: Arc<Recorder>,
 }
 
 impl Attached {
+    pub(super) fn new(pool: Arc<dyn Recorded>, recorder: Arc<Recorder>) -> Self {
+        Self { pool: Arc::downgrade(&pool), keeps: Some(pool), recorder }
+    }
+
+    /// For who looks at pools as long as they are there.
+    #[allow(dead_code, reason = "used by the feature `dashboard`")]
+    pub(crate) fn without_keeping(mut self) -> Self {
+        self.keeps = None;
+        self
+    }
+
     /// Since when it is attached.
     pub(crate) fn since(&self) -> Stamp {
         self.recorder.since
@@ -187,20 +200,26 @@ impl Attached {
 
     /// Takes what was recorded since it was attached, or last taken.
     pub(crate) fn take(&self) -> Taken {
-        self.pool.counters().recorders().clear_shelves(&self.recorder);
+        self.with_recorders(|recorders| recorders.clear_shelves(&self.recorder));
         self.recorder.take()
     }
 
     /// As [`take`](Self::take), but it stays there.
     pub(crate) fn copy(&self) -> Taken {
-        self.pool.counters().recorders().clear_shelves(&self.recorder);
+        self.with_recorders(|recorders| recorders.clear_shelves(&self.recorder));
         self.recorder.copy()
+    }
+
+    fn with_recorders(&self, f: impl FnOnce(&Recorders)) {
+        if let Some(pool) = self.pool.upgrade() {
+            f(pool.counters().recorders());
+        }
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.pool.counters().recorders().detach(&self.recorder);
+        self.with_recorders(|recorders| recorders.detach(&self.recorder));
     }
 }
 

@@ -89,14 +89,14 @@ impl Recorders {
         let shelves = recorders.rest.get_or_init(Rest::new).shelves.iter().count();
         let recorder = Arc::new(Recorder::new(scope, limit, shelves));
         // Absent in a copy of the program, where nothing is recorded of its pools.
-        let Some(rest) = recorders.rest() else { return Attached { pool, recorder } };
+        let Some(rest) = recorders.rest() else { return Attached::new(pool, recorder) };
         let mut members = rest.members();
         members.push(recorder.clone());
         rest.shelves.iter().for_each(|shelf| shelf.lock().push((recorder.clone(), Block::default())));
         rest.look_at.store(0, Relaxed);
         recorders.set_level(&members);
         drop(members);
-        Attached { pool, recorder }
+        Attached::new(pool, recorder)
     }
 
     /// Nobody looks by way of this recorder any more.
