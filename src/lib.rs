@@ -70,6 +70,7 @@
 //! # Features
 //!
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
+//! * `dashboard`: [`dashboard`] shows all pools of the program live, on a page of its own or within a service.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 //! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
 //! * `serde`: the plain data of [`guidance`] can be serialized.
@@ -78,6 +79,8 @@
 mod clock;
 #[cfg(unix)]
 mod ctrl_c;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod error;
 mod executor;
 pub mod guidance;
