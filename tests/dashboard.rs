@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -398,6 +399,22 @@ async fn a_server_that_is_dropped_ends_its_pages_and_frees_its_address() {
     let again = dashboard::serve(server).listen().await.unwrap();
     tokio::spawn(again.into_future());
     assert!(Events::open(server).await.next().await.is_some());
+}
+
+#[tokio::test]
+async fn a_service_that_shuts_down_is_not_held_up_by_open_pages() {
+    let (end, ended) = watch::channel(false);
+    let until = |mut ended: watch::Receiver<bool>| async move { drop(ended.wait_for(|is| *is).await) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap();
+    let service = dashboard::router_until(until(ended.clone()));
+    let serving = axum::serve(listener, service).with_graceful_shutdown(until(ended)).into_future();
+    let serving = tokio::spawn(serving);
+    let mut page = Events::open(server).await;
+    page.next().await.unwrap();
+    end.send_replace(true);
+    while page.next().await.is_some() {}
+    timeout(PATIENCE, serving).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@
 //! 3. A viewer that has not taken a frame for [`PATIENCE`] of them has lost its place.
 
 use std::{
-    io,
+    fmt, io,
+    pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -35,7 +36,6 @@ pub(super) const SEATS: usize = 64;
 const PATIENCE: u64 = 20;
 
 /// The open pages of one router.
-#[derive(Debug)]
 pub(super) struct Audience {
     /// Taken alone.
     state: Mutex<State>,
@@ -45,8 +45,12 @@ pub(super) struct Audience {
     frames: watch::Sender<Option<Bytes>>,
     /// Taken alone, for as long as it takes to look at all pools.
     pools: Mutex<Pools>,
+    /// What closes it, until that is awaited. Taken alone.
+    end: Mutex<Option<End>>,
     period: Duration,
 }
+
+type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -85,8 +89,26 @@ impl Audience {
             changed: Condvar::new(),
             frames: watch::Sender::new(None),
             pools: Mutex::new(pools),
+            end: Mutex::default(),
             period,
         }
+    }
+
+    /// Has it closed when `end` is there, once there has been a viewer.
+    pub(super) fn close_after(&self, end: impl Future<Output = ()> + Send + 'static) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(end));
+    }
+
+    /// Awaits what closes it, on a task of this runtime. The task does not keep it.
+    pub(super) fn await_end(self: &Arc<Self>) {
+        let Some(end) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let audience = Arc::downgrade(self);
+        tokio::spawn(async move {
+            end.await;
+            if let Some(audience) = audience.upgrade() {
+                audience.close();
+            }
+        });
     }
 
     /// Takes a place for a page, and starts the thread if it is the first.
@@ -186,6 +208,12 @@ impl Audience {
 
     fn pools(&self) -> MutexGuard<'_, Pools> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audience").field("state", &self.state).finish_non_exhaustive()
     }
 }
 

@@ -123,8 +123,8 @@ use self::{audience::Audience, pools::Pools};
 /// Returns the dashboard, to be nested into a service under any path.
 ///
 /// Use `nest_service`: then the page is found with and without a slash at the end of the path. It starts nothing. Who may see the
-/// page is up to the service: see [the module](self#who-may-see-it). A service that shuts down gracefully should not wait for open
-/// pages, which read for ever: bound the wait, or [`serve`] the dashboard on a port of its own.
+/// page is up to the service: see [the module](self#who-may-see-it). Open pages read for ever, and a service that shuts down gracefully
+/// waits for them: such a service uses [`router_until`].
 ///
 /// # Examples
 ///
@@ -143,4 +143,36 @@ use self::{audience::Audience, pools::Pools};
 /// ```
 pub fn router() -> Router {
     routes::router(Arc::new(Audience::new(Pools::new())))
+}
+
+/// Returns the dashboard as [`router`] does, which lets its open pages go when `end` is there.
+///
+/// `end` is polled on a task of the runtime that answers the first page, from then on. A page that was let go says that it is disconnected,
+/// and tries to come back; until the program ends it is answered with 503.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// use axum::Router;
+/// use heavylift::dashboard;
+/// use tokio::sync::watch;
+///
+/// let (end, ended) = watch::channel(false);
+/// let until = |mut ended: watch::Receiver<bool>| async move { drop(ended.wait_for(|is| *is).await) };
+/// let service = Router::new().nest_service("/dashboard", dashboard::router_until(until(ended.clone())));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let serving = axum::serve(listener, service).with_graceful_shutdown(until(ended)).into_future();
+/// # use std::future::IntoFuture;
+/// let serving = tokio::spawn(serving);
+/// end.send_replace(true); // on SIGTERM, for instance
+/// serving.await??;
+/// # Ok(())
+/// # }
+/// ```
+pub fn router_until(end: impl Future<Output = ()> + Send + 'static) -> Router {
+    let audience = Arc::new(Audience::new(Pools::new()));
+    audience.close_after(end);
+    routes::router(audience)
 }

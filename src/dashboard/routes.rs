@@ -26,8 +26,8 @@ const PAGE: &str = include_str!("page.html");
 /// The page may run its own script, look as it says itself, and read from where it came from. The hashes are those of what is in
 /// `page.html` between the tags: a test tells the new ones when they have changed.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-192/JlBp6StlEtbqaDg5C9TefKHA6asW7KUiidi8PkM='; \
-    style-src 'sha256-bghYDaEsXQLCaGcebdgshgaoKMmPQsR2e5myWLWWrzU='; \
+    script-src 'sha256-FzltP0iYQ2mzc220AB+aWtU4lUBYuQsroawTu4U4p7k='; \
+    style-src 'sha256-lqyTKYO9v4FGWH/vwPN7cOMPv+0WaBXLi5/kM5cNf90='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 pub(super) fn router(audience: Arc<Audience>) -> Router {
@@ -65,6 +65,7 @@ async fn pools(State(audience): State<Arc<Audience>>) -> Response {
 }
 
 async fn stream_of_pools(State(audience): State<Arc<Audience>>) -> Response {
+    audience.await_end();
     match audience.join() {
         Ok(viewer) => {
             let events = Body::from_stream(stream::unfold(viewer, next_event));

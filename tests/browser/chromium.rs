@@ -6,7 +6,7 @@
 use std::{
     cell::RefCell,
     env, fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     net::TcpStream,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -41,6 +41,7 @@ const FLAGS: [&str; 12] = [
 ];
 
 /// Returns the browser of this machine, and says on stderr if there is none: then `test` is skipped.
+#[allow(clippy::explicit_write, reason = "`eprintln` is shown for tests that fail only")]
 pub(crate) fn find(test: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = [PathBuf::from("/usr/bin")].into_iter().chain(env::split_paths(&path));
@@ -48,7 +49,7 @@ pub(crate) fn find(test: &str) -> Option<PathBuf> {
     let found =
         folders.flat_map(|folder| names.map(|name| folder.join(name))).find(|program| program.exists());
     if found.is_none() {
-        eprintln!("SKIPPED: {test}: no Chromium on this machine");
+        writeln!(io::stderr(), "SKIPPED: {test}: no Chromium on this machine").unwrap();
     }
     found
 }
@@ -178,7 +179,6 @@ impl Page {
     }
 
     /// Waits until an element has a text in it.
-    #[allow(dead_code, reason = "for whoever needs it")]
     pub(crate) fn wait_for_text(&self, selector: &str, text: &str) {
         let (selector, text) = (json!(selector), json!(text));
         self.wait_for(&format!(
@@ -187,7 +187,6 @@ impl Page {
     }
 
     /// Gives a file to an `<input type=file>`.
-    #[allow(dead_code, reason = "for whoever needs it")]
     pub(crate) fn upload(&self, selector: &str, file: &Path) {
         let root = self.call("DOM.getDocument", &json!({}))["root"]["nodeId"].clone();
         let input = self.call("DOM.querySelector", &json!({ "nodeId": root, "selector": selector }));

@@ -89,8 +89,62 @@ fn filled(card: &str) -> String {
     format!("{card}.querySelector('.rate .edge').getAttribute('d').split('L').length > 9")
 }
 
+#[test]
+fn a_page_that_is_hidden_lets_go_and_comes_back_when_it_is_seen() {
+    let _turn = turn();
+    let Some(program) = chromium::find("a_page_that_is_hidden_lets_go_and_comes_back_when_it_is_seen") else {
+        return;
+    };
+    let (server, browser) = (Server::start(), Browser::start(&program));
+    let page = browser.open(&server.url(), WIDE);
+    page.wait_for_text("#state", "live");
+    page.evaluate("pause()"); // what half a minute out of sight does
+    page.wait_for_text("#state", "paused");
+    let viewers = "fetch('api/pools').then(answer => answer.json()).then(pools => pools.viewers)";
+    while page.evaluate(viewers) != 0 {}
+    page.evaluate("void document.dispatchEvent(new Event('visibilitychange'))");
+    page.wait_for_text("#state", "live");
+    assert_no_errors(&page);
+}
+
+/// The other tests say that there were no errors: this one, that they would have noticed, and that the page's policy holds.
+#[test]
+fn a_script_that_is_not_the_pages_own_does_not_run_and_is_noticed() {
+    let _turn = turn();
+    let Some(program) = chromium::find("a_script_that_is_not_the_pages_own_does_not_run_and_is_noticed")
+    else {
+        return;
+    };
+    let (server, browser) = (Server::start(), Browser::start(&program));
+    let page = browser.open(&server.url(), WIDE);
+    page.wait_for_text("#state", "live");
+    assert_no_errors(&page);
+    page.evaluate("{ const script = document.createElement('script'); script.textContent = 'window.taken = 1'; document.head.append(script); }");
+    assert_eq!(page.evaluate("typeof taken"), "undefined");
+    let errors = page.errors();
+    assert!(errors.len() == 1 && errors[0].contains("Content Security Policy"), "{errors:?}");
+    page.evaluate("console.error('told')");
+    page.evaluate("void setTimeout(() => { throw new Error('thrown') })");
+    page.evaluate("new Promise(resolve => setTimeout(resolve))");
+    let errors = page.errors().join("\n");
+    assert!(errors.contains("told") && errors.contains("thrown"), "{errors}");
+}
+
+#[test]
+fn a_file_can_be_given_to_a_page() {
+    let Some(program) = chromium::find("a_file_can_be_given_to_a_page") else { return };
+    let browser = Browser::start(&program);
+    let page = browser.open("data:text/html,<input type=file>", PHONE);
+    page.upload("input", &PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    assert_eq!(
+        page.evaluate("document.querySelector('input').files[0].text().then(text => text.split('\\n')[0])"),
+        "[package]"
+    );
+}
+
 /// Takes the picture for the README, of the example `dashboard` when it has worked for some minutes:
 /// `DASHBOARD=http://127.0.0.1:8787/ cargo test --features dashboard --test browser -- --ignored`.
+/// It was cropped to 1240 × 950 and given 64 colours.
 #[test]
 #[ignore = "makes docs/dashboard.png"]
 fn the_picture_for_the_readme() {
@@ -320,7 +374,12 @@ fn the_page_says_when_it_is_disconnected_and_comes_back() {
     server.start_again();
     page.wait_for_text("#state", "live");
     page.wait_for(&format!("{card}.querySelector('.counts .succeeded b').textContent === '3'"));
-    page.wait_for(&format!("parseFloat({card}.querySelector('.rate .now').textContent) >= 0"));
+    // Nothing is drawn below the line of zero.
+    page.wait_for(&filled(&card));
+    let heights = format!(
+        "[...{card}.querySelector('.rate .edge').getAttribute('d').matchAll(/[ML][0-9.]+ (-?[0-9.]+)/g)]"
+    );
+    assert_eq!(page.evaluate(&format!("{heights}.every(point => point[1] >= 0 && point[1] <= 43)")), true);
     assert_eq!(page.evaluate("document.querySelectorAll('.card').length - new Set([...document.querySelectorAll('.card')].map(card => card.querySelector('h2').id)).size"), 0);
     assert!(!page.evaluate("document.title").as_str().unwrap().contains("disconnected"));
     let errors = page.errors();
