@@ -33,10 +33,10 @@ fn fetch(millis: u64) -> u64 {
 /// Stands for a decoder of pictures that strangers send.
 fn decode((picture, millis): (u64, u64)) -> u64 {
     thread::sleep(Duration::from_millis(millis));
-    match picture % 97 {
+    match picture % 197 {
         13 => panic!("picture {picture} ends in the middle of a line"),
-        54 => std::process::abort(),
-        80 => thread::sleep(Duration::from_secs(60)),
+        87 => std::process::abort(),
+        151 => thread::sleep(Duration::from_secs(60)),
         _ => {}
     }
     picture
@@ -54,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
     println!("listening on http://{}", page.address());
     tokio::spawn(async { page.await });
 
-    let fetching = ThreadPool::builder().name("fetch").max_workers(24).build()?;
+    let fetching = ThreadPool::builder().name("fetch").max_workers(12).build()?;
     let decoding = ProcessPool::builder().name("decode").max_workers(4).run_timeout(Duration::from_secs(2));
     let decoding = decoding.kill_grace(Duration::from_millis(100)).build()?;
     let digesting = ThreadPool::builder().name("digest").max_workers(2).build()?;

@@ -20,6 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "dashboard")]
+use std::{io::Write as _, net::TcpStream};
+
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, geteuid, kill_process, pidfd_open},
@@ -62,6 +65,9 @@ fn build_examples(profile: &Path) {
         let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--examples", "--profile", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if cfg!(feature = "dashboard") {
+            command.args(["--features", "dashboard"]);
+        }
         let target = profile.parent().unwrap();
         assert!(command.env("CARGO_TARGET_DIR", target).status().unwrap().success());
     });
@@ -516,6 +522,29 @@ fn digest_streams_and_an_interrupt_leaves_no_process() {
         assert_eq!(output_of(child).status.signal(), Some(Signal::INT.as_raw()), "{executor}");
         assert_all_end_within(Duration::from_secs(2), &children);
     }
+}
+
+#[cfg(feature = "dashboard")]
+#[test]
+fn dashboard_shows_its_pools_and_leaves_no_process() {
+    let mut command = Command::new(example("dashboard"));
+    let mut child = command.arg("127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let line = first_line(&mut child);
+    let address = line.trim().strip_prefix("listening on http://").unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.write_all(b"GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let events = BufReader::new(connection).lines().map_while(Result::ok);
+    let mut events = events.filter(|line| line.starts_with("data: ")).take(60);
+    assert!(
+        events
+            .any(|event| ["fetch a page", "picture-", "\"digest\""].iter().all(|name| event.contains(name)))
+    );
+    let children = descendants(pid_of(&child));
+    assert!(!children.is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_all_end_within(Duration::from_secs(2), &children);
 }
 
 /// Returns handles to the children of a process, and to theirs.
