@@ -26,6 +26,9 @@ use std::{
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
+    /// Before all others: for a time that is not known.
+    pub(crate) const NEVER: Self = Self(0);
+
     /// The time, or what it was less than a tenth of a microsecond ago. Never a time to come.
     pub(crate) fn now() -> Self {
         Self(nanos_roughly())
@@ -36,9 +39,20 @@ impl Stamp {
         Self(time.saturating_duration_since(first()).as_nanos() as u64)
     }
 
+    /// So many nanoseconds since some time at the beginning of the program.
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     /// Nanoseconds since some time at the beginning of the program.
     pub(crate) fn nanos(self) -> u64 {
         self.0
+    }
+
+    /// So long after this.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
+    pub(crate) fn plus(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later.as_nanos() as u64))
     }
 
     pub(crate) fn elapsed(self) -> Duration {

@@ -36,6 +36,7 @@
 //! | runs for ever | a named thread of its own | would occupy a worker for good |
 //!
 //! What a pool that works has seen tells whether the choice was right: [`ThreadPool::advice`] and [`ProcessPool::advice`].
+//! What its workers did, job by job, is a picture: [`ThreadPool::record`] and [`ProcessPool::record`].
 //!
 //! A library that is already parallel inside (polars, rayon, BLAS) is called once, from one job: wrapping each of its small calls
 //! in a job only adds cost.
@@ -69,6 +70,7 @@
 //! # Features
 //!
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
+//! * `dashboard`: [`dashboard`] shows all pools of the program live, on a page of its own or within a service.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 //! * `metrics`: `metrics::report` tells the figures of all pools to whatever exporter the program has.
 //! * `progress`: `.progress(bar)` shows on a bar of indicatif how far a `map`, a `gather` or an `as_completed` is.
@@ -80,6 +82,8 @@
 mod clock;
 #[cfg(unix)]
 mod ctrl_c;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod error;
 mod executor;
 pub mod guidance;
@@ -96,12 +100,14 @@ pub mod progress;
 mod progress;
 #[cfg(feature = "rayon")]
 mod rayon_pool;
+mod record;
 mod shards;
 mod shared_memory;
 mod stream;
 mod sync;
 mod task;
 mod thread;
+mod timeline;
 mod timer;
 #[cfg(feature = "tracing")]
 pub mod trace;
@@ -134,6 +140,7 @@ pub use task::{
     with_cancel_flag,
 };
 pub use thread::{ThreadPool, ThreadPoolBuilder, run_in_thread_pool};
+pub use timeline::{JobEnd, RecordedJob, RecordedWorker, Recording, Timeline, WorkerEnd};
 #[cfg(feature = "json")]
 pub use wire::Json;
 pub use wire::Payload;

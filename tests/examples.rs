@@ -20,6 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "dashboard")]
+use std::{io::Write as _, net::TcpStream};
+
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, geteuid, kill_process, pidfd_open},
@@ -62,7 +65,11 @@ fn build_examples(profile: &Path) {
         let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--examples", "--profile", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        let features = [("metrics", cfg!(feature = "metrics")), ("tracing", cfg!(feature = "tracing"))];
+        let features = [
+            ("dashboard", cfg!(feature = "dashboard")),
+            ("metrics", cfg!(feature = "metrics")),
+            ("tracing", cfg!(feature = "tracing")),
+        ];
         let on: Vec<&str> = features.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect();
         command.args(["--features", &on.join(",")]);
         let target = profile.parent().unwrap();
@@ -292,6 +299,32 @@ fn tracing_prints_a_request_as_a_tree() {
         at("  heavylift.job pool=\"disk\" kind=\"thread\" name=\"store\" outcome=\"panicked\" error=");
     assert!(lines[store].contains("the disk is full"), "{lines:#?}");
     assert_eq!(lines.len(), 6, "{lines:#?}");
+}
+
+#[test]
+fn timeline_shows_each_way_to_end_and_draws_what_is_kept_in_docs() {
+    let directory = TempDir::new().unwrap();
+    let output = run(Command::new(example("timeline")).arg(directory.path()));
+    assert!(output.status.success(), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(said.starts_with("33 jobs ran, 30 of them to a value"), "{said}");
+    for end in ["panicked after", "worker died after", "timed out after", "timeline.svg", "trace.json"] {
+        assert!(said.contains(end), "{end}: {said}");
+    }
+    let picture = fs::read_to_string(directory.path().join("timeline.svg")).unwrap();
+    let kept = include_str!("../docs/timeline.svg");
+    for part in
+        ["value 30", "timed out 1", "panicked 1", "worker died 1", "recycled", "died 1", "corrupt", "bomb"]
+    {
+        assert!(picture.contains(part) && kept.contains(part), "{part}");
+    }
+    let style = |svg: &str| {
+        svg.split_once("</style>").map(|(style, _)| style[style.find("<style>").unwrap()..].to_owned())
+    };
+    assert_eq!(style(&picture), style(kept), "docs/timeline.svg is drawn as it is today: draw it anew");
+    let trace: serde_json::Value =
+        serde_json::from_slice(&fs::read(directory.path().join("trace.json")).unwrap()).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().len() > 60);
 }
 
 fn guide(args: &[&str]) -> Output {
@@ -555,6 +588,29 @@ fn digest_streams_and_an_interrupt_leaves_no_process() {
         assert_eq!(output_of(child).status.signal(), Some(Signal::INT.as_raw()), "{executor}");
         assert_all_end_within(Duration::from_secs(2), &children);
     }
+}
+
+#[cfg(feature = "dashboard")]
+#[test]
+fn dashboard_shows_its_pools_and_leaves_no_process() {
+    let mut command = Command::new(example("dashboard"));
+    let mut child = command.arg("127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let line = first_line(&mut child);
+    let address = line.trim().strip_prefix("listening on http://").unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.write_all(b"GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let events = BufReader::new(connection).lines().map_while(Result::ok);
+    let mut events = events.filter(|line| line.starts_with("data: ")).take(60);
+    assert!(
+        events
+            .any(|event| ["fetch a page", "picture-", "\"digest\""].iter().all(|name| event.contains(name)))
+    );
+    let children = descendants(pid_of(&child));
+    assert!(!children.is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_all_end_within(Duration::from_secs(2), &children);
 }
 
 /// Returns handles to the children of a process, and to theirs.

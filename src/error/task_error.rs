@@ -299,6 +299,10 @@ impl TaskError {
 
 /// Which task, and the details.
 impl TaskError {
+    pub(crate) fn label(&self) -> &TaskLabel {
+        &self.0.label
+    }
+
     /// The id of the task.
     pub fn id(&self) -> TaskId {
         self.0.label.id

@@ -14,7 +14,7 @@ use crate::{
     metrics::{Counters, Outcomes},
     panic::catch,
     pool::{Admission, Closable, Takes, Ticket, open_span, sealed},
-    task::{Cell, Left, Seat, enter},
+    task::{Cell, Left, Seat, Whose, enter},
 };
 
 /// Runs each job at once, on the thread that starts it, so that the task is finished when the call returns.
@@ -177,7 +177,7 @@ impl<R: Send + 'static> Seat for InlineSeat<R> {
     type Job = ();
     type Output = R;
 
-    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
+    fn finished(&self, _whose: Whose<'_>, outcome: &Result<R, TaskError>, left: Left) {
         self.state.counters.finished(outcome, left);
     }
 

@@ -10,12 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "dashboard")]
+use super::tally::Tally;
 use super::{FIGURES, Histogram, LARGE, Measured, Metrics, PayloadUse, meter, processor};
 use crate::{
     TaskError, TaskErrorKind,
     clock::Stamp,
+    record::{Recorders, Run, Scope, Stage},
     shards::{Count, Shards},
-    task::Left,
+    task::{Left, Whose},
 };
 
 /// The counts of one pool, which any thread may add to.
@@ -37,6 +40,7 @@ struct Start {
     since: Instant,
     program_before: Option<Duration>,
     has_large_payloads: AtomicBool,
+    recorders: Recorders,
 }
 
 /// What some of the threads have counted: 6 KiB.
@@ -88,16 +92,75 @@ impl Counts {
 impl Default for Counters {
     fn default() -> Self {
         let program_before = processor::of_program();
-        let start =
-            Start { since: Instant::now(), program_before, has_large_payloads: AtomicBool::new(false) };
+        let start = Start {
+            since: Instant::now(),
+            program_before,
+            has_large_payloads: AtomicBool::new(false),
+            recorders: Recorders::default(),
+        };
         Self { shards: Shards::new(Counts::default), start: Arc::new(start) }
     }
 }
 
 impl Counters {
+    /// Who looks at what the pool's workers do.
+    #[inline]
+    pub(crate) fn recorders(&self) -> &Recorders {
+        &self.start.recorders
+    }
+
+    /// Tells who looks how many jobs wait, if it is time for that.
+    #[inline]
+    fn look_at_queue(&self) {
+        if self.recorders().looks_for(Scope::All) {
+            self.look_at_queue_if_due();
+        }
+    }
+
+    #[inline(never)]
+    fn look_at_queue_if_due(&self) {
+        let now = Stamp::now();
+        if self.recorders().is_look_due(now) {
+            self.recorders().note_queued(now, self.queued() as u64);
+        }
+    }
+
+    /// A run has ended with `outcome`, which is not to be seen before this.
+    #[inline]
+    pub(crate) fn record_run<T>(&self, run: Run<'_>, outcome: Option<&Result<T, TaskError>>) {
+        if self.recorders().looks_for(Scope::Failures) {
+            self.record_run_for_onlookers(run, outcome.map(|outcome| outcome.as_ref().err()));
+        }
+    }
+
+    #[inline(never)]
+    fn record_run_for_onlookers(&self, run: Run<'_>, outcome: Option<Option<&TaskError>>) {
+        match outcome {
+            Some(error) => self.recorders().ran(run, error),
+            None => self.recorders().outlived(run),
+        }
+        self.look_at_queue();
+    }
+
+    /// A task has finished whose job has not come to its end: it never began, or is abandoned.
+    pub(crate) fn record_end<T>(&self, whose: Whose<'_>, outcome: &Result<T, TaskError>, left: Left) {
+        let Err(error) = outcome else { return };
+        let stage = if left == Left::Queue { Stage::NeverBegan } else { Stage::Abandoned };
+        self.recorders().ended(stage, 1, whose.submitted, error);
+    }
+
+    /// Jobs that wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        let begun = self.shards.iter().map(|counts| counts.queue_wait.count()).fold(0, u64::wrapping_add);
+        let entered = self.sum(|counts| &counts.submitted).wrapping_add(self.sum(|counts| &counts.returned));
+        let left = self.sum(|counts| &counts.begun_again).wrapping_add(self.sum(|counts| &counts.left_queue));
+        level(entered.wrapping_sub(begun).wrapping_sub(left))
+    }
+
     /// A job has entered the queue.
     pub(crate) fn submitted(&self) {
         self.here().submitted.add(1);
+        self.look_at_queue();
     }
 
     /// A job was not taken.
@@ -116,6 +179,7 @@ impl Counters {
         here.submitted.add(jobs);
         here.travelled.add(jobs);
         here.travels.add(1);
+        self.look_at_queue();
     }
 
     /// Workers have begun so many queued jobs, which had waited about as long.
@@ -307,6 +371,15 @@ impl Counters {
         }
     }
 
+    /// How long jobs have waited and run up to now, to be compared with a later moment.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn tallies(&self) -> Tallies {
+        Tallies {
+            queue_wait: Tally::of(self.shards.iter().map(|counts| &counts.queue_wait)),
+            run_time: Tally::of(self.shards.iter().map(|counts| &counts.run_time)),
+        }
+    }
+
     /// What has been measured of jobs in threads, and in workers that have ended.
     pub(crate) fn all_measured(&self) -> Measured {
         Measured(std::array::from_fn(|at| self.sum(|counts| &counts.measured[at])))
@@ -361,6 +434,14 @@ fn nanos(at: Stamp) -> u64 {
 /// The sum of a count of what comes and goes. Who goes in the very moment of coming may be counted out first, by another thread.
 fn level(sum: u64) -> usize {
     usize::try_from(sum.cast_signed().max(0)).unwrap_or(usize::MAX)
+}
+
+/// How long jobs have waited and run up to some moment.
+#[cfg(feature = "dashboard")]
+#[derive(Debug)]
+pub(crate) struct Tallies {
+    pub(crate) queue_wait: Tally,
+    pub(crate) run_time: Tally,
 }
 
 /// Finished tasks by outcome.

@@ -43,6 +43,11 @@ impl Histogram {
         self.max_nanos.raise(nanos);
     }
 
+    /// How many were counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().map(Count::get).sum()
+    }
+
     /// Adds the counts to others.
     pub(super) fn add_to(&self, sums: &mut Buckets) {
         sums.iter_mut().zip(&self.counts).for_each(|(sum, count)| *sum += count.get());
@@ -56,13 +61,18 @@ impl Histogram {
             histogram.add_to(&mut counts);
             max = max.max(histogram.max_nanos.get());
         }
-        let count = counts.iter().sum();
-        let sum =
-            counts.iter().enumerate().map(|(bucket, &n)| u128::from(n) * u128::from(middle(bucket).min(max)));
-        let sum = duration(sum.sum());
-        let at = |percent| Duration::from_nanos(percentile(&counts, count, percent).min(max));
-        Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max), sum }
+        distribution(&counts, max)
     }
+}
+
+/// The distribution of what fell into these buckets, of which the longest was this long.
+pub(super) fn distribution(counts: &Buckets, max: u64) -> Distribution {
+    let count = counts.iter().sum();
+    let sum =
+        counts.iter().enumerate().map(|(bucket, &n)| u128::from(n) * u128::from(middle(bucket).min(max)));
+    let sum = duration(sum.sum());
+    let at = |percent| Duration::from_nanos(percentile(counts, count, percent).min(max));
+    Distribution { count, p50: at(50), p90: at(90), p99: at(99), max: Duration::from_nanos(max), sum }
 }
 
 /// The bucket that a duration falls into.
@@ -76,7 +86,7 @@ fn bucket(nanos: u64) -> usize {
 }
 
 /// The largest duration that falls into a bucket.
-fn upper_bound(bucket: usize) -> u64 {
+pub(super) fn upper_bound(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     if bucket < STEPS {
         return bucket;

@@ -16,9 +16,13 @@ mod payload_use;
 pub(crate) mod processor;
 mod processor_use;
 mod staff;
+#[cfg(feature = "dashboard")]
+mod tally;
 
 use std::time::Duration;
 
+#[cfg(feature = "dashboard")]
+pub(crate) use counters::Tallies;
 pub(crate) use counters::{Counters, Outcomes};
 pub use distribution::Distribution;
 #[cfg(feature = "metrics")]

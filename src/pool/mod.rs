@@ -25,7 +25,9 @@ pub use submit::Submit;
 
 use crate::{
     Refused, Task, TaskError,
+    clock::Stamp,
     error::TaskLabel,
+    record::Stage,
     task::{Options, label},
     trace::JobSpan,
 };
@@ -119,10 +121,12 @@ pub(crate) trait Start<J>: Takes<J> {
     /// Counts a refusal, and says why.
     fn refusal(&self, label: &TaskLabel, why: NoRoom) -> TaskError {
         self.counters().refused();
-        match why {
+        let error = match why {
             NoRoom::Full { limit } => TaskError::overloaded(label.clone(), self.name(), limit),
             NoRoom::Closed => TaskError::closed(label.clone(), self.name()),
-        }
+        };
+        self.counters().recorders().ended(Stage::NeverBegan, 1, Stamp::NEVER, &error);
+        error
     }
 }
 

@@ -5,16 +5,13 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Closing, Shutdown};
-use crate::Metrics;
-#[cfg(feature = "metrics")]
-use crate::metrics::Counters;
+use crate::{
+    Metrics,
+    record::{Attached, Lane, Recorded, Recorders, Scope},
+};
 
 /// A pool of any kind, apart from its handles.
-#[cfg_attr(
-    not(feature = "metrics"),
-    allow(dead_code, reason = "read by the features `metrics` and `dashboard`")
-)]
-pub(crate) trait AnyPool: Send + Sync {
+pub(crate) trait AnyPool: Recorded {
     fn kind(&self) -> Kind;
 
     /// As it was named by its builder; several may have one name.
@@ -22,11 +19,19 @@ pub(crate) trait AnyPool: Send + Sync {
 
     fn metrics(&self) -> Metrics;
 
-    #[cfg(feature = "metrics")]
-    fn counters(&self) -> &Counters;
+    /// What each worker does at this moment, by their numbers.
+    fn lanes(&self) -> Vec<Lane>;
 
     /// Closes it, as `shutdown` does.
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing;
+}
+
+impl dyn AnyPool {
+    /// Records what the pool's workers do from now on, until what is returned is dropped. `limit` is how many records of jobs are kept,
+    /// 64 bytes each; of workers and of the queue's length some thousands.
+    pub(crate) fn record(self: &Arc<Self>, scope: Scope, limit: usize) -> Attached {
+        Recorders::attach(self.clone(), scope, limit)
+    }
 }
 
 /// What a pool runs its jobs on.

@@ -13,7 +13,8 @@ use crate::{
     Metrics, Payload, Shutdown, ShutdownReport, TaskError, TaskId,
     metrics::{Counters, Outcomes},
     pool::{Admission, Closable, Place},
-    task::{Cell, Left, Options, Seat},
+    record::Lane,
+    task::{Cell, Left, Options, Seat, Whose},
     trace::Note,
     wire::Encoded,
 };
@@ -104,6 +105,12 @@ impl Closable for Shared {
     }
 }
 
+impl Shared {
+    pub(super) fn lanes(&self) -> Vec<Lane> {
+        Vec::new()
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPool").field("name", &self.config.name).finish_non_exhaustive()
@@ -140,7 +147,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     type Job = Call;
     type Output = R;
 
-    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
+    fn finished(&self, _whose: Whose<'_>, outcome: &Result<R, TaskError>, left: Left) {
         self.shared.counters.finished(outcome, left);
     }
 

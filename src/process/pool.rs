@@ -13,7 +13,7 @@ use super::{
     parent::{Call, ProcessSeat, Shared},
 };
 use crate::{
-    BuildError, Closing, Job, Metrics, Payload, Refused, Shutdown, Submit, Task, TaskError,
+    BuildError, Closing, Job, Metrics, Payload, Recording, Refused, Shutdown, Submit, Task, TaskError,
     error::Operand,
     metrics::Counters,
     no_capture::assert_no_capture,
@@ -23,6 +23,7 @@ use crate::{
         registry::{self, AnyPool, Kind},
         sealed,
     },
+    record::{Lane, Recorded},
     task::{Cell, Options},
     wire::{Encoded, encode},
 };
@@ -202,6 +203,31 @@ impl ProcessPool {
         self.shared.metrics()
     }
 
+    /// Records what the workers do from now on, job by job: see [`Recording`], whose [`stop`](Recording::stop) returns the
+    /// timeline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::{ProcessPool, WorkerEnd};
+    ///
+    /// let pool = ProcessPool::builder().max_workers(1).build()?;
+    /// let recording = pool.record();
+    /// let crashed = pool.job(|()| -> u32 { std::process::abort() }, ()).name("crash").run().await;
+    /// assert!(crashed.unwrap_err().is_worker_died());
+    /// let timeline = recording.stop();
+    /// assert_eq!(timeline.workers()[0].end(), Some(WorkerEnd::Died));
+    /// let failed = timeline.failures().next().ok_or("it has failed")?;
+    /// assert_eq!((failed.name(), failed.pid()), ("crash", timeline.workers()[0].pid()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record(&self) -> Recording {
+        Recording::start(self.shared.clone())
+    }
+
     /// Changes the number of workers that there may be. Surplus workers end when they are idle.
     ///
     /// # Errors
@@ -238,6 +264,12 @@ impl ProcessPool {
     }
 }
 
+impl Recorded for Shared {
+    fn counters(&self) -> &Counters {
+        Shared::counters(self)
+    }
+}
+
 impl AnyPool for Shared {
     fn kind(&self) -> Kind {
         Kind::Processes
@@ -251,9 +283,8 @@ impl AnyPool for Shared {
         Shared::metrics(self)
     }
 
-    #[cfg(feature = "metrics")]
-    fn counters(&self) -> &Counters {
-        Shared::counters(self)
+    fn lanes(&self) -> Vec<Lane> {
+        Shared::lanes(self)
     }
 
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {

@@ -153,6 +153,11 @@ impl<J: Queued + Clone> Dispatch<J> {
         self.lock().queue.cancelled(is_wanted)
     }
 
+    /// The jobs that run.
+    pub(super) fn jobs_running(&self) -> Vec<J> {
+        self.lock().running.clone()
+    }
+
     /// How many jobs run.
     pub(super) fn running(&self) -> usize {
         self.lock().running.len()

@@ -29,7 +29,7 @@ use shared::{Setup, Shared};
 use threads::Threads;
 
 use crate::{
-    Closing, Job, Metrics, Refused, Shutdown, Submit, Task,
+    Closing, Job, Metrics, Recording, Refused, Shutdown, Submit, Task,
     metrics::Counters,
     pool::{
         Admission, Start, Takes, Ticket, open_span,
@@ -265,6 +265,26 @@ impl RayonPool {
     /// whatever else they do.
     pub fn metrics(&self) -> Metrics {
         self.shared.metrics()
+    }
+
+    /// Records what the workers do from now on, job by job: see [`Recording`], whose [`stop`](Recording::stop) returns the
+    /// timeline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::RayonPool;
+    ///
+    /// let recording = RayonPool::global().record();
+    /// RayonPool::global().job(|| 6 * 7).name("answer").run().await?;
+    /// assert!(recording.stop().jobs().iter().any(|job| job.name() == "answer"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record(&self) -> Recording {
+        Recording::start(self.shared.clone())
     }
 
     /// Closes the pool, at once and for all its handles: new jobs are refused, those queued are finished or cancelled, those running

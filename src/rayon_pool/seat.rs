@@ -3,7 +3,7 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -12,13 +12,15 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{shared::Shared, stack};
+use super::{shared::Shared, stack, threads};
 use crate::{
     Priority, TaskError, TaskId,
     clock::Stamp,
+    error::TaskLabel,
     panic::{catch, drop_shielded},
     pool::{Place, queue::Queued},
-    task::{self, Cell, Left, Seat, StopSignal, TaskCell},
+    record::Run,
+    task::{self, Cell, Left, Seat, StopSignal, TaskCell, Whose},
 };
 
 /// How long a thread that waits for a task sleeps before it looks for parallel parts again: the first time, and at most.
@@ -31,6 +33,8 @@ pub(super) struct RayonSeat<F, R> {
     priority: Priority,
     /// The runtime that the job was submitted from, for `Handle::current()` in it.
     runtime: Option<Handle>,
+    /// Which thread runs it, and since when.
+    spot: OnceLock<(u32, Stamp)>,
     job: PhantomData<fn(F) -> R>,
 }
 
@@ -46,7 +50,10 @@ pub(super) struct Load<F> {
 ///
 /// None of the methods unwinds: foreign code in them is shielded. So nothing ever reaches rayon's panic handler.
 pub(super) trait RayonJob: Queued + Send + Sync {
-    fn id(&self) -> TaskId;
+    fn label(&self) -> &TaskLabel;
+
+    /// The number of the thread that runs it, and since when.
+    fn spot(&self) -> Option<(u32, Stamp)>;
 
     /// Runs the job on this thread, unless its task has been finished meanwhile.
     fn run(self: Arc<Self>);
@@ -66,7 +73,13 @@ pub(super) trait RayonJob: Queued + Send + Sync {
 
 impl<F, R> RayonSeat<F, R> {
     pub(super) fn new(shared: Arc<Shared>, priority: Priority) -> Self {
-        Self { shared, priority, runtime: Handle::try_current().ok(), job: PhantomData }
+        Self {
+            shared,
+            priority,
+            runtime: Handle::try_current().ok(),
+            spot: OnceLock::new(),
+            job: PhantomData,
+        }
     }
 }
 
@@ -78,8 +91,11 @@ where
     type Job = Load<F>;
     type Output = R;
 
-    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
+    fn finished(&self, whose: Whose<'_>, outcome: &Result<R, TaskError>, left: Left) {
         self.shared.counters.finished(outcome, left);
+        if left != Left::Hold {
+            self.shared.counters.record_end(whose, outcome, left);
+        }
         match left {
             Left::Queue => self.shared.entry_is_void(),
             Left::Hold => {}
@@ -150,8 +166,12 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    fn id(&self) -> TaskId {
-        self.label().id
+    fn label(&self) -> &TaskLabel {
+        Cell::label(self)
+    }
+
+    fn spot(&self) -> Option<(u32, Stamp)> {
+        self.seat().spot.get().copied()
     }
 
     fn run(self: Arc<Self>) {
@@ -160,6 +180,9 @@ where
         let begun = Stamp::now();
         counters.begun(begun.since(self.submitted_at()));
         self.watch_run(begun);
+        let worker = threads::number_here();
+        // A job begins once, so the place is empty.
+        let _ = self.seat().spot.set((worker, begun));
         let Load { job, place } = load;
         let inside = self.seat().runtime.as_ref().map(Handle::enter);
         let span = self.span();
@@ -167,11 +190,16 @@ where
         let outcome = span.inside(|| task::enter(&*self, || catch(job)));
         drop(inside);
         // All that belongs to the job is settled before anybody can see its outcome.
-        counters.ran(begun.elapsed());
+        let ended = Stamp::now();
+        counters.ran(ended.since(begun));
         drop_shielded(place);
-        let outcome = outcome.map_err(|report| TaskError::panicked(self.label().clone(), report));
+        let outcome = outcome.map_err(|report| TaskError::panicked(Cell::label(&self).clone(), report));
         // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
-        let outcome = if StopSignal::is_stopped(&*self) { Err(outcome) } else { self.complete(outcome) };
+        let is_stopped = StopSignal::is_stopped(&*self);
+        let label = Cell::label(&self);
+        let run = Run { label, submitted: self.submitted_at(), begun, ended, worker, items: 1 };
+        counters.record_run(run, (!is_stopped).then_some(&outcome));
+        let outcome = if is_stopped { Err(outcome) } else { self.complete(outcome) };
         if let Err(abandoned) = outcome {
             drop_shielded(abandoned);
             counters.abandoned_ended();
@@ -183,14 +211,14 @@ where
     }
 
     fn cancel(&self) -> bool {
-        self.end(TaskError::cancelled(self.label().clone()))
+        self.end(TaskError::cancelled(Cell::label(self).clone()))
     }
 
     fn refuse(&self, pool: &str) {
-        self.end(TaskError::closed(self.label().clone(), pool));
+        self.end(TaskError::closed(Cell::label(self).clone(), pool));
     }
 
     fn fail(&self, reason: &str) {
-        self.end(TaskError::unavailable(self.label().clone(), reason));
+        self.end(TaskError::unavailable(Cell::label(self).clone(), reason));
     }
 }

@@ -14,12 +14,14 @@ use super::{
 };
 use crate::{
     Closing, Metrics, Shutdown, ShutdownReport,
+    error::TaskLabel,
     metrics::{Counters, Outcomes},
     panic::shield,
     pool::{
         Admission, Closable, Closers,
         registry::{AnyPool, Kind},
     },
+    record::{Lane, LaneState, Recorded, Running},
     task::Options,
     timer::{self, Expire},
 };
@@ -75,6 +77,26 @@ impl Shared {
         let max_workers = self.threads.count();
         Metrics { workers, idle_workers, max_workers, ..self.counters.snapshot() }
     }
+}
+
+/// What workers do.
+impl Shared {
+    fn lanes(&self) -> Vec<Lane> {
+        let threads = u32::try_from(self.threads.count()).unwrap_or(u32::MAX);
+        let running = self.dispatch.jobs_running();
+        (0..threads).map(|number| lane(number, &running)).collect()
+    }
+}
+
+fn lane(number: u32, jobs: &[Arc<dyn RayonJob>]) -> Lane {
+    let of_thread = jobs.iter().filter_map(|job| Some((job.spot().filter(|spot| spot.0 == number)?.1, job)));
+    let innermost = of_thread.max_by_key(|(since, _)| *since);
+    let running = innermost.map(|(since, job)| {
+        let TaskLabel { id, name, .. } = job.label().clone();
+        Running { id, name, since }
+    });
+    let state = if running.is_some() { LaneState::Busy } else { LaneState::Idle };
+    Lane { worker: number, number, pid: None, born: None, state, running }
 }
 
 /// Jobs.
@@ -144,11 +166,11 @@ impl Shared {
 
     /// Runs a job that the dispatch lists as running.
     fn run(self: &Arc<Self>, job: Arc<dyn RayonJob>) {
-        let id = job.id();
+        let id = job.label().id;
         let on_stack = stack::enter(self, id);
         job.run();
         drop(on_stack);
-        let (ended, call) = self.dispatch.ended(stack::here(), |job| job.id() == id);
+        let (ended, call) = self.dispatch.ended(stack::here(), |job| job.label().id == id);
         drop(ended);
         if call {
             // On a thread of the pool's, where a call can always be made.
@@ -215,6 +237,12 @@ fn count(jobs: Vec<Arc<dyn RayonJob>>) -> u64 {
     jobs.iter().map(|job| u64::from(job.cancel())).sum()
 }
 
+impl Recorded for Shared {
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
 impl AnyPool for Shared {
     fn kind(&self) -> Kind {
         Kind::Rayon
@@ -228,9 +256,8 @@ impl AnyPool for Shared {
         Shared::metrics(self)
     }
 
-    #[cfg(feature = "metrics")]
-    fn counters(&self) -> &Counters {
-        &self.counters
+    fn lanes(&self) -> Vec<Lane> {
+        Shared::lanes(self)
     }
 
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {

@@ -84,6 +84,11 @@ impl Threads {
     }
 }
 
+/// Which of its pool's threads this is.
+pub(super) fn number_here() -> u32 {
+    rayon::current_thread_index().and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX)
+}
+
 fn is_global() -> bool {
     IS_GLOBAL.try_with(Cell::get).unwrap_or(false)
 }

@@ -35,7 +35,7 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
     type Output: Send;
 
     /// Takes note of how a task ended; called once per task, before anybody can see the outcome.
-    fn finished(&self, outcome: &Result<Self::Output, TaskError>, left: Left);
+    fn finished(&self, whose: Whose<'_>, outcome: &Result<Self::Output, TaskError>, left: Left);
 
     /// Stops a job that the executor holds, as far as it can be stopped. The cell finishes the task afterwards.
     fn stop(&self, task: TaskId);
@@ -84,6 +84,13 @@ pub(crate) enum Left {
     Hold,
     /// The executor still holds it, and somebody else finished it.
     Abandoned,
+}
+
+/// The task that a seat is told of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose<'a> {
+    pub(crate) label: &'a TaskLabel,
+    pub(crate) submitted: Stamp,
 }
 
 /// One task.
@@ -175,7 +182,7 @@ impl<S: Seat> Cell<S> {
 
     /// The task finishes so: before anybody can see it.
     fn finished(&self, outcome: &Result<S::Output, TaskError>, left: Left) {
-        self.seat.finished(outcome, left);
+        self.seat.finished(Whose { label: &self.label, submitted: self.submitted }, outcome, left);
         // In a copy of the program nobody hears of it, and any lock may be taken.
         if let Some(span) = self.span_slot()
             && self.seat.lost().is_none()
@@ -441,7 +448,7 @@ impl<T: Send + 'static> Seat for Nowhere<T> {
     type Job = ();
     type Output = T;
 
-    fn finished(&self, _outcome: &Result<T, TaskError>, _left: Left) {}
+    fn finished(&self, _whose: Whose<'_>, _outcome: &Result<T, TaskError>, _left: Left) {}
 
     fn stop(&self, _task: TaskId) {}
 }

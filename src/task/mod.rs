@@ -28,7 +28,7 @@ use futures_core::FusedFuture;
 
 pub(crate) use blocking::{assert_may_block, wait as block_on};
 pub use cancel_handle::CancelHandle;
-pub(crate) use cell::{AnyTask, Cell, Left, Seat, TaskCell, label};
+pub(crate) use cell::{AnyTask, Cell, Left, Seat, TaskCell, Whose, label};
 #[cfg(feature = "rayon")]
 pub(crate) use current::outside;
 pub use current::{CancelFlag, checkpoint, is_cancelled, with_cancel_flag};

@@ -44,6 +44,7 @@ use crate::{
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded, shield},
     pool::{Place, registry::Kind},
+    record::{Run, Scope, Spot, Stage, UNKNOWN},
     task::{self, Left, StopSignal},
     trace::{JobSpan, SpanSlot},
 };
@@ -98,6 +99,24 @@ struct Tally {
     ended: u64,
     succeeded: u64,
     panicked: u64,
+}
+
+/// What has run on one thread and has not been recorded.
+#[derive(Debug)]
+struct Tape<'a> {
+    spot: &'a Spot,
+    since: Stamp,
+    first: u32,
+    items: u32,
+}
+
+impl Tape<'_> {
+    fn note(&mut self, item: u32) {
+        if self.items == 0 {
+            self.first = item;
+        }
+        self.items += 1;
+    }
 }
 
 /// An item with what it takes to run it.
@@ -162,20 +181,24 @@ where
     }
 
     /// Runs items on this thread until none is left to begin.
-    fn run(self: &Arc<Self>) {
+    fn run(self: &Arc<Self>, spot: &Spot) {
         let Some(job) = self.lock().job.clone() else { return };
+        let outer = spot.begin(Stamp::now());
         let span = self.span.get();
         span.begins(worker::number_here);
-        span.clone().inside(|| task::enter(&**self, || self.run_items(&*job, &span)));
+        span.clone().inside(|| task::enter(&**self, || self.run_items(&*job, spot, &span)));
+        spot.begin(outer);
         drop_shielded(job);
     }
 
-    fn run_items(self: &Arc<Self>, job: &F, span: &JobSpan) {
+    fn run_items(self: &Arc<Self>, job: &F, spot: &Spot, span: &JobSpan) {
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
-        Counters::computes_from(Stamp::of(lap.began()));
+        let mut tape = Tape { spot, since: Stamp::of(lap.began()), first: 0, items: 0 };
+        Counters::computes_from(tape.since);
         let mut done = None;
-        while let Some((item, (input, place))) = self.step(done.take(), lap.began()) {
+        while let Some((item, (input, place))) = self.step(done.take(), lap.began(), &mut tape) {
+            tape.note(item);
             let outcome = catch(|| job(input));
             // It comes free before anybody can see the outcome and come back for it.
             drop_shielded(place);
@@ -184,8 +207,8 @@ where
                 span.fails(error);
             }
             done = Some((item, outcome));
-            if lap.is_over_after_one_more() {
-                self.end_lap(&mut lap, &mut untold);
+            if lap.is_over_after_one_more() && self.end_lap(&mut lap, &mut untold) {
+                self.record(&mut tape, Some(Stamp::of(lap.began())));
             }
         }
         self.end_lap(&mut lap, &mut untold);
@@ -193,8 +216,16 @@ where
     }
 
     /// Takes note of an outcome, and claims the next item.
-    fn step(&self, done: Option<Finished<R>>, now: Instant) -> Option<Claimed<A>> {
+    fn step(&self, done: Option<Finished<R>>, now: Instant, tape: &mut Tape<'_>) -> Option<Claimed<A>> {
+        if let Some((_, Err(error))) = &done {
+            let recorders = self.shared.counters.recorders();
+            recorders.item_failed(tape.spot.number, Stamp::of(self.submitted), error);
+        }
         let mut state = self.lock();
+        if state.inputs.len() == 0 {
+            // Before the last outcome can be seen.
+            self.record(tape, None);
+        }
         if self.span.is_used() && done.is_some() && state.runs_its_last() {
             // Nobody else can begin or finish an item now, only end this one.
             drop(state);
@@ -220,18 +251,48 @@ where
         next
     }
 
-    /// Reads the clock, and counts what has happened.
-    fn end_lap(self: &Arc<Self>, lap: &mut Lap, untold: &mut Untold) {
+    /// Records the items that have run on this thread since the last time.
+    fn record(&self, tape: &mut Tape<'_>, ended: Option<Stamp>) {
+        let items = std::mem::take(&mut tape.items);
+        if items == 0 {
+            return;
+        }
+        let ended = ended.unwrap_or_else(Stamp::now);
+        let begun = std::mem::replace(&mut tape.since, ended);
+        if self.shared.counters.recorders().looks_for(Scope::All) {
+            let label = &self.label_of(tape.first);
+            let submitted = Stamp::of(self.submitted);
+            let run = Run { label, submitted, begun, ended, worker: tape.spot.number, items };
+            self.shared.counters.record_run::<()>(run, Some(&Ok(())));
+            tape.spot.begin(ended);
+        }
+    }
+
+    /// Records that an item was ended; of those that had not begun so many at once.
+    fn record_end(&self, outcome: &Outcome<R>, left: Left, items: u32) {
+        if let (1.., Err(error)) = (items, outcome) {
+            let (recorders, submitted) = (self.shared.counters.recorders(), Stamp::of(self.submitted));
+            match left {
+                Left::Queue => recorders.ended(Stage::NeverBegan, items, submitted, error),
+                _ => recorders.item_failed(UNKNOWN, submitted, error),
+            }
+        }
+    }
+
+    /// Reads the clock, and counts what has happened. Says whether the map was told of it.
+    fn end_lap(self: &Arc<Self>, lap: &mut Lap, untold: &mut Untold) -> bool {
         let times = lap.end(Instant::now());
         if let Some(each) = mean(times) {
             self.pace.note_latest(each);
         }
-        self.tell(untold.add(times), lap.began());
+        let told = untold.add(times);
+        self.tell(told, lap.began());
         self.shared.counters.took(times);
         self.count(&mut self.lock(), lap.began());
         if lap.is_of_one() {
             self.call_help_if_worth_it();
         }
+        told.is_some()
     }
 
     /// Tells the map how long items took, and the pool's counts when that was. Done for many at a time.
@@ -291,6 +352,7 @@ where
             state = self.lock();
         }
         let running = running.into_iter().map(|item| (item, Left::Abandoned));
+        let mut waiting_items = self.len - first_waiting;
         let waiting = (first_waiting..self.len).map(|item| (item, Left::Queue));
         let mut ended = 0;
         for (item, left) in running.chain(waiting) {
@@ -299,6 +361,8 @@ where
             if left == Left::Abandoned {
                 self.shared.counters.abandoned();
             }
+            let items = if left == Left::Queue { std::mem::take(&mut waiting_items) } else { 1 };
+            self.record_end(&outcome, left, items);
             state.finished.push((item, outcome));
             ended += 1;
         }
@@ -503,10 +567,10 @@ where
     A: Send + 'static,
     R: Send + 'static,
 {
-    fn run(self: Arc<Self>) {
+    fn run(self: Arc<Self>, spot: &Spot) {
         self.is_taken.store(true, Relaxed);
         self.leave_queue();
-        self.chunk.run();
+        self.chunk.run(spot);
     }
 
     fn runtime(&self) -> Option<Handle> {
@@ -515,6 +579,10 @@ where
 
     fn runtime_id(&self) -> Option<Id> {
         self.chunk.runtime.as_ref().map(Handle::id)
+    }
+
+    fn label(&self) -> &TaskLabel {
+        &self.chunk.label
     }
 
     fn is_queued(&self) -> bool {

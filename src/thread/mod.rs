@@ -34,13 +34,14 @@ use shared::{End, Shared};
 use tokio::runtime::Handle;
 
 use crate::{
-    BuildError, Closing, Job, Metrics, Refused, Shutdown, Submit, Task,
+    BuildError, Closing, Job, Metrics, Recording, Refused, Shutdown, Submit, Task,
     metrics::Counters,
     pool::{
         Admission, Start, Takes, Ticket, open_span, queue,
         registry::{self, AnyPool, Kind},
         sealed,
     },
+    record::{Lane, Recorded},
     shards::Shards,
     task::{Cell, Options},
 };
@@ -321,6 +322,28 @@ impl ThreadPool {
         self.shared().metrics()
     }
 
+    /// Records what the workers do from now on, job by job: see [`Recording`], whose [`stop`](Recording::stop) returns the
+    /// timeline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use heavylift::ThreadPool;
+    ///
+    /// let pool = ThreadPool::builder().max_workers(1).build()?;
+    /// let recording = pool.record();
+    /// pool.job(|| 6 * 7).name("answer").run().await?;
+    /// let timeline = recording.stop();
+    /// assert_eq!((timeline.jobs()[0].name(), timeline.jobs()[0].worker()), ("answer", Some(0)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record(&self) -> Recording {
+        Recording::start(self.shared().clone())
+    }
+
     /// Changes `max_workers`. Missing workers are started when there is work for them; of those that are too many, idle
     /// ones end at once, others when their job has returned. A bounded queue keeps its `queue_limit`.
     ///
@@ -387,6 +410,12 @@ where
     ThreadPool::global().run(job)
 }
 
+impl Recorded for Shared {
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
 impl AnyPool for Shared {
     fn kind(&self) -> Kind {
         Kind::Threads
@@ -400,9 +429,8 @@ impl AnyPool for Shared {
         Shared::metrics(self)
     }
 
-    #[cfg(feature = "metrics")]
-    fn counters(&self) -> &Counters {
-        &self.counters
+    fn lanes(&self) -> Vec<Lane> {
+        Shared::lanes(self)
     }
 
     fn shut_down(self: Arc<Self>, mode: Shutdown) -> Closing {

@@ -12,10 +12,12 @@ use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     TaskError, TaskId,
     clock::Stamp,
+    error::TaskLabel,
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded},
     pool::Place,
-    task::{self, Cell, Left, Seat, StopSignal},
+    record::{Run, Spot},
+    task::{self, Cell, Left, Seat, StopSignal, Whose},
 };
 
 /// The seat of a job `F` that returns `R`.
@@ -41,14 +43,18 @@ pub(crate) struct Load<F> {
 ///
 /// None of the methods unwinds: foreign code in them is shielded.
 pub(crate) trait ThreadJob: Queued + Send + Sync {
-    /// Runs the job on this thread, which has entered its runtime, unless its task has been finished meanwhile.
-    fn run(self: Arc<Self>);
+    /// Runs the job on this thread, whose `spot` that is and which has entered its runtime, unless its task has been finished
+    /// meanwhile.
+    fn run(self: Arc<Self>, spot: &Spot);
 
     /// The runtime in which it is to be run.
     fn runtime(&self) -> Option<Handle>;
 
     /// Which one that is.
     fn runtime_id(&self) -> Option<Id>;
+
+    /// Which task it is; of a chunk the first one.
+    fn label(&self) -> &TaskLabel;
 
     /// Whether the job waits to be run.
     fn is_queued(&self) -> bool;
@@ -90,8 +96,11 @@ where
     type Job = Load<F>;
     type Output = R;
 
-    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
+    fn finished(&self, whose: Whose<'_>, outcome: &Result<R, TaskError>, left: Left) {
         self.shared().counters.finished(outcome, left);
+        if left != Left::Hold {
+            self.shared().counters.record_end(whose, outcome, left);
+        }
         match left {
             Left::Queue => self.shared().entry_is_void(),
             Left::Hold => {}
@@ -138,12 +147,13 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    fn run(self: Arc<Self>) {
+    fn run(self: Arc<Self>, spot: &Spot) {
         let Some(load) = self.claim() else { return };
         let counters = &self.seat().shared().counters;
         let begun = Stamp::now();
         counters.begun(begun.since(self.submitted_at()));
         self.watch_run(begun);
+        let outer = spot.begin(begun);
         Counters::computes_from(begun);
         let span = self.span();
         span.begins(worker::number_here);
@@ -159,7 +169,18 @@ where
         }
         drop_shielded(place);
         // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
-        let outcome = if StopSignal::is_stopped(&*self) { Err(outcome) } else { self.complete(outcome) };
+        let is_stopped = StopSignal::is_stopped(&*self);
+        spot.begin(outer);
+        let run = Run {
+            label: Cell::label(&self),
+            submitted: self.submitted_at(),
+            begun,
+            ended,
+            worker: spot.number,
+            items: 1,
+        };
+        counters.record_run(run, (!is_stopped).then_some(&outcome));
+        let outcome = if is_stopped { Err(outcome) } else { self.complete(outcome) };
         if let Err(abandoned) = outcome {
             drop_shielded(abandoned);
             counters.abandoned_ended();
@@ -173,6 +194,10 @@ where
     fn runtime_id(&self) -> Option<Id> {
         // Not asked of the handle, whose memory other threads change all the time.
         self.seat().runtime.as_ref().map(|(id, _)| *id)
+    }
+
+    fn label(&self) -> &TaskLabel {
+        Cell::label(self)
     }
 
     fn is_queued(&self) -> bool {

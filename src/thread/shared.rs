@@ -20,10 +20,12 @@ use super::{
 };
 use crate::{
     BuildError, Metrics, Shutdown, ShutdownReport,
+    error::TaskLabel,
     metrics::{Counters, Outcomes, Staff},
     panic::{drop_shielded, shield},
     pause::Soon,
     pool::{Admission, Closable, Closers},
+    record::{Lane, LaneState, Running, Spot},
     task::Options,
 };
 
@@ -37,7 +39,7 @@ type JobDesk = Desk<Arc<dyn ThreadJob>>;
 /// Who works in a pool.
 #[derive(Default)]
 struct Roster {
-    desks: Vec<Arc<JobDesk>>,
+    desks: Vec<(Arc<JobDesk>, Arc<Spot>)>,
     staff: Staff,
 }
 
@@ -145,7 +147,7 @@ impl Shared {
             (roster.staff.most().max(workers), roster.staff.time(Instant::now()));
         let desks = roster.desks.clone();
         drop(roster);
-        let unused_workers = desks.iter().filter(|desk| !desk.is_used()).count();
+        let unused_workers = desks.iter().filter(|(desk, _)| !desk.is_used()).count();
         let (min_workers, max_workers) = (self.setup.min_workers, self.max_workers());
         let counts = self.counters.snapshot();
         Metrics {
@@ -159,6 +161,25 @@ impl Shared {
             ..counts
         }
     }
+}
+
+/// What workers do.
+impl Shared {
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
+        let desks = self.lock_roster().desks.clone();
+        let mut lanes: Vec<Lane> = desks.iter().map(|(desk, spot)| lane(desk, spot)).collect();
+        lanes.sort_by_key(|lane| lane.number);
+        lanes
+    }
+}
+
+fn lane(desk: &JobDesk, spot: &Spot) -> Lane {
+    let running = desk.running().pop().map(|job| {
+        let TaskLabel { id, name, .. } = job.label().clone();
+        Running { id, name, since: spot.since() }
+    });
+    let state = if running.is_some() { LaneState::Busy } else { LaneState::Idle };
+    Lane { worker: spot.number, number: spot.number, pid: None, born: None, state, running }
 }
 
 /// Workers.
@@ -238,9 +259,9 @@ impl Shared {
         retry
     }
 
-    pub(crate) fn worker_came(&self, desk: Arc<JobDesk>) {
+    pub(crate) fn worker_came(&self, desk: Arc<JobDesk>, spot: Arc<Spot>) {
         let mut roster = self.lock_roster();
-        roster.desks.push(desk);
+        roster.desks.push((desk, spot));
         roster.staff.came(Instant::now());
     }
 
@@ -253,7 +274,7 @@ impl Shared {
 
     pub(crate) fn clear_desk(&self, desk: &Arc<JobDesk>) {
         let mut roster = self.lock_roster();
-        roster.desks.retain(|other| !Arc::ptr_eq(other, desk));
+        roster.desks.retain(|(other, _)| !Arc::ptr_eq(other, desk));
         roster.staff.left(Instant::now());
     }
 
@@ -309,7 +330,7 @@ impl Shared {
     /// The jobs that are being run.
     fn running(&self) -> Vec<Arc<dyn ThreadJob>> {
         let desks = self.lock_roster().desks.clone();
-        desks.iter().flat_map(|desk| desk.running()).collect()
+        desks.iter().flat_map(|(desk, _)| desk.running()).collect()
     }
 
     /// Whether jobs are not to be run any more. Asked by a worker after it has put the job on its desk.

@@ -84,7 +84,7 @@ impl Queued for Bug {
 }
 
 impl ThreadJob for Bug {
-    fn run(self: Arc<Self>) {
+    fn run(self: Arc<Self>, _spot: &crate::record::Spot) {
         panic!("a bug of ours");
     }
 
@@ -94,6 +94,10 @@ impl ThreadJob for Bug {
 
     fn runtime_id(&self) -> Option<tokio::runtime::Id> {
         None
+    }
+
+    fn label(&self) -> &crate::error::TaskLabel {
+        unreachable!("nobody looks at it")
     }
 
     fn is_queued(&self) -> bool {

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     panic::shield,
     pause::Pause,
+    record::{Change, Ending, Spot},
     sync::{Sleeper, Slept},
 };
 
@@ -43,6 +44,7 @@ struct Worker {
     shared: Arc<Shared>,
     number: usize,
     desk: Arc<Desk<Arc<dyn ThreadJob>>>,
+    spot: Arc<Spot>,
 }
 
 /// Creates the thread of a worker.
@@ -52,7 +54,12 @@ pub(crate) fn start(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
     if let Some(size) = setup.stack_size {
         builder = builder.stack_size(size);
     }
-    let worker = Worker { shared: shared.clone(), number, desk: Arc::new(Desk::new()) };
+    let worker = Worker {
+        shared: shared.clone(),
+        number,
+        desk: Arc::new(Desk::new()),
+        spot: Arc::new(Spot::new(number)),
+    };
     (setup.spawn)(builder, Box::new(move || worker.live()))
 }
 
@@ -98,7 +105,8 @@ impl Worker {
     fn live(self) {
         let _guard = Guard(self.clone());
         HERE.set(Some(self.clone()));
-        self.shared.worker_came(self.desk.clone());
+        self.shared.worker_came(self.desk.clone(), self.spot.clone());
+        self.shared.counters.recorders().thread_changed(self.spot.number, Change::Started);
         if let Some(start) = &self.shared.setup.on_worker_start {
             shield(start);
         }
@@ -186,12 +194,14 @@ impl Worker {
         } else if self.shared.cancels_queued() {
             job.cancel_waiting();
         }
-        job.run();
+        job.run(&self.spot);
     }
 
     /// Undoes what `live` has set up.
     fn end(&self) {
         self.shared.clear_desk(&self.desk);
+        let ending = Change::Ended(Ending::Retired);
+        self.shared.counters.recorders().thread_changed(self.spot.number, ending);
         HERE.set(None);
         self.shared.worker_left();
     }
@@ -254,7 +264,7 @@ impl Drop for Guard {
         if !thread::panicking() {
             return;
         }
-        let Worker { shared, number, desk } = &self.0;
+        let Worker { shared, number, desk, .. } = &self.0;
         let reason =
             format!("worker {number} of pool {:?} broke down, by a bug in heavylift", shared.setup.name);
         desk.running().iter().for_each(|job| job.fail(&reason));

@@ -544,9 +544,10 @@ fn copies_made_at_any_moment_never_wait_for_what_they_lack() {
     assert!(program.end().success());
 }
 
-/// Forks while the pool's threads are busy with its locks.
+/// Forks while the pool's threads are busy with its locks, those of a recording among them.
 fn forks_in_a_storm() {
     let pool = builder(2).queue_limit(1000).build().expect("a pool");
+    let recording = pool.record();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let relaxed = std::sync::atomic::Ordering::Relaxed;
     thread::scope(|scope| {
@@ -565,6 +566,7 @@ fn forks_in_a_storm() {
                 // No assertion: its report could wait for a lock of the standard library's.
                 let refused = pool.run(double, 1).blocking_wait().is_err_and(|error| error.is_unavailable());
                 pool.metrics();
+                let _ = pool.record().stop();
                 let ended = tasks.into_iter().all(|task| task.is_finished());
                 pool.shutdown(Shutdown::Kill).blocking_wait();
                 // SAFETY: ends the copy.
@@ -583,6 +585,7 @@ fn forks_in_a_storm() {
         stop.store(true, relaxed);
     });
     assert_eq!(pool.metrics().worker_deaths, 0);
+    assert!(recording.stop().jobs().len() >= 2_000, "what ran here was recorded here");
     pool.shutdown(Shutdown::Drain).blocking_wait();
     say("done", 200);
 }

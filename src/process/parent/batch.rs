@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     TaskError, TaskId,
+    clock::Stamp,
     error::{Operand, TaskLabel},
     map::{Batch, Finished, Outcome},
     panic::{catch, drop_shielded, shield},
@@ -39,6 +40,7 @@ use crate::{
         items::{self, Sheaf},
         reply::{Reply, VALUE},
     },
+    record::UNKNOWN,
     shared_memory::SharedBytes,
     task::{AnyTask, Cell, Options, Task},
     trace::{JobSpan, SpanSlot},
@@ -232,7 +234,11 @@ impl<R: Payload> ItemBatch<R> {
         let (first, len) = (state.first, self.len);
         drop(state);
         let mut outcomes = match outcome {
-            Ok(Sheaf { results, shared }) => self.decode_all(first, results, shared),
+            Ok(Sheaf { results, shared }) => {
+                let outcomes = self.decode_all(first, results, shared);
+                self.record_failures(&outcomes);
+                outcomes
+            }
             Err(error) => match error.worker().and_then(|exit| exit.items()) {
                 Some(published) => self.decode_all(first, published, &[]),
                 None => Vec::new(),
@@ -332,6 +338,14 @@ impl<R: Payload> ItemBatch<R> {
             shield(|| waker.wake());
         }
         next
+    }
+
+    /// Records what failed of items that were recorded as one that has succeeded.
+    fn record_failures(&self, outcomes: &[Finished<R>]) {
+        let recorders = self.shared.counters().recorders();
+        for error in outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().err()) {
+            recorders.item_failed(UNKNOWN, Stamp::NEVER, error);
+        }
     }
 
     fn count(&self, outcomes: &[Finished<R>]) {

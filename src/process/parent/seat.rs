@@ -32,7 +32,8 @@ use crate::{
         ring::{INLINE, fits_with_note},
         sys::generation,
     },
-    task::{AnyTask, Cell, Left, Options, Seat, StopSignal},
+    record::{Run, Scope, Stage, UNKNOWN},
+    task::{AnyTask, Cell, Left, Options, Seat, StopSignal, Whose},
     trace::{JobSpan, Note},
     wire::{Arrived, Encoded, Payload, decode},
 };
@@ -240,9 +241,10 @@ impl<R> ProcessSeat<R> {
         }
     }
 
-    /// Settles the counts of a task that ends now, of whose items so many have run.
-    fn count_end(&self, ran: u32) {
-        match self.progress.swap(OVER, Relaxed) {
+    /// Settles the counts of a task that ends now, of whose items so many have run. Returns how far it had come.
+    fn count_end(&self, ran: u32) -> u8 {
+        let before = self.progress.swap(OVER, Relaxed);
+        match before {
             WAITS | AGAIN => {
                 self.shared.waiting().remove(self.priority);
                 self.counters().left_queue_many(self.items.into());
@@ -260,6 +262,29 @@ impl<R> ProcessSeat<R> {
             }
             _ => {}
         }
+        before
+    }
+
+    /// Records a task that ends now, which had come so far and of whose items so many have run.
+    fn record(&self, whose: Whose<'_>, outcome: &Result<R, TaskError>, before: u8, ran: u32) {
+        if !self.counters().recorders().looks_for(Scope::Failures) {
+            return;
+        }
+        match (before, outcome) {
+            (WAITS | AGAIN, Err(error)) => {
+                let recorders = self.counters().recorders();
+                recorders.ended(Stage::NeverBegan, self.items, whose.submitted, error);
+            }
+            (RUNS, _) => self.counters().record_run(self.run(whose, ran), Some(outcome)),
+            _ => {}
+        }
+    }
+
+    /// The run that ends now.
+    fn run<'a>(&self, Whose { label, submitted }: Whose<'a>, items: u32) -> Run<'a> {
+        let begun = submitted.plus(Duration::from_nanos(self.begun_nanos.load(Relaxed)));
+        let worker = self.worker.ticket().map_or(UNKNOWN, |ticket| ticket as u32);
+        Run { label, submitted, begun, ended: begun.plus(self.ran()), worker, items }
     }
 
     fn note_pace(&self, items: u32, together: Duration) {
@@ -283,8 +308,10 @@ impl<R: Payload> Seat for ProcessSeat<R> {
     type Job = Call;
     type Output = R;
 
-    fn finished(&self, outcome: &Result<R, TaskError>, left: Left) {
-        self.count_end(if self.items == 1 { 1 } else { ran(outcome).min(self.items) });
+    fn finished(&self, whose: Whose<'_>, outcome: &Result<R, TaskError>, left: Left) {
+        let ran = if self.items == 1 { 1 } else { ran(outcome).min(self.items) };
+        let before = self.count_end(ran);
+        self.record(whose, outcome, before, ran);
         // The count of the queue is settled above, also for a job that was sent and never begun.
         self.counters().finished_many(outcome, self.items.into());
         if left == Left::Queue {
@@ -297,6 +324,10 @@ impl<R: Payload> Seat for ProcessSeat<R> {
             return;
         }
         if let Some(worker) = self.worker() {
+            if self.counters().recorders().looks_for(Scope::Failures) {
+                // What was killed is to have a run, also if its keeper has not looked since it began.
+                worker.note_beginning();
+            }
             let (taken, runs) = worker.stop(task, self.kill_grace());
             self.shared.put_back(taken);
             if let Some(position) = runs {
@@ -497,6 +528,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         if death.is_forgiven() {
             deaths.push(pid);
             drop(deaths);
+            if seat.counters().recorders().looks_for(Scope::Failures) {
+                let whose = Whose { label: Cell::label(self), submitted: self.submitted_at() };
+                let text = format!("its worker died, with pid {pid}, and it is to be run again");
+                seat.counters().recorders().lost(seat.run(whose, seat.items), &text);
+            }
             seat.begin_again();
         }
         death.is_forgiven()

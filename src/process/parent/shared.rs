@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Metrics, Shutdown, ShutdownReport, TaskError,
+    clock::Stamp,
     error::ExitCause,
     metrics::{Counters, Measured},
     pool::{Admission, Closable, Latch},
@@ -30,6 +31,7 @@ use crate::{
         config::Config,
         sys::{Bell, generation},
     },
+    record::{Change, Ending, Lane, LaneState, WorkerRecord},
 };
 
 /// One process pool.
@@ -307,6 +309,31 @@ impl Shared {
     }
 }
 
+/// What workers do.
+impl Shared {
+    /// Tells who looks what happened to a worker.
+    pub(super) fn record_change(&self, worker: &Worker, at: Stamp, what: Change) {
+        let (serial, number, pid) = (worker.ticket as u32, worker.number, Some(worker.pid));
+        let change = || WorkerRecord { worker: serial, number, pid, at, what };
+        self.counters.recorders().worker_changed(change);
+    }
+
+    pub(in crate::process) fn lanes(&self) -> Vec<Lane> {
+        if self.is_inherited() {
+            return Vec::new();
+        }
+        let schedule = self.schedule();
+        let standing_by = schedule.successors.iter().map(|worker| (worker.clone(), LaneState::StandingBy));
+        let departing = schedule.departing.iter().map(|worker| (worker.clone(), LaneState::Leaving));
+        let serving = schedule.workers.iter().map(|worker| (worker.clone(), LaneState::Idle));
+        let workers: Vec<_> = serving.chain(standing_by).chain(departing).collect();
+        drop(schedule);
+        let mut lanes: Vec<Lane> = workers.iter().map(|(worker, state)| worker.lane(*state)).collect();
+        lanes.sort_by_key(|lane| lane.number);
+        lanes
+    }
+}
+
 /// Workers come and go.
 impl Shared {
     /// A worker has been forked: gives it a keeper.
@@ -318,6 +345,7 @@ impl Shared {
         let mut schedule = self.schedule();
         schedule.employ(worker.clone(), self.config.min_workers);
         drop(schedule);
+        self.record_change(&worker, Stamp::of(worker.born), Change::Started);
         let keeper = Keeper::new(self.clone(), worker.clone());
         let name = format!("{}-keeper-{}", self.config.name, worker.number);
         match thread::Builder::new().name(name).spawn(move || keeper.run()) {
@@ -325,6 +353,8 @@ impl Shared {
             Err(error) => {
                 worker.kill();
                 worker.clear_up();
+                let why = "the keeper of a worker cannot start".into();
+                self.record_change(&worker, Stamp::now(), Change::Ended(Ending::Died(why)));
                 let mut schedule = self.schedule();
                 if worker.awaited.swap(false, Relaxed) {
                     schedule.starting -= 1;

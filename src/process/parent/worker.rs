@@ -3,7 +3,10 @@
 use std::{
     borrow::Cow,
     os::fd::OwnedFd,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,12 +20,14 @@ use super::{
 };
 use crate::{
     TaskId, WorkerExit,
-    error::ExitCause,
+    clock::Stamp,
+    error::{ExitCause, TaskLabel},
     metrics::Measured,
     process::{
         ring::Look,
-        sys::{Bell, ClosedInCopies, Leaf, Socket, exit_of_zombie},
+        sys::{Bell, ClosedInCopies, Leaf, Moment, Socket, exit_of_zombie},
     },
+    record::{Lane, LaneState, Running},
 };
 
 /// How long a dead worker's exit status is waited for.
@@ -116,6 +121,24 @@ impl Worker {
     /// What the worker has measured of its jobs, as far as that can be true.
     pub(super) fn measured(&self) -> Measured {
         Measured(self.link().ring.figures()).limited(self.born.elapsed())
+    }
+
+    /// What it does at this moment; idle means that nothing else is known than that it serves.
+    pub(super) fn lane(&self, state: LaneState) -> Lane {
+        let mut link = self.link();
+        let now = Moment::now();
+        let running = link.running(now.ns).map(|(flight, begun_ns)| {
+            let TaskLabel { id, name, .. } = flight.job.label().clone();
+            Running { id, name, since: Stamp::of(flight.began_at(begun_ns, now)) }
+        });
+        drop(link);
+        let state = match state {
+            LaneState::Idle | LaneState::StandingBy if !self.serves.load(Relaxed) => LaneState::Starting,
+            LaneState::Idle if running.is_some() => LaneState::Busy,
+            other => other,
+        };
+        let (number, pid, born) = (self.number, Some(self.pid), Some(Stamp::of(self.born)));
+        Lane { worker: self.ticket as u32, number, pid, born, state, running }
     }
 
     /// Whether it has had a job.

@@ -104,6 +104,7 @@ fn watch_forks() {
 extern "C" fn in_copy() {
     // ORDERING: Relaxed. The copy has one thread.
     GENERATION.fetch_add(1, Relaxed);
+    crate::record::note_copy();
     for place in places() {
         let fd = place.fd.swap(NONE, Relaxed);
         if fd != NONE {

@@ -7,14 +7,17 @@ use std::{
 };
 
 use super::{BEYOND_REACH, DYING, FIRST_LOOK, Keeper, Next, Woken};
-use crate::process::{
-    message::Signal,
-    parent::{
-        direct::LOOK,
-        seat::ProcessJob,
-        term::{Tenure, Term},
+use crate::{
+    process::{
+        message::Signal,
+        parent::{
+            direct::LOOK,
+            seat::ProcessJob,
+            term::{Tenure, Term},
+        },
+        sys::{Interest, Moment, wait},
     },
-    sys::{Interest, Moment, wait},
+    record::Ending,
 };
 
 /// How soon a job must be claimed by a worker that has nothing else to do.
@@ -134,6 +137,7 @@ impl Keeper {
             let woken = schedule.leave_to_successor(&self.worker);
             drop(schedule);
             self.shared.counters().recycled();
+            self.record_end(Ending::Recycled);
             self.shared.wake(woken);
             self.shared.ring();
             return Next::Retire;
@@ -148,6 +152,7 @@ impl Keeper {
         if spent || schedule.closing.is_some() || surplus || idle_until.is_some_and(|at| now >= at) {
             let woken = schedule.leave(&self.worker);
             drop(schedule);
+            self.record_end(Ending::Retired);
             self.shared.wake(woken);
             self.shared.ring();
             return Next::Retire;
@@ -187,6 +192,7 @@ impl Keeper {
         if schedule.has_needless_successor() {
             let woken = schedule.leave(&self.worker);
             drop(schedule);
+            self.record_end(Ending::Retired);
             self.shared.wake(woken);
             self.shared.ring();
             return Next::Retire;

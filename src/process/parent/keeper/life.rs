@@ -8,12 +8,14 @@ use std::{
 use super::{Answer, BEYOND_REACH, DYING, Keeper, Unready, results::lose};
 use crate::{
     TaskError,
+    clock::Stamp,
     process::{
         message::{SIGNAL_LEN, Signal},
         parent::{link::Condemned, schedule::Start, seat::ProcessJob},
         ring::Fate,
         sys::{Interest, Moment, wait},
     },
+    record::{Change, Ending},
 };
 
 /// How long a worker that retires may take to exit.
@@ -90,6 +92,7 @@ impl Keeper {
     pub(super) fn bury_unborn(&mut self, unready: Unready) {
         let Unready::Failed(reason) = unready else {
             self.shared.leaving(&self.worker);
+            self.record_end(Ending::Retired);
             self.await_exit(Duration::ZERO);
             self.report(Start::Unneeded);
             return self.shared.gone(&self.worker);
@@ -99,7 +102,9 @@ impl Keeper {
         let tail = exit.stderr_tail().trim_end();
         let tail = if tail.is_empty() { String::new() } else { format!("; its standard error ends: {tail}") };
         // Before it leaves: a worker that was started in its place now would not have waited for the pause.
-        self.report(Start::Failed(format!("a worker did not start: {reason}: {exit}{tail}")));
+        let reason = format!("a worker did not start: {reason}: {exit}{tail}");
+        self.record_end(Ending::Died(reason.as_str().into()));
+        self.report(Start::Failed(reason));
         self.shared.leaving(&self.worker);
         self.shared.gone(&self.worker);
     }
@@ -133,7 +138,16 @@ impl Keeper {
         let fates = link.ring.drain();
         let mut flights = std::mem::take(&mut link.flights);
         drop(link);
-        self.count_death(condemned);
+        let is_asked = self.count_death(condemned);
+        // To learn how takes a while, and its successor does not wait for that.
+        let died_at = Stamp::now();
+        if is_asked {
+            // Before its successor begins anything.
+            let killed = condemned.and_then(|condemned| condemned.position);
+            let job = flights.iter().find(|flight| Some(flight.position) == killed);
+            let job = job.map_or_else(String::new, |flight| flight.job.label().to_string());
+            self.record_end(Ending::Killed(job.into()));
+        }
         let (mut returned, mut finished, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for (position, fate) in fates {
             let Some(index) = flights.iter().position(|flight| flight.position == position) else { continue };
@@ -163,6 +177,9 @@ impl Keeper {
         let note = condemned.and_then(|condemned| condemned.note);
         let note = note.or(lost.iter().find_map(|(_, note)| *note)).or(out_of_reach);
         let exit = self.worker.exit(note).with_note(self.memory.overuse.clone());
+        if !is_asked {
+            self.record_end_at(died_at, Ending::Died(exit.to_string().into()));
+        }
         for (flight, _) in lost {
             let items = self.worker.link().ring.items(flight.position);
             lose(flight, exit.clone().with_items(items.ok().map(|(_, bytes)| bytes)));
@@ -170,12 +187,22 @@ impl Keeper {
         self.shared.gone(&self.worker);
     }
 
-    /// A worker that we killed for its job's caller did not die unasked.
-    fn count_death(&self, condemned: Option<Condemned>) {
+    /// A worker that we killed for its job's caller did not die unasked. Says whether it is one.
+    fn count_death(&self, condemned: Option<Condemned>) -> bool {
         let is_asked = condemned.is_some_and(|it| it.position.is_some()) && self.memory.overuse.is_none();
         if !is_asked {
             self.shared.counters().worker_died();
         }
+        is_asked
+    }
+
+    /// Tells who looks that the worker has ended.
+    pub(super) fn record_end(&self, ending: Ending) {
+        self.record_end_at(Stamp::now(), ending);
+    }
+
+    fn record_end_at(&self, at: Stamp, ending: Ending) {
+        self.shared.record_change(&self.worker, at, Change::Ended(ending));
     }
 
     /// Lets an idle worker go.
@@ -189,6 +216,7 @@ impl Keeper {
     /// Our own bug: nothing that this keeper was responsible for may be left waiting.
     pub(super) fn fail_all(&mut self, why: &str) {
         self.worker.kill();
+        self.record_end(Ending::Died(why.into()));
         let mut link = self.worker.link();
         link.direct.close();
         let flights = std::mem::take(&mut link.flights);

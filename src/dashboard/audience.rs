@@ -1,0 +1,369 @@
+//! [`Audience`]: the pages that are open, and the one thread that looks at the pools for all of them.
+//!
+//! ```text
+//! join ──first──▶ thread ──twice a second──▶ Pools ──frame──▶ watch ──▶ every Viewer
+//! drop ──last───▶ thread ends
+//! ```
+//!
+//! 1. The thread is there while a viewer is, and only then.
+//! 2. A viewer gets the latest frame, or none; frames are not kept for it.
+//! 3. A viewer that has not taken a frame for [`PATIENCE`] of them has lost its place.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use axum::body::Bytes;
+use tokio::sync::watch;
+
+use super::pools::Pools;
+use crate::panic;
+
+/// How often the pools are looked at.
+const PERIOD: Duration = Duration::from_millis(500);
+/// How often the workers are looked at for a frame.
+const LOOKS: u32 = 10;
+/// How many pages may be open at a time.
+pub(super) const SEATS: usize = 64;
+/// How many frames in a row a viewer may leave.
+const PATIENCE: u64 = 20;
+
+/// The open pages of one router.
+pub(super) struct Audience {
+    /// Taken alone.
+    state: Mutex<State>,
+    /// A viewer has left, or the thread has ended.
+    changed: Condvar,
+    /// The latest frame, while there is a thread.
+    frames: watch::Sender<Option<Bytes>>,
+    /// Taken alone, for as long as it takes to look at all pools.
+    pools: Mutex<Pools>,
+    /// What closes it, until that is awaited. Taken alone.
+    end: Mutex<Option<End>>,
+    period: Duration,
+}
+
+type End = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Debug, Default)]
+struct State {
+    viewers: Vec<Arc<Ticket>>,
+    /// The thread is there.
+    is_watched: bool,
+    /// There will be no viewers any more.
+    is_closed: bool,
+}
+
+/// A viewer's place.
+#[derive(Debug, Default)]
+struct Ticket {
+    /// How many frames there have been since it took one.
+    ///
+    /// ORDERING: Relaxed. It stands for itself.
+    missed: AtomicU64,
+}
+
+/// Why there is no place.
+#[derive(Debug)]
+pub(super) enum NoSeat {
+    Full,
+    Closed,
+    NoThread(io::Error),
+}
+
+impl Audience {
+    pub(super) fn new(pools: Pools) -> Self {
+        Self::with_period(pools, PERIOD)
+    }
+
+    fn with_period(pools: Pools, period: Duration) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            frames: watch::Sender::new(None),
+            pools: Mutex::new(pools),
+            end: Mutex::default(),
+            period,
+        }
+    }
+
+    /// Has it closed when `end` is there, once there has been a viewer.
+    pub(super) fn close_after(&self, end: impl Future<Output = ()> + Send + 'static) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(end));
+    }
+
+    /// Awaits what closes it, on a task of this runtime. The task does not keep it.
+    pub(super) fn await_end(self: &Arc<Self>) {
+        let Some(end) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let audience = Arc::downgrade(self);
+        tokio::spawn(async move {
+            end.await;
+            if let Some(audience) = audience.upgrade() {
+                audience.close();
+            }
+        });
+    }
+
+    /// Takes a place for a page, and starts the thread if it is the first.
+    pub(super) fn join(self: &Arc<Self>) -> Result<Viewer, NoSeat> {
+        let ticket = Arc::new(Ticket::default());
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(NoSeat::Closed);
+        }
+        if state.viewers.len() >= SEATS {
+            return Err(NoSeat::Full);
+        }
+        if !state.is_watched {
+            let audience = self.clone();
+            let builder = thread::Builder::new().name("hl-dashboard".to_owned());
+            builder.spawn(move || audience.look_while_watched()).map_err(NoSeat::NoThread)?;
+            state.is_watched = true;
+        }
+        state.viewers.push(ticket.clone());
+        drop(state);
+        let mut frames = self.frames.subscribe();
+        frames.mark_changed();
+        Ok(Viewer { audience: self.clone(), ticket, frames })
+    }
+
+    /// Ends all viewers, and lets nobody in any more.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        state.viewers.clear();
+        drop(state);
+        self.changed.notify_all();
+        // Whoever waits for a frame looks whether it still has its place.
+        self.frames.send_modify(|_| ());
+    }
+
+    /// The pools at this moment, as JSON. Takes some microseconds per pool.
+    pub(super) fn look_once(&self) -> Bytes {
+        let viewers = self.state().viewers.len();
+        self.pools().look(viewers)
+    }
+
+    fn look_while_watched(&self) {
+        let mut due = Instant::now();
+        loop {
+            let Some(viewers) = self.viewers_at_next_frame() else {
+                self.pools().let_go();
+                if self.end_unless_watched() {
+                    return;
+                }
+                continue;
+            };
+            // A fault of ours here must not leave the pages without an end.
+            if let Ok(frame) = panic::catch(|| self.pools().watch(viewers)) {
+                self.frames.send_replace(Some(frame));
+            }
+            for _ in 1..LOOKS {
+                due = self.wait(due);
+                self.pools().look_at_workers();
+            }
+            due = self.wait(due);
+        }
+    }
+
+    /// How many viewers there are for one more frame, without those who have not taken the last ones; `None` if nobody is left.
+    fn viewers_at_next_frame(&self) -> Option<usize> {
+        let mut state = self.state();
+        state.viewers.retain(|ticket| ticket.missed.fetch_add(1, Relaxed) < PATIENCE);
+        Some(state.viewers.len()).filter(|&viewers| viewers > 0)
+    }
+
+    /// Whether nobody has come meanwhile, so that the thread has ended.
+    fn end_unless_watched(&self) -> bool {
+        let mut state = self.state();
+        let is_over = state.viewers.is_empty();
+        state.is_watched = !is_over;
+        drop(state);
+        if is_over {
+            self.frames.send_replace(None);
+            self.changed.notify_all();
+        }
+        is_over
+    }
+
+    /// Waits for a part of the period from `begun` on, or until nobody is there. Returns when the next part begins.
+    fn wait(&self, begun: Instant) -> Instant {
+        let due = (begun + self.period / LOOKS).max(Instant::now());
+        let left = due.saturating_duration_since(Instant::now());
+        let wait = self.changed.wait_timeout_while(self.state(), left, |state| !state.viewers.is_empty());
+        drop(wait.unwrap_or_else(PoisonError::into_inner));
+        due
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Pools> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audience").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// A page's place. Dropped, it is free.
+#[derive(Debug)]
+pub(super) struct Viewer {
+    audience: Arc<Audience>,
+    ticket: Arc<Ticket>,
+    frames: watch::Receiver<Option<Bytes>>,
+}
+
+impl Viewer {
+    /// Waits for a frame that this viewer has not had; `None` when it has lost its place.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        while self.has_seat() && self.frames.changed().await.is_ok() {
+            let frame = self.frames.borrow_and_update().clone();
+            if let Some(frame) = frame.filter(|_| self.has_seat()) {
+                self.ticket.missed.store(0, Relaxed);
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    fn has_seat(&self) -> bool {
+        self.audience.state().viewers.iter().any(|ticket| Arc::ptr_eq(ticket, &self.ticket))
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.audience.state().viewers.retain(|ticket| !Arc::ptr_eq(ticket, &self.ticket));
+        self.audience.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, assert_ready, block_on, task};
+
+    use super::*;
+    use crate::{ThreadPool, pool::registry, record::Scope};
+
+    /// An audience looks at all pools of the program, so these tests take turns.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    fn turn() -> MutexGuard<'static, ()> {
+        TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn audience(period: Duration) -> Arc<Audience> {
+        Arc::new(Audience::with_period(Pools::new(), period))
+    }
+
+    fn is_watched(audience: &Audience) -> bool {
+        audience.state().is_watched
+    }
+
+    /// Waits until the thread has ended.
+    fn ended(audience: &Audience) {
+        let (state, timeout) = audience
+            .changed
+            .wait_timeout_while(audience.state(), Duration::from_secs(30), |state| state.is_watched)
+            .unwrap();
+        drop(state);
+        assert!(!timeout.timed_out(), "the thread goes on with nobody there");
+    }
+
+    #[test]
+    fn the_thread_is_there_while_somebody_looks_and_only_then() {
+        let _turn = turn();
+        let audience = audience(Duration::from_secs(3600));
+        assert!(!is_watched(&audience));
+        let (mut first, second) = (audience.join().unwrap(), audience.join().unwrap());
+        assert!(block_on(first.next()).is_some() && is_watched(&audience));
+        drop(first);
+        assert!(is_watched(&audience));
+        drop(second);
+        ended(&audience);
+        assert!(block_on(audience.join().unwrap().next()).is_some(), "and it comes again");
+        ended(&audience);
+    }
+
+    #[test]
+    fn pools_are_recorded_while_somebody_looks_and_only_then() {
+        let _turn = turn();
+        let pool = ThreadPool::builder().name("recorded?").build().unwrap();
+        let is_recorded = || {
+            let all = registry::all();
+            let pool = all.iter().find(|pool| pool.name() == "recorded?").unwrap();
+            pool.counters().recorders().looks_for(Scope::Failures)
+        };
+        let audience = audience(Duration::from_secs(3600));
+        audience.look_once();
+        assert!(!is_recorded(), "a single look leaves nothing behind");
+        let mut viewer = audience.join().unwrap();
+        assert!(block_on(viewer.next()).is_some() && is_recorded());
+        drop(viewer);
+        ended(&audience);
+        assert!(!is_recorded());
+        drop(pool);
+    }
+
+    #[test]
+    fn all_viewers_get_the_same_frame_and_each_only_once() {
+        let _turn = turn();
+        let audience = audience(Duration::from_secs(3600));
+        let (mut first, mut second) = (audience.join().unwrap(), audience.join().unwrap());
+        let frames = [block_on(first.next()).unwrap(), block_on(second.next()).unwrap()];
+        assert!(std::ptr::eq(frames[0].as_ptr(), frames[1].as_ptr()));
+        assert_pending!(task::spawn(first.next()).poll());
+        let mut late = audience.join().unwrap();
+        assert!(assert_ready!(task::spawn(late.next()).poll()).is_some(), "who comes late waits for nothing");
+        drop((first, second, late));
+        ended(&audience);
+    }
+
+    #[test]
+    fn there_are_so_many_places_and_one_that_is_left_is_free() {
+        let _turn = turn();
+        let audience = audience(Duration::from_secs(3600));
+        let mut viewers: Vec<Viewer> = (0..SEATS).map(|_| audience.join().unwrap()).collect();
+        assert!(matches!(audience.join(), Err(NoSeat::Full)));
+        viewers.pop();
+        viewers.push(audience.join().unwrap());
+        assert!(matches!(audience.join(), Err(NoSeat::Full)));
+        drop(viewers);
+        ended(&audience);
+    }
+
+    #[test]
+    fn who_does_not_read_loses_its_place() {
+        let _turn = turn();
+        let audience = audience(Duration::from_millis(1));
+        let mut viewer = audience.join().unwrap();
+        ended(&audience);
+        assert!(block_on(viewer.next()).is_none());
+    }
+
+    #[test]
+    fn a_closed_audience_ends_its_viewers_and_lets_nobody_in() {
+        let _turn = turn();
+        let audience = audience(Duration::from_secs(3600));
+        let mut viewer = audience.join().unwrap();
+        assert!(block_on(viewer.next()).is_some());
+        let mut next = task::spawn(viewer.next());
+        assert_pending!(next.poll());
+        audience.close();
+        assert!(next.is_woken() && assert_ready!(next.poll()).is_none());
+        assert!(matches!(audience.join(), Err(NoSeat::Closed)));
+        ended(&audience);
+    }
+}

@@ -1,0 +1,161 @@
+//! [`Onlooker`]: what is seen of one pool while pages are open: what its workers do, and what goes wrong.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::snapshot::{Event, Failure, Lane, NAME, RunningJob, TEXT, cut};
+use crate::{
+    TaskErrorKind,
+    clock::Stamp,
+    pool::registry::AnyPool,
+    record::{self, Attached, Change, Ending, JobRecord, LaneState, Scope, Stage, WorkerRecord},
+};
+
+/// How many workers are told of.
+pub(super) const LANES: usize = 64;
+/// How many failures, and how many events of workers, are told.
+const LATEST: usize = 20;
+/// How many failures are kept between two frames, in records.
+const KEPT: usize = 512;
+
+/// Somebody looks at a pool. Jobs that succeed do not notice: its workers are looked at from outside, ten times per frame.
+#[derive(Debug)]
+pub(super) struct Onlooker {
+    attached: Attached,
+    /// What was seen of each worker since the last frame, by its serial number.
+    seen: HashMap<u32, Seen>,
+    looks: u32,
+    /// Latest first.
+    failures: VecDeque<JobRecord>,
+    events: VecDeque<WorkerRecord>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    busy: u32,
+    /// The latest job that it was seen to run.
+    job: Option<String>,
+}
+
+/// What a frame tells of it.
+#[derive(Debug, Default)]
+pub(super) struct Seeing {
+    pub(super) lanes: Option<Vec<Lane>>,
+    pub(super) more_lanes: usize,
+    pub(super) failures: Vec<Failure>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Onlooker {
+    pub(super) fn new(pool: &Arc<dyn AnyPool>) -> Self {
+        let attached = pool.record(Scope::Failures, KEPT).without_keeping();
+        Self { attached, seen: HashMap::new(), looks: 0, failures: VecDeque::new(), events: VecDeque::new() }
+    }
+
+    /// Looks at the workers, between two frames.
+    pub(super) fn look(&mut self, pool: &dyn AnyPool) -> Vec<record::Lane> {
+        let lanes = pool.lanes();
+        self.looks += 1;
+        for lane in lanes.iter().take(LANES) {
+            let seen = self.seen.entry(lane.worker).or_default();
+            if let Some(running) = &lane.running {
+                seen.busy += 1;
+                seen.job = Some(cut(running.name.as_str(), NAME));
+            }
+        }
+        lanes
+    }
+
+    /// Tells what was seen since the last frame. `at_ms` tells the time of a stamp.
+    pub(super) fn tell(&mut self, pool: &dyn AnyPool, at_ms: impl Fn(Stamp) -> u64) -> Seeing {
+        let lanes = self.look(pool);
+        let (mut seen, looks) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.looks));
+        let told = lanes.iter().take(LANES).map(|lane| {
+            let seen = seen.remove(&lane.worker).unwrap_or_default();
+            self::lane(lane, f64::from(seen.busy) / f64::from(looks), seen.job)
+        });
+        let (told, more_lanes) = (told.collect(), lanes.len().saturating_sub(LANES));
+        self.take_records();
+        Seeing {
+            lanes: Some(told),
+            more_lanes,
+            failures: self.failures.iter().map(|job| failure(job, &at_ms)).collect(),
+            events: self.events.iter().map(|event| self::event(event, &at_ms)).collect(),
+        }
+    }
+
+    fn take_records(&mut self) {
+        let taken = self.attached.take();
+        keep_latest(&mut self.failures, taken.jobs.into_iter().filter(is_failure));
+        keep_latest(&mut self.events, taken.workers);
+    }
+}
+
+/// Puts what came in its order before what was there, and lets go of the oldest.
+fn keep_latest<T>(kept: &mut VecDeque<T>, came: impl IntoIterator<Item = T>) {
+    came.into_iter().for_each(|one| kept.push_front(one));
+    kept.truncate(LATEST);
+}
+
+/// Whether something went wrong: it was not just cancelled, and it was not told before.
+fn is_failure(job: &JobRecord) -> bool {
+    let failure = job.failure.as_deref();
+    failure
+        .is_some_and(|failure| failure.stage != Stage::Outlived && failure.kind != TaskErrorKind::Cancelled)
+}
+
+fn lane(lane: &record::Lane, busy: f64, latest_job: Option<String>) -> Lane {
+    let job = lane.running.as_ref().map(|running| RunningJob {
+        id: running.id.as_u64(),
+        name: cut(running.name.as_str(), NAME),
+        running_ms: super::snapshot::millis(running.since.elapsed()),
+    });
+    let state = match lane.state {
+        LaneState::Starting => "starting",
+        LaneState::StandingBy => "standing by",
+        LaneState::Idle => "idle",
+        LaneState::Busy => "busy",
+        LaneState::Leaving => "leaving",
+    };
+    Lane { worker: lane.worker, number: lane.number, pid: lane.pid, state, busy, job, latest_job }
+}
+
+fn failure(job: &JobRecord, at_ms: impl Fn(Stamp) -> u64) -> Failure {
+    let (kind, error) =
+        job.failure.as_deref().map_or(("", ""), |failure| (label(failure.kind), &*failure.text));
+    Failure {
+        at_ms: at_ms(job.ended),
+        id: job.id.as_u64(),
+        job: cut(job.name.as_str(), NAME),
+        kind,
+        error: cut(error, TEXT),
+    }
+}
+
+fn label(kind: TaskErrorKind) -> &'static str {
+    match kind {
+        TaskErrorKind::Cancelled => "cancelled",
+        TaskErrorKind::TimedOut => "timed out",
+        TaskErrorKind::Panicked => "panicked",
+        TaskErrorKind::WorkerDied => "worker died",
+        TaskErrorKind::Overloaded => "overloaded",
+        TaskErrorKind::Closed => "closed",
+        TaskErrorKind::Encode => "not encodable",
+        TaskErrorKind::Decode => "not decodable",
+        TaskErrorKind::TooLarge => "too large",
+        TaskErrorKind::Unavailable => "unavailable",
+    }
+}
+
+fn event(event: &WorkerRecord, at_ms: impl Fn(Stamp) -> u64) -> Event {
+    let (what, reason) = match &event.what {
+        Change::Started => ("started", ""),
+        Change::Ended(Ending::Retired) => ("retired", ""),
+        Change::Ended(Ending::Recycled) => ("recycled", ""),
+        Change::Ended(Ending::Killed(reason)) => ("killed", &**reason),
+        Change::Ended(Ending::Died(reason)) => ("died", &**reason),
+    };
+    Event { at_ms: at_ms(event.at), worker: event.worker, pid: event.pid, what, reason: cut(reason, TEXT) }
+}

@@ -1,0 +1,223 @@
+//! Timelines from records that were made up.
+
+use super::*;
+use crate::{JobEnd, WorkerEnd, error::TaskName, record::Running};
+
+const fn at(micros: u64) -> Stamp {
+    Stamp::from_nanos(1_000_000_000 + 1_000 * micros)
+}
+
+fn failure(stage: Stage, kind: TaskErrorKind, text: &str) -> Option<Arc<Failure>> {
+    Some(Failure::with_text(stage, kind, text))
+}
+
+fn job(
+    id: u64,
+    worker: u32,
+    [submitted, begun, ended]: [u64; 3],
+    failure: Option<Arc<Failure>>,
+) -> JobRecord {
+    JobRecord {
+        id: TaskId::from_raw(id),
+        name: TaskName::OfFunction("job"),
+        submitted: at(submitted),
+        begun: at(begun),
+        ended: at(ended),
+        worker,
+        items: 1,
+        failure,
+    }
+}
+
+fn change(worker: u32, number: u32, micros: u64, what: Change) -> WorkerRecord {
+    WorkerRecord { worker, number, pid: Some(1_000 + worker), at: at(micros), what }
+}
+
+fn lane(worker: u32, number: u32, running: Option<Running>) -> Lane {
+    let state = crate::record::LaneState::Busy;
+    Lane { worker, number, pid: Some(1_000 + worker), born: Some(at(1)), state, running }
+}
+
+/// A recording from 100 to 1100.
+fn timeline(jobs: Vec<JobRecord>, workers: Vec<WorkerRecord>, before: &[Lane], now: &[Lane]) -> Timeline {
+    Timeline::new(Parts {
+        pool: "made up",
+        kind: Kind::Processes,
+        since: at(100),
+        until: at(1_100),
+        taken: Taken { jobs, workers, queued: Vec::new(), dropped: 0, begins: at(100) },
+        before,
+        now,
+        queued_now: 0,
+    })
+}
+
+fn micros(time: Duration) -> u128 {
+    time.as_micros()
+}
+
+#[test]
+fn what_belongs_together_becomes_one_job() {
+    use TaskErrorKind::{Cancelled, Panicked, TimedOut};
+    let jobs = vec![
+        job(1, 7, [90, 95, 150], None),
+        job(2, UNKNOWN, [150, 250, 250], failure(Stage::NeverBegan, Cancelled, "unwanted")),
+        job(3, UNKNOWN, [150, 300, 300], failure(Stage::Abandoned, TimedOut, "too slow")),
+        job(3, 7, [150, 200, 400], failure(Stage::Outlived, Cancelled, "")),
+        // It was cancelled between its end and the moment at which that was told.
+        job(4, 7, [150, 410, 420], None),
+        job(4, UNKNOWN, [150, 421, 421], failure(Stage::Abandoned, Cancelled, "too late")),
+        JobRecord { items: 10, ..job(50, 7, [150, 500, 600], None) },
+        JobRecord {
+            submitted: Stamp::NEVER,
+            ..job(57, UNKNOWN, [0, 601, 601], failure(Stage::Item, Panicked, "seven"))
+        },
+        job(60, UNKNOWN, [150, 900, 900], failure(Stage::Abandoned, Cancelled, "goes on")),
+    ];
+    let running = |id, since| {
+        let name = TaskName::OfFunction("job");
+        Some(Running { id: TaskId::from_raw(id), name, since: at(since) })
+    };
+    // Task 4 ran when somebody looked, and has ended before the records were read.
+    let now = [lane(7, 0, running(60, 800)), lane(8, 1, running(4, 410)), lane(9, 2, running(70, 1_000))];
+    let timeline = timeline(jobs, Vec::new(), &[lane(7, 0, None)], &now);
+    let found: Vec<_> =
+        timeline.jobs().iter().map(|job| (job.id().as_u64(), job.worker(), job.end(), job.error())).collect();
+    let failed = JobEnd::Failed;
+    assert_eq!(
+        found,
+        [
+            (1, Some(0), JobEnd::Value, None),
+            (2, None, failed(Cancelled), Some("unwanted")),
+            (3, Some(0), failed(TimedOut), Some("too slow")),
+            (4, Some(0), failed(Cancelled), Some("too late")),
+            (50, Some(0), JobEnd::Value, None),
+            (60, Some(0), failed(Cancelled), Some("goes on")),
+            (70, Some(2), JobEnd::Running, None),
+        ]
+    );
+    let across = &timeline.jobs()[0];
+    assert_eq!([across.begun(), across.ran(), across.ended()].map(micros), [0, 55, 50]);
+    assert_eq!(across.waited().map(micros), Some(5));
+    let [item] = &timeline.failed_items[..] else { panic!("{:?}", timeline.failed_items) };
+    assert_eq!((item.worker(), item.pid(), item.waited()), (Some(0), Some(1_007), None));
+    assert_eq!(timeline.failures().count(), 5);
+    assert_eq!(timeline.duration(), Duration::from_millis(1));
+}
+
+#[test]
+fn runs_whose_clocks_were_read_in_two_ways_follow_one_another_and_others_stay_as_they_are() {
+    let jobs = vec![
+        job(1, 0, [0, 200, 300], None),
+        JobRecord { begun: Stamp::from_nanos(at(300).nanos() - 40), ..job(2, 0, [0, 300, 350], None) },
+        job(3, 0, [0, 400, 450], None),
+        job(4, 0, [0, 390, 500], None),
+    ];
+    let timeline = timeline(jobs, Vec::new(), &[], &[]);
+    let begun: Vec<_> = timeline.jobs().iter().map(|job| job.begun().as_nanos()).collect();
+    assert_eq!(begun, [100_000, 200_000, 300_000, 290_000], "the last has run the third on top of it");
+}
+
+#[test]
+fn the_life_of_each_worker_is_known_as_far_as_it_was_seen() {
+    let died = || Change::Ended(Ending::Died("SIGSEGV".into()));
+    let workers = vec![
+        change(2, 1, 200, Change::Started),
+        change(1, 0, 300, died()),
+        change(3, 0, 310, Change::Started),
+        change(3, 0, 400, Change::Ended(Ending::Killed("task 9".into()))),
+        change(4, 0, 410, Change::Started),
+        change(5, 2, 500, Change::Started),
+        change(4, 0, 600, Change::Ended(Ending::Recycled)),
+        // Its start was dropped.
+        change(6, 3, 700, Change::Ended(Ending::Retired)),
+    ];
+    // Worker 4 is still about to be gone when the recording ends; worker 8 was never told of.
+    let now = [
+        lane(2, 1, None),
+        lane(4, 0, None),
+        lane(5, 2, None),
+        Lane { born: Some(at(900)), ..lane(8, 0, None) },
+    ];
+    let timeline = timeline(Vec::new(), workers, &[lane(1, 0, None), lane(2, 1, None)], &now);
+    let micros = |time: Option<Duration>| time.map(|time| time.as_micros());
+    let lives: Vec<_> = timeline
+        .workers()
+        .iter()
+        .map(|worker| {
+            (worker.number(), worker.pid(), micros(worker.started()), micros(worker.ended()), worker.end())
+        })
+        .collect();
+    assert_eq!(
+        lives,
+        [
+            (0, Some(1_001), None, Some(200), Some(WorkerEnd::Died)),
+            (0, Some(1_003), Some(210), Some(300), Some(WorkerEnd::Killed)),
+            (0, Some(1_004), Some(310), Some(500), Some(WorkerEnd::Recycled)),
+            (0, Some(1_008), Some(800), None, None),
+            (1, Some(1_002), Some(100), None, None),
+            (2, Some(1_005), Some(400), None, None),
+            (3, Some(1_006), None, Some(600), Some(WorkerEnd::Retired)),
+        ]
+    );
+    assert_eq!(timeline.workers()[0].why(), Some("SIGSEGV"));
+    let marks: Vec<_> = timeline.marks().iter().map(|(at, mark, _)| (at / 1_000, *mark)).collect();
+    use Mark::{Died, Killed, Recycled, Restarted, Retired, Started};
+    assert_eq!(
+        marks,
+        [
+            (200, Died),
+            (210, Restarted),
+            (300, Killed),
+            (310, Restarted),
+            (500, Recycled),
+            (800, Started),
+            (100, Started),
+            (400, Started),
+            (600, Retired),
+        ]
+    );
+    assert_eq!(timeline.lanes(), 4);
+}
+
+/// Jobs of up to so many nanoseconds, in all ways to end, on so many lanes; and workers that die all the time.
+pub(super) fn chaos(jobs: u64, lanes: u32, width: u64) -> Timeline {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    use TaskErrorKind::{Cancelled, Decode, Overloaded, Panicked, TimedOut, WorkerDied};
+    let kinds = [Cancelled, Decode, Overloaded, Panicked, TimedOut, WorkerDied];
+    let text = "<&\"'>".repeat(100);
+    let nanos = 1_000_000;
+    let mut records: Vec<_> = (0..jobs)
+        .map(|id| {
+            let begun = random(nanos);
+            let kind = kinds[random(6) as usize];
+            let stage = if random(10) == 0 { Stage::NeverBegan } else { Stage::Ran };
+            let failure = (random(3) == 0).then(|| Failure::with_text(stage, kind, &text));
+            let stamp = |nanos| Stamp::from_nanos(at(100).nanos() + nanos);
+            JobRecord {
+                name: TaskName::given(text.as_str().into()),
+                begun: stamp(begun),
+                ended: stamp((begun + random(width)).min(nanos)),
+                worker: if stage == Stage::Ran { random(u64::from(lanes)) as u32 } else { UNKNOWN },
+                failure,
+                ..job(id, 0, [100, 0, 0], None)
+            }
+        })
+        .collect();
+    records.sort_by_key(|job| job.ended);
+    let mut workers = Vec::new();
+    for worker in 0..8_000 {
+        let (number, begun) = (random(u64::from(lanes)) as u32, 100 + random(1_000));
+        workers.push(change(worker, number, begun, Change::Started));
+        let ending = if worker % 2 == 0 { Ending::Recycled } else { Ending::Died(text.as_str().into()) };
+        workers.push(change(worker, number, begun + 1, Change::Ended(ending)));
+    }
+    let lanes: Vec<_> = (0..lanes).map(|number| lane(number, number, None)).collect();
+    timeline(records, workers, &lanes, &[])
+}
