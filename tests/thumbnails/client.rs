@@ -88,6 +88,11 @@ impl Pending {
         }
     }
 
+    /// Waits until an answer has begun to arrive.
+    pub(crate) fn first_byte(&mut self) -> io::Result<()> {
+        self.stream.read_exact(&mut [0])
+    }
+
     /// Whether an answer has begun to arrive. Waits a moment for it.
     pub(crate) fn has_answer(&self) -> bool {
         let moment = || self.stream.set_read_timeout(Some(Duration::from_millis(2)));

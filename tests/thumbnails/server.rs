@@ -102,9 +102,13 @@ impl Server {
     }
 
     /// Waits for its end, and returns what it left behind.
-    pub(crate) fn end(mut self) -> End {
+    pub(crate) fn end(self) -> End {
+        self.end_within(LONG)
+    }
+
+    pub(crate) fn end_within(mut self, limit: Duration) -> End {
         let processes = self.processes();
-        let status = within(LONG, || self.ended());
+        let status = within(limit, || self.ended());
         within(Duration::from_secs(2), || (!processes.iter().any(|&pid| lives(pid))).then_some(()));
         let mut left: Vec<String> =
             processes.iter().filter(|&&pid| lives(pid)).map(|pid| format!("process {pid}")).collect();

@@ -1,0 +1,57 @@
+//! The example `thumbnails` under a crowd of good and hostile uploads, beside the same service on `spawn_blocking` alone.
+//!
+//! ```text
+//! cargo bench --features dashboard --bench thumbnails -- [--seconds N] [--spawn-blocking [--harmless]]
+//! ```
+//!
+//! No race of rounds, as the other benches are, but one long run. It prints what became of every upload.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a benchmark reports on standard output and fails loudly; what only tests need is there as well"
+)]
+
+#[path = "../tests/thumbnails/client.rs"]
+mod client;
+#[path = "../tests/thumbnails/load.rs"]
+mod load;
+#[path = "../tests/thumbnails/pictures.rs"]
+mod pictures;
+#[path = "../tests/thumbnails/server.rs"]
+mod server;
+
+use std::{env, time::Duration};
+
+use load::{Place, Plan};
+
+fn main() {
+    let args: Vec<String> = env::args().collect();
+    let given = |option: &str| args.iter().any(|arg| arg == option);
+    let is_quick = given("--quick") || env::var_os("HEAVYLIFT_BENCH_QUICK").is_some() || !given("--bench");
+    let seconds = args.iter().skip_while(|arg| *arg != "--seconds").nth(1);
+    let seconds = match seconds {
+        Some(seconds) => seconds.parse().expect("--seconds takes a number"),
+        None if is_quick => 2,
+        None => 20,
+    };
+    let plan = Plan {
+        length: Duration::from_secs(seconds),
+        clients: 32,
+        width: 1200,
+        place: if given("--spawn-blocking") { Place::SpawnBlocking } else { Place::Processes },
+        deadly: !given("--harmless"),
+    };
+    let report = load::run(&plan);
+    println!("{report}");
+    println!("| {:?}, {seconds} s, {} clients | |\n|---|---|", plan.place, plan.clients);
+    for (name, figure) in report.figures() {
+        println!("| {name} | {figure} |");
+    }
+    for what in report.unexplained().iter().chain(&report.deaths).take(30) {
+        println!("{what}");
+    }
+    if plan.place == Place::Processes {
+        assert!(report.unexplained().is_empty() && report.deaths.is_empty() && report.left.is_empty());
+    }
+}
