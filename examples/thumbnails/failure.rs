@@ -40,7 +40,7 @@ impl Failure {
     }
 
     pub(crate) fn too_large() -> Self {
-        let message = format!("a picture may have {} MiB", LARGEST >> 20);
+        let message = format!("a picture may have at most {} MiB", LARGEST >> 20);
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 

@@ -26,6 +26,7 @@ mod budget;
 mod decoder;
 mod door;
 mod failure;
+mod heap;
 mod hostile;
 mod picture;
 mod service;
@@ -61,6 +62,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    heap::give_back_what_is_large();
     let args = match args::parse(env::args_os().skip(1)) {
         Ok(Command::Serve(args)) => args,
         Ok(Command::Help) => {

@@ -49,7 +49,9 @@ impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAnImage => f.write_str("this is no PNG, JPEG, GIF or WebP"),
-            Self::TooManyPixels => write!(f, "a picture may have {} million pixels", PIXELS / 1_000_000),
+            Self::TooManyPixels => {
+                write!(f, "a picture may have at most {} million pixels", PIXELS / 1_000_000)
+            }
             Self::Broken(why) => write!(f, "the picture cannot be decoded: {why}"),
         }
     }
@@ -160,4 +162,29 @@ fn end_of_scan(bytes: &[u8], from: usize) -> usize {
     let scan = bytes.get(from..).unwrap_or_default();
     let inside = |pair: &[u8]| pair[0] != 0xff || matches!(pair[1], 0 | 0xd0..=0xd7);
     scan.windows(2).position(|pair| !inside(pair)).map_or(bytes.len(), |length| from + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_jpeg_is_found_wherever_it_is() {
+        let head = b"\xff\xd8\xff\xe0\x00\x04\xff\xd9"; // a segment in which the end seems to be
+        let scan = b"\xff\xff\xda\x00\x02\x01\xff\x00\x02\xff\xd3\x03";
+        let end = b"\xff\xd9";
+        let table: [(&[&[u8]], bool); 8] = [
+            (&[head, scan, end], true),
+            (&[head, scan, scan, end, b"\xff\xda and a film"], true),
+            (&[head, end], true),
+            (&[head, scan], false),
+            (&[head, scan, b"\xff"], false),
+            (&[head], false),
+            (&[head, b"\xff\xe1\xff\xff", end], false),
+            (&[], false),
+        ];
+        for (pieces, is_whole) in table {
+            assert_eq!(is_whole_jpeg(&pieces.concat()), is_whole, "{pieces:x?}");
+        }
+    }
 }

@@ -2,11 +2,35 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod browser;
 mod client;
 #[allow(dead_code, reason = "the bench says more of it")]
 mod load;
 mod pictures;
 mod server;
+
+// The pieces of the example that have tests of their own, which `cargo test` does not run in an example; and what they need.
+#[path = "../../examples/thumbnails/args.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod args;
+#[path = "../../examples/thumbnails/budget.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod budget;
+#[path = "../../examples/thumbnails/failure.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod failure;
+#[path = "../../examples/thumbnails/hostile.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod hostile;
+#[path = "../../examples/thumbnails/picture.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod picture;
+#[path = "../../examples/thumbnails/store.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod store;
+#[path = "../../examples/thumbnails/upload.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod upload;
 
 use std::{
     fs,
@@ -19,9 +43,14 @@ use std::{
 use client::{Pending, Response, get, post};
 use image::{DynamicImage, ImageFormat, RgbaImage};
 use load::{Kind, Outcome, Place, Plan};
-use pictures::{FORMATS, noise, picture, png_size};
+use pictures::{FORMATS, noise, png_size};
 use rustix::process::Signal;
 use server::{End, Server, lives, memory_kib, program, until};
+
+/// Where the pieces above complain.
+fn complain(message: impl std::fmt::Display) {
+    eprintln!("{message}");
+}
 
 #[track_caller]
 fn error_of(response: &Response) -> (u16, String) {
@@ -45,7 +74,8 @@ fn occupy(server: &Server) -> Pending {
 
 #[track_caller]
 fn works(server: &Server) {
-    let made = post(server.address, "/thumbnail?width=8", &picture(ImageFormat::Png, 32, 32)).unwrap();
+    let made =
+        post(server.address, "/thumbnail?width=8", &pictures::picture(ImageFormat::Png, 32, 32)).unwrap();
     assert_eq!((made.status, png_size(&made.body)), (200, Some((8, 8))), "{made:?}");
 }
 
@@ -53,7 +83,7 @@ fn works(server: &Server) {
 fn every_format_becomes_a_png_and_is_kept() {
     let server = Server::start(&[]);
     for (n, (content_type, format)) in (1..).zip(FORMATS) {
-        let original = picture(format, 640, 400);
+        let original = pictures::picture(format, 640, 400);
         let made = post(server.address, "/thumbnail?width=64", &original).unwrap();
         assert_eq!((made.status, made.header("content-type")), (200, Some("image/png")), "{content_type}");
         assert_eq!(png_size(&made.body), Some((64, 40)), "{content_type}");
@@ -92,11 +122,11 @@ fn a_thumbnail_keeps_shape_and_transparency_and_is_never_enlarged() {
     let size_of = |width: &str, picture: &[u8]| {
         png_size(&post(server.address, &format!("/thumbnail{width}"), picture).unwrap().body)
     };
-    let wide = picture(ImageFormat::Jpeg, 1000, 50);
+    let wide = pictures::picture(ImageFormat::Jpeg, 1000, 50);
     assert_eq!(size_of("", &wide), Some((256, 13)));
     assert_eq!(size_of("?width=1", &wide), Some((1, 1)));
     assert_eq!(size_of("?width=2048&other=1", &wide), Some((1000, 50)));
-    let tall = picture(ImageFormat::Png, 10, 4000);
+    let tall = pictures::picture(ImageFormat::Png, 10, 4000);
     assert_eq!(size_of("?width=10", &tall), Some((1, 40)), "four times as high as asked for in width");
 
     let clear = DynamicImage::from(RgbaImage::from_pixel(40, 40, image::Rgba([10, 20, 30, 0])));
@@ -105,7 +135,7 @@ fn a_thumbnail_keeps_shape_and_transparency_and_is_never_enlarged() {
     assert_eq!(image::load_from_memory(&made.body).unwrap().to_rgba8().get_pixel(9, 9).0[3], 0);
 
     // A photograph of a camera that was held upright: 40 by 20 pixels that are to be turned.
-    let lying = picture(ImageFormat::Jpeg, 40, 20);
+    let lying = pictures::picture(ImageFormat::Jpeg, 40, 20);
     let turn = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let turned = [&lying[..2], turn, &lying[2..]].concat();
     assert_eq!(size_of("?width=10", &turned), Some((10, 20)));
@@ -293,7 +323,7 @@ fn what_all_bodies_take_together_is_bounded() {
 fn who_was_there_before_the_end_is_still_answered() {
     let server = Server::start(&["--workers", "2"]);
     let in_work = occupy(&server);
-    let picture = picture(ImageFormat::Png, 100, 100);
+    let picture = pictures::picture(ImageFormat::Png, 100, 100);
     let length = picture.len();
     let head =
         format!("POST /thumbnail?width=10 HTTP/1.1\r\nContent-Length: {length}\r\nExpect: 100-continue");
@@ -337,7 +367,7 @@ fn pictures_are_there_after_a_restart_with_the_same_directory() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("made/on/demand");
     let args = ["--data", data.to_str().unwrap()];
-    let original = picture(ImageFormat::Gif, 30, 30);
+    let original = pictures::picture(ImageFormat::Gif, 30, 30);
     let server = Server::start(&args);
     assert_eq!(post(server.address, "/thumbnail", &original).unwrap().status, 200);
     server.stop();
