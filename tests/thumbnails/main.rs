@@ -1,6 +1,7 @@
 //! The example `thumbnails`, from outside: what it answers, what it survives, what it leaves behind.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stderr, reason = "what is skipped, and what the pieces of the example complain of")]
 
 mod browser;
 mod client;
