@@ -154,7 +154,6 @@ pub(crate) enum Outcome {
 }
 
 /// What was seen.
-#[derive(Default)]
 pub(crate) struct Report {
     pub(crate) outcomes: BTreeMap<(Kind, Outcome), u64>,
     good: Vec<Duration>,
@@ -166,8 +165,8 @@ pub(crate) struct Report {
     pub(crate) deaths: Vec<String>,
     /// How many processors were at work after the last answer.
     busy_afterwards: f64,
-    /// How long the service took to end, if it did.
-    pub(crate) ended_after: Option<Duration>,
+    /// How long the service took to end by itself when it was asked to.
+    pub(crate) end: Result<Duration, &'static str>,
     pub(crate) left: Vec<String>,
 }
 
@@ -234,7 +233,7 @@ pub(crate) fn run(plan: &Plan) -> Report {
     let bodies = Bodies::new(plan.width);
     let mut server = start(plan);
     let target = Target { address: Mutex::new(server.address), is_over: AtomicBool::new(false) };
-    let mut report = Report::default();
+    let mut report = Report::new();
     let (sender, seen) = mpsc::channel();
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -267,12 +266,18 @@ pub(crate) fn run(plan: &Plan) -> Report {
     report.good.sort_unstable();
     report.health.sort_unstable();
     report.busy_afterwards = busy_processors(&server);
-    let asked = Instant::now();
-    if server.ended().is_none() {
+    let was_dead = server.ended().is_some();
+    if !was_dead {
         server.signal(Signal::TERM);
     }
+    let asked = Instant::now();
     let end = server.end_within(END);
-    report.ended_after = (end.code == Some(0)).then(|| asked.elapsed());
+    report.end = match end.code {
+        _ if was_dead => Err("it was dead by then"),
+        Some(0) => Ok(asked.elapsed()),
+        Some(_) => Err("another code than 0"),
+        None => Err("had to be killed"),
+    };
     report.left = end.left;
     report
 }
@@ -380,6 +385,21 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 impl Report {
+    fn new() -> Self {
+        Self {
+            outcomes: BTreeMap::new(),
+            good: Vec::new(),
+            health: Vec::new(),
+            health_lost: 0,
+            memory: Vec::new(),
+            length: Duration::ZERO,
+            deaths: Vec::new(),
+            busy_afterwards: 0.0,
+            end: Err("never asked"),
+            left: Vec::new(),
+        }
+    }
+
     /// How many requests ended so.
     pub(crate) fn count(&self, wanted: impl Fn(Kind, &Outcome) -> bool) -> u64 {
         self.outcomes.iter().filter(|((kind, outcome), _)| wanted(*kind, outcome)).map(|(_, n)| n).sum()
@@ -413,7 +433,7 @@ impl Report {
         let good = |outcome: Outcome| self.count(|kind, found| kind.is_good() && *found == outcome);
         let all = self.count(|_, _| true);
         let seconds = self.length.as_secs_f64();
-        let ended = |after: Duration| format!("code 0 after {}, {}", Millis(Some(after)), self.leftovers());
+        let ended = |after: Duration| format!("code 0 within {}, {}", Millis(Some(after)), self.leftovers());
         vec![
             ("uploads, and per second", format!("{all}, {:.0}/s", all as f64 / seconds)),
             ("of them unexplained: a wrong answer, or none", self.unexplained_count().to_string()),
@@ -437,7 +457,7 @@ impl Report {
             }),
             ("server's threads, most", self.most(|memory| memory.threads).to_string()),
             ("processors at work after the last answer", format!("{:.1}", self.busy_afterwards)),
-            ("after SIGTERM", self.ended_after.map_or_else(|| "never ends".to_owned(), ended)),
+            ("after SIGTERM", self.end.map_or_else(str::to_owned, ended)),
         ]
     }
 

@@ -422,7 +422,7 @@ fn a_crowd_gets_an_answer_each_that_explains_itself() {
     let report = load::run(&plan);
     assert_eq!(report.unexplained(), Vec::<String>::new(), "{report}");
     assert_eq!((&report.deaths, &report.left), (&Vec::new(), &Vec::new()), "{report}");
-    assert!(report.ended_after.is_some());
+    assert!(report.end.is_ok(), "{:?}", report.end);
     for kind in Kind::ALL {
         let right = report
             .count(|found, outcome| found == kind && matches!(outcome, Outcome::Answered | Outcome::Left));
