@@ -16,9 +16,6 @@ use crate::{
 /// How many pictures may wait for a worker. The next one is refused: better at once than after its sender has gone.
 const QUEUE: usize = 16;
 
-/// How long a picture may take. The largest that is allowed takes a tenth of it.
-const RUN_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// How much memory a worker may have. Looked at twice a second, and after each picture.
 const MEMORY: u64 = 400 << 20;
 
@@ -33,18 +30,26 @@ const TASKS_PER_WORKER: u64 = 1000;
 pub(crate) enum Decoder {
     /// In child processes: what a picture does there ends there.
     Processes(ProcessPool),
-    /// In this process, as a service does without such a pool: for comparison. The pictures that may be in it at a time.
-    SpawnBlocking(Arc<Semaphore>),
+    /// In this process, as a service does without such a pool: for comparison. How many pictures there may be at a time, and how
+    /// long each may take.
+    SpawnBlocking(Arc<Semaphore>, Duration),
 }
 
 impl Decoder {
-    pub(crate) fn new(place: Place, workers: Option<NonZeroUsize>) -> Result<Self, BuildError> {
+    /// At most `workers` pictures at a time, each for at most `run_timeout`.
+    pub(crate) fn new(
+        place: Place,
+        workers: Option<NonZeroUsize>,
+        run_timeout: Duration,
+    ) -> Result<Self, BuildError> {
         // Two per CPU, so that a picture that takes its time does not hold up half of the others.
         let default = || 2 * available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = workers.map_or_else(default, NonZeroUsize::get);
         match place {
-            Place::Processes => Ok(Self::Processes(pool(workers)?)),
-            Place::SpawnBlocking => Ok(Self::SpawnBlocking(Arc::new(Semaphore::new(workers + QUEUE)))),
+            Place::Processes => Ok(Self::Processes(pool(workers, run_timeout)?)),
+            Place::SpawnBlocking => {
+                Ok(Self::SpawnBlocking(Arc::new(Semaphore::new(workers + QUEUE)), run_timeout))
+            }
         }
     }
 
@@ -57,11 +62,11 @@ impl Decoder {
                 let job = pool.job(picture::thumbnail, (picture, width)).name("thumbnail");
                 job.try_run().map_err(TaskError::from)?.await?
             }
-            Self::SpawnBlocking(places) => {
+            Self::SpawnBlocking(places, run_timeout) => {
                 let _place = places.try_acquire().map_err(|_| Failure::busy())?;
                 let task = spawn_blocking(move || picture::thumbnail((picture, width)));
                 // This ends the waiting. Nothing ends the work.
-                let task = timeout(RUN_TIMEOUT, task).await.map_err(|_| Failure::out_of_time())?;
+                let task = timeout(*run_timeout, task).await.map_err(|_| Failure::out_of_time())?;
                 task.map_err(|error| {
                     complain(error);
                     Failure::crashed()
@@ -78,7 +83,7 @@ impl Decoder {
                 let metrics = pool.metrics();
                 (metrics.running as u64, metrics.queued as u64)
             }
-            Self::SpawnBlocking(_) => (0, 0),
+            Self::SpawnBlocking(..) => (0, 0),
         }
     }
 
@@ -90,12 +95,12 @@ impl Decoder {
     }
 }
 
-fn pool(workers: usize) -> Result<ProcessPool, BuildError> {
+fn pool(workers: usize, run_timeout: Duration) -> Result<ProcessPool, BuildError> {
     ProcessPool::builder()
         .name("decode")
         .max_workers(workers)
         .queue_limit(QUEUE)
-        .run_timeout(RUN_TIMEOUT)
+        .run_timeout(run_timeout)
         .max_memory_per_worker(MEMORY)
         .address_space_limit(ADDRESS_SPACE)
         .max_tasks_per_worker(TASKS_PER_WORKER)

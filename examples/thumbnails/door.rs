@@ -21,7 +21,7 @@ use tokio::{
 const CONNECTIONS: usize = 512;
 
 /// How long nothing may move on a connection: neither a request, nor an answer that its reader takes, nor, between the two, a
-/// job, which is shorter than this even at the end of a full queue.
+/// job, which by default is shorter than this even at the end of a full queue.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Where connections come in.

@@ -1,7 +1,7 @@
 //! A web service that makes thumbnails of whatever strangers send it, and goes on when what they send is meant to end it.
 //!
 //! ```text
-//! cargo run --release --example thumbnails --all-features -- [--listen ADDR] [--data DIR] [--workers N] [--spawn-blocking]
+//! cargo run --release --example thumbnails --all-features -- [--listen ADDR] [--data DIR] [--workers N] [--run-timeout SECONDS]
 //! ```
 //!
 //! | path | is |
@@ -92,7 +92,7 @@ fn complain(message: impl std::fmt::Display) {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let data = Data::new(args.data)?;
     let store = Store::open(data.path(), store::Limits::default())?;
-    let decoder = Decoder::new(args.place, args.workers)?;
+    let decoder = Decoder::new(args.place, args.workers, args.run_timeout)?;
     let listener = TcpListener::bind(&args.listen).await?;
     let mut signals = Signals::listen()?;
     let _ = writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?);

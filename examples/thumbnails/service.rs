@@ -5,12 +5,11 @@ use axum::{
     body::Body,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderName, header},
-    middleware::map_response,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use bytes::Bytes;
-use futures::{StreamExt, future::ready};
+use heavylift::dashboard;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -65,26 +64,11 @@ impl Service {
             .route("/images", get(images))
             .route("/images/{id}", get(original))
             .route("/images/{id}/thumbnail", get(stored_thumbnail))
-            .nest_service("/dashboard", dashboard(stopping))
+            // Figures, names and errors of jobs: a service with users has them log in before it, by a layer.
+            .nest_service("/dashboard", dashboard::router_until(stopped(stopping)))
             .fallback(async || Failure::not_found())
             .method_not_allowed_fallback(async || Failure::method_not_allowed())
             .with_state(self)
-    }
-}
-
-/// The pools, live. It shows nothing but figures, names and errors of jobs; a service with users has them log in before it, by a layer.
-fn dashboard(stopping: watch::Receiver<bool>) -> Router {
-    let end_with_service = move |response: Response| ready(until_stopped(response, stopping.clone()));
-    heavylift::dashboard::router().layer(map_response(end_with_service))
-}
-
-/// What an open page of the dashboard reads has no end of its own, and would hold up that of the service.
-fn until_stopped(response: Response, stopping: watch::Receiver<bool>) -> Response {
-    match response.headers().get(header::CONTENT_TYPE) {
-        Some(kind) if kind == "text/event-stream" => {
-            response.map(|events| Body::from_stream(events.into_data_stream().take_until(stopped(stopping))))
-        }
-        _ => response,
     }
 }
 

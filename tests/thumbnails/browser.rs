@@ -21,6 +21,9 @@ const WIDE: Look = Look { width: 1100, height: 900, scheme: "light" };
 const DARK: Look = Look { scheme: "dark", ..WIDE };
 const PHONE: Look = Look { width: 390, height: 844, scheme: "light" };
 
+/// Whatever else the machine does meanwhile.
+const PATIENT: [&str; 2] = ["--run-timeout", "30"];
+
 /// Saves what is to be looked at.
 fn screenshot(page: &Page, name: &str) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("browser");
@@ -40,11 +43,11 @@ const FITS: &str = "document.documentElement.scrollWidth <= innerWidth";
 fn a_picture_is_chosen_and_its_thumbnail_seen() {
     let Some(program) = chromium::find("a_picture_is_chosen_and_its_thumbnail_seen") else { return };
     let directory = tempfile::tempdir().unwrap();
-    let (server, browser) = (Server::start(&["--workers", "2"]), Browser::start(&program));
+    let (server, browser) = (Server::start(&PATIENT), Browser::start(&program));
     let page = browser.open(&format!("http://{}/", server.address), WIDE);
     page.wait_for("!document.querySelector('#none').hidden");
 
-    page.upload("#file", &file(&directory, "stripes & <b>.jpg", &noise(ImageFormat::Jpeg, 1200, 900)));
+    page.upload("#file", &file(&directory, "stripes & <b>.jpg", &noise(ImageFormat::Jpeg, 600, 450)));
     page.wait_for_text("#status", "Done.");
     let seen = "document.querySelector('#thumbnail')";
     assert_eq!(page.evaluate(&format!("{seen}.naturalWidth")), 256);
@@ -72,7 +75,7 @@ fn what_went_wrong_is_said_and_the_next_picture_is_fine() {
         return;
     };
     let directory = tempfile::tempdir().unwrap();
-    let (server, browser) = (Server::start(&["--workers", "1"]), Browser::start(&program));
+    let (server, browser) = (Server::start(&PATIENT), Browser::start(&program));
     let page = browser.open(&format!("http://{}/", server.address), PHONE);
     let bad = [
         ("notes.png", &b"no picture"[..], "no PNG, JPEG, GIF or WebP (415)"),
@@ -101,10 +104,10 @@ fn what_went_wrong_is_said_and_the_next_picture_is_fine() {
     page.upload("#file", &good);
     page.wait_for_text("#status:not(.bad)", "Done.");
 
-    let links = "[...document.querySelectorAll('a')]";
-    page.evaluate(&format!("{links}.find(link => link.pathname === '/dashboard').click()"));
-    page.wait_for_text("h2", "decode");
-    page.wait_for_text("h2", "store");
-    drop(page);
+    let workers =
+        page.evaluate("[...document.querySelectorAll('a')].find(link => link.text.includes('workers')).href");
+    let dashboard = browser.open(workers.as_str().unwrap(), WIDE);
+    dashboard.wait_for_text("h2", "decode");
+    dashboard.wait_for_text("h2", "store");
     server.stop();
 }

@@ -82,7 +82,7 @@ fn works(server: &Server) {
 
 #[test]
 fn every_format_becomes_a_png_and_is_kept() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--run-timeout", "30"]);
     for (n, (content_type, format)) in (1..).zip(FORMATS) {
         let original = pictures::picture(format, 640, 400);
         let made = post(server.address, "/thumbnail?width=64", &original).unwrap();
@@ -119,7 +119,7 @@ fn every_format_becomes_a_png_and_is_kept() {
 
 #[test]
 fn a_thumbnail_keeps_shape_and_transparency_and_is_never_enlarged() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--run-timeout", "30"]);
     let size_of = |width: &str, picture: &[u8]| {
         png_size(&post(server.address, &format!("/thumbnail{width}"), picture).unwrap().body)
     };
@@ -398,7 +398,9 @@ fn the_page_is_whole_in_itself() {
 #[test]
 fn a_wrong_argument_is_status_2_and_help_is_help() {
     let run = |args: &[&str]| Command::new(program()).args(args).stdin(Stdio::null()).output().unwrap();
-    for args in [&["--frob"][..], &["--listen"], &["--workers", "0"], &["picture.png"]] {
+    for args in
+        [&["--frob"][..], &["--listen"], &["--workers", "0"], &["--run-timeout", "0"], &["picture.png"]]
+    {
         let output = run(args);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]), "{args:?}");
