@@ -2,7 +2,11 @@
 //!
 //! Without `chromium` or `google-chrome` the tests say that they are skipped. Pictures are left under `target/browser`.
 
-#[allow(dead_code, reason = "the tests of the dashboard use the rest")]
+#[allow(
+    dead_code,
+    clippy::explicit_write,
+    reason = "the tests of the dashboard use the rest; what is skipped is not to be captured"
+)]
 #[path = "../browser/chromium.rs"]
 mod chromium;
 
