@@ -28,7 +28,8 @@ use load::{Place, Plan};
 fn main() {
     let args: Vec<String> = env::args().collect();
     let given = |option: &str| args.iter().any(|arg| arg == option);
-    let is_quick = given("--quick") || env::var_os("HEAVYLIFT_BENCH_QUICK").is_some() || !given("--bench");
+    let asked = env::var_os("HEAVYLIFT_BENCH_QUICK").is_some_and(|value| value != "0");
+    let is_quick = asked || given("--quick") || !given("--bench");
     let seconds = args.iter().skip_while(|arg| *arg != "--seconds").nth(1);
     let seconds = match seconds {
         Some(seconds) => seconds.parse().expect("--seconds takes a number"),

@@ -8,8 +8,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::{
     args::Place,
-    complain,
     failure::Failure,
+    log::complain,
     picture::{self, Thumbnail},
 };
 

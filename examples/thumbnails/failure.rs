@@ -8,7 +8,7 @@ use axum::{
 use heavylift::{TaskError, TaskErrorKind};
 use serde_json::json;
 
-use crate::{complain, picture::Defect, upload::LARGEST};
+use crate::{log::complain, picture::Defect, upload::LARGEST};
 
 /// An error for who asked. What only the operator may know goes to stderr.
 #[derive(Debug)]

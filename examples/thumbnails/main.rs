@@ -19,7 +19,6 @@
 //! connections ([`door`]), bytes of requests that are in memory ([`budget`]), pictures that are kept.
 //!
 //! SIGTERM and Ctrl-C drain: no new connection, requests in flight are finished, then the pools end.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to who started it")]
 
 mod args;
 mod budget;
@@ -28,6 +27,7 @@ mod door;
 mod failure;
 mod heap;
 mod hostile;
+mod log;
 mod picture;
 mod service;
 mod store;
@@ -70,22 +70,17 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(message) => {
-            complain(format_args!("{message}\n\n{}", args::HELP));
+            log::write(&format!("{message}\n\n{}", args::HELP));
             return ExitCode::from(2);
         }
     };
     match serve(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(format_args!("{error:#}"));
+            log::write(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Says it on stderr. Nobody may be there to hear it, which is no reason to panic.
-fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "thumbnails: {message}");
 }
 
 /// Serves until it is asked to end.

@@ -1,7 +1,6 @@
 //! The example `thumbnails`, from outside: what it answers, what it survives, what it leaves behind.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::print_stderr, reason = "what is skipped, and what the pieces of the example complain of")]
 
 mod browser;
 mod client;
@@ -23,6 +22,9 @@ mod failure;
 #[path = "../../examples/thumbnails/hostile.rs"]
 #[allow(dead_code, reason = "only the tests in it are wanted")]
 mod hostile;
+#[path = "../../examples/thumbnails/log.rs"]
+#[allow(dead_code, reason = "only the tests in it are wanted")]
+mod log;
 #[path = "../../examples/thumbnails/picture.rs"]
 #[allow(dead_code, reason = "only the tests in it are wanted")]
 mod picture;
@@ -47,11 +49,6 @@ use load::{Kind, Outcome, Place, Plan};
 use pictures::{FORMATS, noise, png_size};
 use rustix::process::Signal;
 use server::{End, Server, lives, memory_kib, program, until};
-
-/// Where the pieces above complain.
-fn complain(message: impl std::fmt::Display) {
-    eprintln!("{message}");
-}
 
 #[track_caller]
 fn error_of(response: &Response) -> (u16, String) {
@@ -227,6 +224,23 @@ fn hostile_pictures_are_not_noticed_by_those_who_send_good_ones() {
             [[500; 10], [500; 10], [415; 10], [422; 10]].map(Vec::from)
         );
     });
+    server.stop();
+}
+
+#[test]
+fn nobody_has_to_read_what_it_says() {
+    // Each crash is a line, and a pipe has room for some six hundred.
+    let server = Server::start_unheard(&["--workers", "2"]);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..400 {
+                    assert_eq!(post(server.address, "/thumbnail", b"CRASH!SEGV").unwrap().status, 500);
+                }
+            });
+        }
+    });
+    works(&server);
     server.stop();
 }
 

@@ -55,19 +55,24 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_by(Command::new(program()).args(args))
+        Self::start_by(Command::new(program()).args(args), Stdio::null())
+    }
+
+    /// Starts the service with a pipe for its stderr that nobody reads.
+    pub(crate) fn start_unheard(args: &[&str]) -> Self {
+        Self::start_by(Command::new(program()).args(args), Stdio::piped())
     }
 
     /// Starts the service in a process of this many bytes of addresses.
     pub(crate) fn start_within(bytes: u64, args: &[&str]) -> Self {
         let limit = format!("ulimit -v {} && exec \"$0\" \"$@\"", bytes / 1024);
-        Self::start_by(Command::new("sh").arg("-c").arg(limit).arg(program()).args(args))
+        Self::start_by(Command::new("sh").arg("-c").arg(limit).arg(program()).args(args), Stdio::null())
     }
 
-    fn start_by(command: &mut Command) -> Self {
+    fn start_by(command: &mut Command, stderr: Stdio) -> Self {
         let temporary = tempfile::tempdir().expect("a directory");
         command.args(["--listen", "127.0.0.1:0"]).env("TMPDIR", temporary.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("the service starts");
         let line = first_line(&mut child);
         let address = line.trim_end().strip_prefix("listening on http://").expect("an address");
