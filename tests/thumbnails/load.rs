@@ -290,15 +290,19 @@ fn be_client(
     tell: impl Fn((Kind, Outcome, Duration)),
 ) {
     let mut random = u64::from(client) + 1;
+    // It begins with a kind of its own, until that is let in: so none is missing.
+    let mut own = Some(Kind::ALL[client as usize % Kind::ALL.len()]);
     while !target.is_over() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let kind = pick((random >> 33) as u32 % 100);
+        let kind = own.unwrap_or_else(|| pick((random >> 33) as u32 % 100));
         if kind.is_deadly() && !plan.deadly {
+            own = None;
             continue;
         }
         let begun = Instant::now();
         let outcome = attempt(kind, &bodies.0[&kind], target.address());
         let took = begun.elapsed();
+        own = own.filter(|_| outcome == Outcome::SentAway);
         if matches!(outcome, Outcome::SentAway | Outcome::Lost) {
             thread::sleep(PAUSE);
         }
