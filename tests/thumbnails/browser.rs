@@ -19,7 +19,7 @@ use chromium::{Browser, Look, Page};
 use image::ImageFormat;
 use tempfile::TempDir;
 
-use crate::{pictures::noise, server::Server};
+use crate::{client::post, pictures::noise, server::Server};
 
 const WIDE: Look = Look { width: 1100, height: 900, scheme: "light" };
 const DARK: Look = Look { scheme: "dark", ..WIDE };
@@ -113,5 +113,15 @@ fn what_went_wrong_is_said_and_the_next_picture_is_fine() {
     let dashboard = browser.open(workers.as_str().unwrap(), WIDE);
     dashboard.wait_for_text("h2", "decode");
     dashboard.wait_for_text("h2", "store");
+    // A worker that dies while somebody looks is seen, and so is the one that takes its place.
+    dashboard.wait_for_text("#state", "live");
+    let [before] = server.workers()[..] else { panic!("one worker per picture at a time") };
+    assert_eq!(post(server.address, "/thumbnail", b"CRASH!SEGV").unwrap().status, 500);
+    dashboard.wait_for_text(".card", &format!("pid {before} died of SIGSEGV"));
+    let made = post(server.address, "/thumbnail", &fs::read(good).unwrap()).unwrap();
+    assert_eq!(made.status, 200);
+    let [after] = server.workers()[..] else { panic!("and one that takes its place") };
+    dashboard.wait_for_text(".card", &after.to_string());
+    screenshot(&dashboard, "dashboard");
     server.stop();
 }
