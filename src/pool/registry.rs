@@ -17,6 +17,10 @@ pub(crate) trait AnyPool: Recorded {
     /// As it was named by its builder; several may have one name.
     fn name(&self) -> &str;
 
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "dashboard")),
+        allow(dead_code, reason = "for who looks at all pools")
+    )]
     fn metrics(&self) -> Metrics;
 
     /// What each worker does at this moment, by their numbers.
@@ -35,10 +39,6 @@ impl dyn AnyPool {
 }
 
 /// What a pool runs its jobs on.
-#[cfg_attr(
-    not(feature = "metrics"),
-    allow(dead_code, reason = "read by the features `metrics` and `dashboard`")
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Threads,
@@ -47,10 +47,6 @@ pub(crate) enum Kind {
     Rayon,
 }
 
-#[cfg_attr(
-    not(feature = "metrics"),
-    allow(dead_code, reason = "read by the features `metrics` and `dashboard`")
-)]
 impl Kind {
     /// How it is told to who sees many pools: in labels of metrics, in pictures.
     pub(crate) fn label(self) -> &'static str {

@@ -126,7 +126,11 @@ impl Timeline {
     }
 
     /// Runs follow one another on a worker: makes up for clocks that are read in two ways.
+    ///
+    /// On a thread a job may also run another that it waits for. A process has one at a time, whose times it says itself; they are as exact
+    /// as this program's threads get to run.
     fn put_runs_in_line(&mut self) {
+        let most = if self.kind == Kind::Processes { u64::MAX } else { SAME_TIME };
         let mut order: Vec<usize> =
             (0..self.jobs.len()).filter(|&at| self.jobs[at].lane != UNKNOWN).collect();
         order.sort_by_key(|&at| (self.jobs[at].lane, self.jobs[at].ended));
@@ -134,7 +138,7 @@ impl Timeline {
             let before = (self.jobs[pair[0]].lane, self.jobs[pair[0]].ended);
             let job = &mut self.jobs[pair[1]];
             let overlap = before.1.saturating_sub(job.ended.saturating_sub(job.ran));
-            if before.0 == job.lane && overlap <= SAME_TIME {
+            if before.0 == job.lane && overlap <= most {
                 job.ran -= overlap.min(job.ran);
             }
         }

@@ -40,9 +40,19 @@ fn lane(worker: u32, number: u32, running: Option<Running>) -> Lane {
 
 /// A recording from 100 to 1100.
 fn timeline(jobs: Vec<JobRecord>, workers: Vec<WorkerRecord>, before: &[Lane], now: &[Lane]) -> Timeline {
+    timeline_of(Kind::Processes, jobs, workers, before, now)
+}
+
+fn timeline_of(
+    kind: Kind,
+    jobs: Vec<JobRecord>,
+    workers: Vec<WorkerRecord>,
+    before: &[Lane],
+    now: &[Lane],
+) -> Timeline {
     Timeline::new(Parts {
         pool: "made up",
-        kind: Kind::Processes,
+        kind,
         since: at(100),
         until: at(1_100),
         taken: Taken { jobs, workers, queued: Vec::new(), dropped: 0, begins: at(100) },
@@ -113,9 +123,13 @@ fn runs_whose_clocks_were_read_in_two_ways_follow_one_another_and_others_stay_as
         job(3, 0, [0, 400, 450], None),
         job(4, 0, [0, 390, 500], None),
     ];
-    let timeline = timeline(jobs, Vec::new(), &[], &[]);
-    let begun: Vec<_> = timeline.jobs().iter().map(|job| job.begun().as_nanos()).collect();
-    assert_eq!(begun, [100_000, 200_000, 300_000, 290_000], "the last has run the third on top of it");
+    let begun = |kind| {
+        let timeline = timeline_of(kind, jobs.clone(), Vec::new(), &[], &[]);
+        timeline.jobs().iter().map(|job| job.begun().as_nanos()).collect::<Vec<_>>()
+    };
+    let nested = [100_000, 200_000, 300_000, 290_000];
+    assert_eq!(begun(Kind::Threads), nested, "the last has run the third on top of it");
+    assert_eq!(begun(Kind::Processes), [100_000, 200_000, 300_000, 350_000], "one at a time");
 }
 
 #[test]

@@ -236,6 +236,7 @@ impl<R> ProcessSeat<R> {
     /// The job had begun, and waits to be run once more.
     fn begin_again(&self) {
         if self.progress.compare_exchange(RUNS, AGAIN, Relaxed, Relaxed).is_ok() {
+            self.ran_nanos.store(0, Relaxed);
             self.shared.waiting().add(self.priority);
             self.counters().returned();
         }
@@ -414,6 +415,9 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// A worker has begun the job.
     fn begun(&self, at: Instant);
 
+    /// The worker of a job that had begun was seen to be dead: what follows takes a while, and is no part of the run.
+    fn ran_until(&self, at: Instant);
+
     /// A worker died under the job. Says whether the job is to be run again; it then waits as if it had not begun.
     fn survives(&self, pid: u32) -> bool;
 
@@ -516,6 +520,12 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         if begins && let Some(span) = self.span_slot() {
             span.began_at(at);
         }
+    }
+
+    fn ran_until(&self, at: Instant) {
+        let begun = Duration::from_nanos(self.seat().begun_nanos.load(Relaxed));
+        let ran = at.saturating_duration_since(self.submitted()).saturating_sub(begun);
+        self.seat().ran_nanos.store((ran.as_nanos() as u64).max(1), Relaxed);
     }
 
     fn survives(&self, pid: u32) -> bool {

@@ -155,7 +155,9 @@ impl Keeper {
             match fate {
                 Fate::NotBegun => returned.push(flight),
                 Fate::Begun { begun_ns } => {
-                    flight.job.begun(flight.began_at(begun_ns, Moment::now()));
+                    let now = Moment::now();
+                    flight.job.begun(flight.began_at(begun_ns, now));
+                    flight.job.ran_until(now.at);
                     lost.push((flight, None));
                 }
                 Fate::Unknown(violation) => lost.push((flight, Some(violation.what()))),
