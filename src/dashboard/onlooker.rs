@@ -124,28 +124,13 @@ fn lane(lane: &record::Lane, busy: f64, latest_job: Option<String>) -> Lane {
 
 fn failure(job: &JobRecord, at_ms: impl Fn(Stamp) -> u64) -> Failure {
     let (kind, error) =
-        job.failure.as_deref().map_or(("", ""), |failure| (label(failure.kind), &*failure.text));
+        job.failure.as_deref().map_or(("", ""), |failure| (failure.kind.words(), &*failure.text));
     Failure {
         at_ms: at_ms(job.ended),
         id: job.id.as_u64(),
         job: cut(job.name.as_str(), NAME),
         kind,
         error: cut(error, TEXT),
-    }
-}
-
-fn label(kind: TaskErrorKind) -> &'static str {
-    match kind {
-        TaskErrorKind::Cancelled => "cancelled",
-        TaskErrorKind::TimedOut => "timed out",
-        TaskErrorKind::Panicked => "panicked",
-        TaskErrorKind::WorkerDied => "worker died",
-        TaskErrorKind::Overloaded => "overloaded",
-        TaskErrorKind::Closed => "closed",
-        TaskErrorKind::Encode => "not encodable",
-        TaskErrorKind::Decode => "not decodable",
-        TaskErrorKind::TooLarge => "too large",
-        TaskErrorKind::Unavailable => "unavailable",
     }
 }
 

@@ -1,8 +1,10 @@
 //! [`TaskErrorKind`]: the ways in which a task ends without a value.
 
+use std::fmt;
+
 /// How a task ended without a value.
 ///
-/// Obtained from [`TaskError::kind`](crate::TaskError::kind).
+/// Obtained from [`TaskError::kind`](crate::TaskError::kind). Printed, it is a word or two: `timed out`, `worker died`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TaskErrorKind {
@@ -26,4 +28,28 @@ pub enum TaskErrorKind {
     TooLarge,
     /// The pool could not run the job at all: its workers do not start, or the platform has no process pool.
     Unavailable,
+}
+
+impl TaskErrorKind {
+    /// It in a word or two.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed out",
+            Self::Panicked => "panicked",
+            Self::WorkerDied => "worker died",
+            Self::Overloaded => "overloaded",
+            Self::Closed => "closed",
+            Self::Encode => "not encodable",
+            Self::Decode => "not decodable",
+            Self::TooLarge => "too large",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl fmt::Display for TaskErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.words())
+    }
 }

@@ -26,7 +26,7 @@ pub use recorded::{JobEnd, RecordedJob, RecordedWorker, WorkerEnd};
 pub use recording::Recording;
 
 use crate::{
-    TaskErrorKind, TaskId,
+    TaskId,
     clock::Stamp,
     pool::registry::Kind,
     record::{Change, Ending, Failure, JobRecord, Lane, Queued, Stage, Taken, UNKNOWN, WorkerRecord},
@@ -462,21 +462,5 @@ impl Timeline {
         let of_workers = self.workers.iter().map(|worker| worker.number);
         let of_runs = self.jobs.iter().map(|job| job.lane).filter(|&lane| lane != UNKNOWN);
         of_workers.chain(of_runs).max().map_or(0, |last| last as usize + 1)
-    }
-}
-
-/// How a kind of error is told.
-fn text_of(kind: TaskErrorKind) -> &'static str {
-    match kind {
-        TaskErrorKind::Cancelled => "cancelled",
-        TaskErrorKind::TimedOut => "timed out",
-        TaskErrorKind::Panicked => "panicked",
-        TaskErrorKind::WorkerDied => "worker died",
-        TaskErrorKind::Overloaded => "overloaded",
-        TaskErrorKind::Closed => "closed",
-        TaskErrorKind::Encode => "not encodable",
-        TaskErrorKind::Decode => "not decodable",
-        TaskErrorKind::TooLarge => "too large",
-        TaskErrorKind::Unavailable => "unavailable",
     }
 }

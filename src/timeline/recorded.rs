@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::text_of;
 use crate::{
     TaskErrorKind, TaskId,
     error::TaskName,
@@ -26,7 +25,7 @@ impl fmt::Display for JobEnd {
         f.write_str(match self {
             Self::Value => "value",
             Self::Running => "running",
-            Self::Failed(kind) => text_of(*kind),
+            Self::Failed(kind) => kind.words(),
         })
     }
 }

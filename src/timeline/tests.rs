@@ -1,7 +1,7 @@
 //! Timelines from records that were made up.
 
 use super::*;
-use crate::{JobEnd, WorkerEnd, error::TaskName, record::Running};
+use crate::{JobEnd, TaskErrorKind, WorkerEnd, error::TaskName, record::Running};
 
 const fn at(micros: u64) -> Stamp {
     Stamp::from_nanos(1_000_000_000 + 1_000 * micros)
