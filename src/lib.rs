@@ -67,17 +67,24 @@
 //! * Waiting for tasks of different types: `tokio::try_join!`.
 //! * Work that outlives a drop: [`Task::detach`], or `tokio::spawn(task)`.
 //!
+//! # Seen from outside
+//!
+//! [`ThreadPool::metrics`] and its twins tell what a pool does and has done, [`ThreadPool::advice`] what should be changed about it, and
+//! [`ThreadPool::record`] what its workers do, job by job, as a [`Timeline`]: a picture, a trace for Perfetto, or plain data. The rest comes by
+//! features: `metrics` (for exporters), `tracing` and `opentelemetry` (spans), `dashboard` (a page), `progress` (a bar). While nobody looks,
+//! each costs a job a look at a flag, or nothing. [`Inline`](struct@crate::Inline), which has no workers, has `metrics` alone.
+//!
 //! # Features
 //!
 //! * `auto-start` (default): worker processes start without a line in `main`. Without it, [`worker::init`] is the first line.
-//! * `dashboard`: [`dashboard`] shows all pools of the program live, on a page of its own or within a service.
+//! * `dashboard`: `dashboard` shows all pools of the program live, on a page of its own or within a service.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 //! * `metrics`: `metrics::report` tells the figures of all pools to whatever exporter the program has.
+//! * `opentelemetry`: trace contexts cross into worker processes: see `trace`.
 //! * `progress`: `.progress(bar)` shows on a bar of indicatif how far a `map`, a `gather` or an `as_completed` is.
 //! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
 //! * `serde`: the plain data of [`guidance`] can be serialized.
-//! * `opentelemetry`: trace contexts cross into worker processes: see `trace`.
-//! * `tracing`: each job is a span, and what workers say becomes events: see `trace`.
+//! * `tracing`: each job is a span, and [`Output`] can make events of what worker processes say and print: see `trace`.
 
 mod clock;
 #[cfg(unix)]
