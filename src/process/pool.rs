@@ -254,7 +254,7 @@ impl ProcessPool {
     /// let pool = ProcessPool::builder().max_workers(1).build()?;
     /// let task = pool.run(|n: u64| n * n, 12);
     /// let report = pool.shutdown(Shutdown::Drain).await;
-    /// assert_eq!(report.succeeded, 1);
+    /// assert_eq!((report.cancelled, report.abandoned), (0, 0));
     /// assert_eq!(task.await?, 144);
     /// # Ok(())
     /// # }

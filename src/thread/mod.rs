@@ -378,7 +378,7 @@ impl ThreadPool {
     /// let pool = ThreadPool::builder().build()?;
     /// pool.run(|| println!("a log line")).detach();
     /// let report = pool.shutdown(Shutdown::Drain).timeout(Duration::from_secs(5)).await;
-    /// assert_eq!((report.succeeded, report.abandoned), (1, 0));
+    /// assert_eq!((report.cancelled, report.abandoned), (0, 0));
     /// # Ok(())
     /// # }
     /// ```
