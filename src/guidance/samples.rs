@@ -64,10 +64,19 @@ impl Samples {
         Ok(caught(|| decode(sample.arrived()))??)
     }
 
-    /// How many may lie in memory at once.
+    /// How many may lie in memory at once for calls one after the other.
     pub(super) fn together(&self) -> usize {
+        self.within(GROUP_BYTES).clamp(1, GROUP_CALLS)
+    }
+
+    /// How many may lie in memory at once for calls on so many cores: if need be one for each, as long as that is not too much.
+    pub(super) fn together_on(&self, cores: usize) -> usize {
+        self.together().max(cores.min(self.within(SAMPLE_BYTES)))
+    }
+
+    fn within(&self, bytes: usize) -> usize {
         let largest = self.encoded.iter().map(|sample| sample.bytes.len()).max().unwrap_or(0);
-        (GROUP_BYTES / largest.max(1)).clamp(1, GROUP_CALLS)
+        bytes / largest.max(1)
     }
 }
 

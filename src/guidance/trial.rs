@@ -9,7 +9,8 @@
 //!
 //! 1. Every executor gets the same arguments, made outside of what is timed, in rounds of about [`FOR_ROUND`]; the first round is the
 //!    warm-up.
-//! 2. Each has [`FOR_TRIAL`], making arguments included, and at least one round that counts.
+//! 2. Each has [`FOR_TRIAL`], making arguments included, and at least one round that counts. What has arguments so
+//!    large that one for each core is too much is tried in a plain loop only.
 //! 3. The pools are the trial's own and gone afterwards: those of the program may be busy, or may be waiting for this very call.
 
 use std::{
@@ -107,9 +108,13 @@ impl<'a> Trial<'a> {
         let mut profile = profile.clone().calls(10_000);
         let each = predict(executor, &profile, machine)?.seconds / 10_000.0;
         let cores = machine.cores.max(1);
-        let calls = ((FOR_ROUND / each) as usize).clamp(1, samples.together());
-        // Nobody is to be left over in the last turn.
-        let calls = calls.next_multiple_of(cores).max(2 * cores);
+        let (wanted, most) = ((FOR_ROUND / each) as usize, samples.together_on(cores));
+        let calls = match executor {
+            Choice::Inline => wanted.clamp(1, samples.together()),
+            // Nobody is to be left over in the last turn; who cannot have a call for each core has no trial.
+            _ if most < cores => return None,
+            _ => wanted.clamp(cores, most) / cores * cores,
+        };
         profile = profile.calls(calls as u64);
         let plan = predict(executor, &profile, machine)?;
         Some(Self { samples, calls, plan, in_flight: in_flight(&plan, &profile) })
