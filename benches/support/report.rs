@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The programs in the order of the report.
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
     "fan_out",
     "thread_map",
     "round_trip",
@@ -27,6 +27,7 @@ const PROGRAMS: [&str; 15] = [
     "idle",
     "growth",
     "timer",
+    "record",
 ];
 
 /// All rows, and the machine of the last run.
