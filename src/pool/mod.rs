@@ -95,7 +95,11 @@ pub(crate) trait Start<J>: Takes<J> {
         let label = label(Self::default_name(), &mut options, at);
         match self.admission().try_enter() {
             Ok(place) => self.start(job, Ticket { label, options, place }),
-            Err(why) => self.refuse(self.refusal(&label, why), label),
+            Err(why) => {
+                let error = self.refusal(&label, why);
+                self.counters().recorders().ended(Stage::NeverBegan, 1, Stamp::NEVER, &error);
+                self.refuse(error, label)
+            }
         }
     }
 
@@ -108,6 +112,7 @@ pub(crate) trait Start<J>: Takes<J> {
         let label = label(Self::default_name(), &mut options, at);
         match self.admission().try_enter() {
             Ok(place) => Ok(self.start(job, Ticket { label, options, place })),
+            // What is handed back was no task: nothing is recorded of it.
             Err(why) => Err(Refused::new(job, self.refusal(&label, why))),
         }
     }
@@ -121,12 +126,10 @@ pub(crate) trait Start<J>: Takes<J> {
     /// Counts a refusal, and says why.
     fn refusal(&self, label: &TaskLabel, why: NoRoom) -> TaskError {
         self.counters().refused();
-        let error = match why {
+        match why {
             NoRoom::Full { limit } => TaskError::overloaded(label.clone(), self.name(), limit),
             NoRoom::Closed => TaskError::closed(label.clone(), self.name()),
-        };
-        self.counters().recorders().ended(Stage::NeverBegan, 1, Stamp::NEVER, &error);
-        error
+        }
     }
 }
 

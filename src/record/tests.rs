@@ -49,6 +49,7 @@ fn each_job_of_a_thread_pool_is_recorded_before_its_outcome_can_be_seen() {
     let (running_id, queued_id) = (running.id(), queued.id());
     let refused = pool.run(|| ());
     let refused_id = refused.id();
+    assert!(pool.try_run(|| ()).is_err(), "what is handed back is no task, and not recorded");
     assert!(queued.cancel() && running.cancel());
     drop(release);
     let after = pool.run(|| ());

@@ -316,8 +316,9 @@ impl Timeline {
     /// The jobs, in the order of their ends: those that ran, those that never began because their task was cancelled, timed out or
     /// refused before, and at last those that still run.
     ///
-    /// A job that was [run again](crate::Job::retry) is there once for each run. Items of a [`map`](crate::ThreadPool::map) that
-    /// travelled together are there some together: see [`RecordedJob::items`].
+    /// A job that was [run again](crate::Job::retry) is there once for each run; one that was [handed back](crate::Refused) was no
+    /// task, and is not there. Items of a [`map`](crate::ThreadPool::map) that travelled together are there some together: see
+    /// [`RecordedJob::items`].
     pub fn jobs(&self) -> &[RecordedJob] {
         &self.jobs
     }
