@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::Router;
-use heavylift::{ProcessPool, ThreadPool, dashboard};
+use heavylift::{ProcessPool, Shutdown, ThreadPool, dashboard};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -346,6 +346,32 @@ async fn failures_and_deaths_are_told_with_their_reason() {
     let what =
         |event: &Value| event["what"] == "died" && event["reason"].as_str().unwrap().contains("SIGABRT");
     assert!(pool(&json, "dies")["events"].as_array().unwrap().iter().any(what), "{json}");
+}
+
+#[tokio::test]
+async fn refusals_do_not_bury_failures() {
+    let (server, _serving) = dashboard().await;
+    let name = "overloaded";
+    let threads = ThreadPool::builder().name(name).max_workers(1).queue_limit(1).build().unwrap();
+    let mut events = Events::open(server).await;
+    events.until(|pools| find(pools, name).is_some()).await;
+    threads.run(|| panic!("the one that matters")).await.unwrap_err();
+    let (open, closed) = mpsc::channel::<()>();
+    let running = threads.run(move || closed.recv().is_err());
+    let waiting = threads.run(|| ());
+    for _ in 0..50 {
+        assert!(threads.run(|| ()).await.unwrap_err().is_overloaded());
+        threads.try_run(|| ()).unwrap_err();
+    }
+    drop(open);
+    assert!(running.await.unwrap());
+    waiting.await.unwrap();
+    threads.shutdown(Shutdown::Drain).await;
+    assert!(threads.run(|| ()).await.unwrap_err().is_closed());
+    let json = events.until(|pools| pool(pools, name)["counts"]["refused"] == 101).await;
+    let failures = pool(&json, name)["failures"].as_array().unwrap();
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    assert!(failures[0]["error"].as_str().unwrap().ends_with("the one that matters"));
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@
 //! | `job` | what it runs: `id` of the task, `name`, `running_ms`; or `null` |
 //! | `latest_job` | the name of the last job that was seen there during that time, or `null` |
 //!
-//! A task that was cancelled is counted, and is no failure. Names are cut after 120 bytes, errors after 500.
+//! A task that was cancelled or refused is counted, and is no failure. Names are cut after 120 bytes, errors after 500.
 //!
 //! # Examples
 //!

@@ -99,11 +99,14 @@ fn keep_latest<T>(kept: &mut VecDeque<T>, came: impl IntoIterator<Item = T>) {
     kept.truncate(LATEST);
 }
 
-/// Whether something went wrong: it was not just cancelled, and it was not told before.
+/// Whether something went wrong: it was not just cancelled or refused, which is counted, and it was not told before.
+///
+/// A pool that is overloaded refuses any number of jobs; nobody would find the others among them.
 fn is_failure(job: &JobRecord) -> bool {
-    let failure = job.failure.as_deref();
-    failure
-        .is_some_and(|failure| failure.stage != Stage::Outlived && failure.kind != TaskErrorKind::Cancelled)
+    use TaskErrorKind::{Cancelled, Closed, Overloaded};
+    job.failure.as_deref().is_some_and(|failure| {
+        failure.stage != Stage::Outlived && !matches!(failure.kind, Cancelled | Overloaded | Closed)
+    })
 }
 
 fn lane(lane: &record::Lane, busy: f64, latest_job: Option<String>) -> Lane {
