@@ -312,11 +312,47 @@ async fn workers_are_told_with_what_they_run() {
     assert!(running.await.unwrap());
     let json = events.until(|pools| pool(pools, "lanes")["lanes"][0]["state"] == "idle").await;
     assert_eq!(pool(&json, "lanes")["more_lanes"], 0);
-    assert_eq!(
-        get(server, "/api/pools").await.json()["pools"][0]["lanes"],
-        Value::Null,
-        "who asks once is not told"
-    );
+}
+
+#[tokio::test]
+async fn who_asks_once_is_told_what_workers_do_at_this_moment_and_what_a_page_was_shown_while_one_is_open() {
+    let (server, _serving) = dashboard().await;
+    let name = "asked once";
+    let threads = ThreadPool::builder().name(name).max_workers(2).build().unwrap();
+    threads.run(|| panic!("before anybody looked")).await.unwrap_err();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let (open, closed) = mpsc::channel::<()>();
+    let running = threads.job(move || (begun.send(()), closed.recv()).1.is_err()).name("waits").run();
+    begins.await.unwrap();
+    let unknown = |told: &Value| {
+        let pool = pool(told, name);
+        [&pool["failures"], &pool["events"], &pool["run_time"]["recent"], &pool["queue_wait"]["recent"]]
+            .map(|field| field == &Value::Null)
+    };
+    let busy = |told: &Value| {
+        let lanes = pool(told, name)["lanes"].as_array().unwrap();
+        lanes.iter().find(|lane| lane["job"]["name"] == "waits").unwrap_or_else(|| panic!("{told}")).clone()
+    };
+    let once = get(server, "/api/pools").await.json();
+    assert_eq!(unknown(&once), [true; 4], "{once}");
+    let lane = busy(&once);
+    assert_eq!((&lane["state"], &lane["pid"]), (&"busy".into(), &Value::Null));
+    assert_eq!(lane["job"]["id"], running.id().as_u64());
+    assert!(lane["job"]["running_ms"].as_u64().unwrap() < 60_000, "{lane}");
+    assert_eq!((&lane["busy"], &lane["latest_job"]), (&Value::Null, &Value::Null));
+
+    let mut events = Events::open(server).await;
+    events.until(|pools| busy(pools)["busy"] == 1.0).await;
+    let told = get(server, "/api/pools").await.json();
+    assert_eq!(unknown(&told), [false; 4], "{told}");
+    assert_eq!((&busy(&told)["busy"], &told["viewers"]), (&1.0.into(), &1.into()));
+    threads.run(|| panic!("while a page is open")).await.unwrap_err();
+    until(server, |pools| pool(pools, name)["failures"].as_array().is_some_and(|all| all.len() == 1)).await;
+    drop(events);
+    let told = until(server, |pools| pools["viewers"] == 0).await;
+    assert_eq!(unknown(&told), [true; 4], "{told}");
+    drop(open);
+    assert!(running.await.unwrap());
 }
 
 #[tokio::test]

@@ -145,10 +145,11 @@ impl Audience {
         self.frames.send_modify(|_| ());
     }
 
-    /// The pools at this moment, as JSON. Takes some microseconds per pool.
+    /// What an open page was shown last, or else the pools at this moment, as JSON. Takes some microseconds per pool then.
     pub(super) fn look_once(&self) -> Bytes {
         let viewers = self.state().viewers.len();
-        self.pools().look(viewers)
+        let latest = self.frames.borrow().clone().filter(|_| viewers > 0);
+        latest.unwrap_or_else(|| self.pools().look(viewers))
     }
 
     fn look_while_watched(&self) {
@@ -315,6 +316,18 @@ mod tests {
         ended(&audience);
         assert!(!is_recorded());
         drop(pool);
+    }
+
+    #[test]
+    fn who_asks_once_is_told_what_a_page_was_shown_while_one_is_open() {
+        let _turn = turn();
+        let audience = audience(Duration::from_secs(3600));
+        let mut viewer = audience.join().unwrap();
+        let frame = block_on(viewer.next()).unwrap();
+        assert_eq!(audience.look_once().as_ptr(), frame.as_ptr());
+        drop(viewer);
+        assert_ne!(audience.look_once().as_ptr(), frame.as_ptr(), "with nobody there it is of the past");
+        ended(&audience);
     }
 
     #[test]

@@ -40,13 +40,13 @@
 //! | route | answer |
 //! |---|---|
 //! | `/` | the page |
-//! | `/api/pools` | all pools at this moment, as JSON |
-//! | `/api/stream` | the same twice a second, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) |
+//! | `/api/pools` | all pools, as JSON: while a page is open what it was sent last, else as they are at this moment |
+//! | `/api/stream` | the same twice a second, to an open page, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) |
 //!
 //! # The JSON
 //!
 //! Fields may be added; what is there keeps its meaning as long as `version` is 1. Times end in their unit. All counts are since the pool was
-//! built.
+//! built. What only one who goes on looking can know is `null` while no page is open: `recent`, `busy`, `latest_job`, `failures`, `events`.
 //!
 //! | field | what |
 //! |---|---|
@@ -68,10 +68,10 @@
 //! | `workers`, `idle`, `max_workers` | workers that are there, those of them without a job, how many there may be |
 //! | `queued`, `running` | jobs that wait, jobs that run |
 //! | `counts` | `submitted`, `succeeded`, `failed`, `panicked`, `cancelled`, `timed_out`, `refused`, `worker_deaths`, `recycled`, `abandoned`: as in [`Metrics`](crate::Metrics) |
-//! | `queue_wait`, `run_time` | `count`, `p50_us`, `p90_us`, `p99_us`, `max_us`; and `recent`, the same of the last ten seconds, or `null` while no page is open |
-//! | `lanes` | what each worker does, for at most 64; `null` while no page is open |
+//! | `queue_wait`, `run_time` | `count`, `p50_us`, `p90_us`, `p99_us`, `max_us`; and `recent`, the same of the last ten seconds |
+//! | `lanes` | what each worker does, for at most 64 |
 //! | `more_lanes` | how many workers there are beyond these |
-//! | `failures` | the latest tasks that failed, latest first, at most 20, since a page was opened: `at_ms`, `id`, `job`, `kind`, `error` |
+//! | `failures` | the latest tasks that failed, latest first, at most 20, since the first of the open pages was opened: `at_ms`, `id`, `job`, `kind`, `error` |
 //! | `events` | what happened to workers, likewise: `at_ms`, `worker`, `pid`, `what` (`started`, `retired`, `recycled`, `killed`, `died`), `reason` |
 //! | `advice` | `is_enough`, and `findings` with `rule`, `evidence` and `change`; `null` for a pool that gives none |
 //!

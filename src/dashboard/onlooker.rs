@@ -39,13 +39,24 @@ struct Seen {
     job: Option<String>,
 }
 
-/// What a frame tells of it.
-#[derive(Debug, Default)]
+/// What is told of it.
+#[derive(Debug)]
 pub(super) struct Seeing {
-    pub(super) lanes: Option<Vec<Lane>>,
+    pub(super) lanes: Vec<Lane>,
     pub(super) more_lanes: usize,
-    pub(super) failures: Vec<Failure>,
-    pub(super) events: Vec<Event>,
+    /// Absent where nobody has looked before.
+    pub(super) failures: Option<Vec<Failure>>,
+    pub(super) events: Option<Vec<Event>>,
+}
+
+impl Seeing {
+    /// What a single look tells.
+    pub(super) fn once(pool: &dyn AnyPool) -> Self {
+        let lanes = pool.lanes();
+        let told = lanes.iter().take(LANES).map(|lane| self::lane(lane, None, None));
+        let (told, more_lanes) = (told.collect(), lanes.len().saturating_sub(LANES));
+        Self { lanes: told, more_lanes, failures: None, events: None }
+    }
 }
 
 impl Onlooker {
@@ -74,15 +85,15 @@ impl Onlooker {
         let (mut seen, looks) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.looks));
         let told = lanes.iter().take(LANES).map(|lane| {
             let seen = seen.remove(&lane.worker).unwrap_or_default();
-            self::lane(lane, f64::from(seen.busy) / f64::from(looks), seen.job)
+            self::lane(lane, Some(f64::from(seen.busy) / f64::from(looks)), seen.job)
         });
         let (told, more_lanes) = (told.collect(), lanes.len().saturating_sub(LANES));
         self.take_records();
         Seeing {
-            lanes: Some(told),
+            lanes: told,
             more_lanes,
-            failures: self.failures.iter().map(|job| failure(job, &at_ms)).collect(),
-            events: self.events.iter().map(|event| self::event(event, &at_ms)).collect(),
+            failures: Some(self.failures.iter().map(|job| failure(job, &at_ms)).collect()),
+            events: Some(self.events.iter().map(|event| self::event(event, &at_ms)).collect()),
         }
     }
 
@@ -109,7 +120,7 @@ fn is_failure(job: &JobRecord) -> bool {
     })
 }
 
-fn lane(lane: &record::Lane, busy: f64, latest_job: Option<String>) -> Lane {
+fn lane(lane: &record::Lane, busy: Option<f64>, latest_job: Option<String>) -> Lane {
     let job = lane.running.as_ref().map(|running| RunningJob {
         id: running.id.as_u64(),
         name: cut(running.name.as_str(), NAME),

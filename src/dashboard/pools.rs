@@ -73,7 +73,7 @@ impl Pools {
         }
     }
 
-    /// All pools, without what only a row of looks can tell.
+    /// All pools, without what only a row of looks can tell. Nothing is recorded for it.
     pub(super) fn look(&mut self, viewers: usize) -> Bytes {
         self.tell(viewers, Look::Once)
     }
@@ -146,7 +146,7 @@ impl Known {
             Look::Again => self.recent(pool.counters().tallies(), is_turn).map(Some),
         };
         let seeing = match look {
-            Look::Once => Seeing::default(),
+            Look::Once => Seeing::once(&**pool),
             Look::Again => {
                 let onlooker = self.onlooker.get_or_insert_with(|| Onlooker::new(pool));
                 onlooker.tell(&**pool, |at| millis(at.since(since)))

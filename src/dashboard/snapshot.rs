@@ -43,10 +43,10 @@ pub(super) struct Pool {
     pub(super) counts: Counts,
     pub(super) queue_wait: Times,
     pub(super) run_time: Times,
-    pub(super) lanes: Option<Vec<Lane>>,
+    pub(super) lanes: Vec<Lane>,
     pub(super) more_lanes: usize,
-    pub(super) failures: Vec<Failure>,
-    pub(super) events: Vec<Event>,
+    pub(super) failures: Option<Vec<Failure>>,
+    pub(super) events: Option<Vec<Event>>,
     pub(super) advice: Option<Advice>,
 }
 
@@ -138,7 +138,7 @@ pub(super) struct Lane {
     pub(super) number: u32,
     pub(super) pid: Option<u32>,
     pub(super) state: &'static str,
-    pub(super) busy: f64,
+    pub(super) busy: Option<f64>,
     pub(super) job: Option<RunningJob>,
     pub(super) latest_job: Option<String>,
 }
