@@ -302,7 +302,7 @@ async fn workers_are_told_with_what_they_run() {
         (&"busy".into(), &1.0.into(), &Value::Null)
     );
     assert_eq!(lanes[0]["job"]["name"], "waits for the end");
-    assert_eq!(lanes[0]["job"]["id"], running.id().as_u64());
+    assert_eq!(lanes[0]["job"]["task"], running.id().as_u64());
     let lanes = pool(&json, "lanes of processes")["lanes"].as_array().unwrap();
     assert_eq!(
         (&lanes[0]["state"], &lanes[0]["pid"], &lanes[0]["job"]),
@@ -337,7 +337,7 @@ async fn who_asks_once_is_told_what_workers_do_at_this_moment_and_what_a_page_wa
     assert_eq!(unknown(&once), [true; 4], "{once}");
     let lane = busy(&once);
     assert_eq!((&lane["state"], &lane["pid"]), (&"busy".into(), &Value::Null));
-    assert_eq!(lane["job"]["id"], running.id().as_u64());
+    assert_eq!(lane["job"]["task"], running.id().as_u64());
     assert!(lane["job"]["running_ms"].as_u64().unwrap() < 60_000, "{lane}");
     assert_eq!((&lane["busy"], &lane["latest_job"]), (&Value::Null, &Value::Null));
 
@@ -373,15 +373,25 @@ async fn failures_and_deaths_are_told_with_their_reason() {
     let json = events.until(|pools| !pool(pools, "dies")["failures"].as_array().unwrap().is_empty()).await;
     let failures = pool(&json, name)["failures"].as_array().unwrap();
     assert_eq!(failures.len(), 1, "what was before, or was cancelled, is none: {failures:?}");
-    assert_eq!((&failures[0]["id"], &failures[0]["job"]), (&id.as_u64().into(), &"one & only".into()));
-    assert_eq!(failures[0]["kind"], "panicked");
+    assert_eq!((&failures[0]["task"], &failures[0]["name"]), (&id.as_u64().into(), &"one & only".into()));
+    assert_eq!(failures[0]["outcome"], "panicked");
     let error = failures[0]["error"].as_str().unwrap();
     assert!(error.contains("lost <i>xxx") && error.len() <= 512, "{error}");
-    assert_eq!(pool(&json, "dies")["failures"][0]["kind"], "worker died");
+    assert_eq!(pool(&json, "dies")["failures"][0]["outcome"], "worker_died");
     let json = events.until(|pools| pool(pools, "dies")["counts"]["worker_deaths"] == 1).await;
     let what =
         |event: &Value| event["what"] == "died" && event["reason"].as_str().unwrap().contains("SIGABRT");
-    assert!(pool(&json, "dies")["events"].as_array().unwrap().iter().any(what), "{json}");
+    let died = pool(&json, "dies")["events"].as_array().unwrap().iter().find(|event| what(event));
+    let died = died.unwrap_or_else(|| panic!("{json}")).clone();
+    assert_eq!(processes.run(add, (1, 1)).await.unwrap(), 2);
+    let json = events.until(|pools| !pool(pools, "dies")["lanes"].as_array().unwrap().is_empty()).await;
+    let lane = &pool(&json, "dies")["lanes"][0];
+    assert_eq!(
+        (&died["worker"], &lane["worker"]),
+        (&0.into(), &0.into()),
+        "one takes the place of the other"
+    );
+    assert!(lane["serial"].as_u64() > died["serial"].as_u64() && lane["pid"] != died["pid"], "{died} {lane}");
 }
 
 #[tokio::test]
@@ -487,7 +497,10 @@ async fn a_pool_is_not_kept_by_who_looks_at_it() {
     let (server, _serving) = dashboard().await;
     let mut page = Events::open(server).await;
     let json = page.until(|pools| pool(pools, "kept?")["running"] == 1).await;
-    assert_eq!((&pool(&json, "kept?")["workers"], &pool(&json, "kept?")["idle"]), (&1.into(), &0.into()));
+    assert_eq!(
+        (&pool(&json, "kept?")["workers"], &pool(&json, "kept?")["idle_workers"]),
+        (&1.into(), &0.into())
+    );
     drop((open, pool_of_threads));
     assert!(running.await.unwrap());
     page.until(|pools| find(pools, "kept?").is_none()).await;

@@ -189,13 +189,13 @@ fn every_outcome_of_a_thread_pool_is_in_its_timeline() {
     assert_eq!(slices[0]["name"], NASTY);
     assert_eq!(
         (&slices[0]["args"]["outcome"], &slices[1]["args"]["outcome"]),
-        (&"value".into(), &"panicked".into())
+        (&"succeeded".into(), &"panicked".into())
     );
     assert!(slices[1]["args"]["error"].as_str().unwrap().ends_with(NASTY));
     assert!(slices.iter().all(|slice| slice["args"]["queue_wait_us"].is_f64()));
     let instants = phase(&events, "i");
     let outcomes: HashSet<_> = instants.iter().filter_map(|it| it["args"]["outcome"].as_str()).collect();
-    assert_eq!(outcomes, HashSet::from(["cancelled", "timed out", "overloaded"]));
+    assert_eq!(outcomes, HashSet::from(["cancelled", "timed_out", "overloaded"]));
     assert!(phase(&events, "C").iter().any(|counter| counter["args"]["jobs"] == 2));
     let svg = svg(&timeline);
     assert!(svg.contains("panicked 1") && svg.contains("&lt;script&gt;") && !svg.contains("<script"));

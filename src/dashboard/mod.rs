@@ -65,28 +65,31 @@
 //! | `id` | a number that no other pool of this `instance` has or had |
 //! | `name`, `kind` | as its builder named it; `thread`, `process` or `rayon` |
 //! | `age_ms` | how long ago it was built |
-//! | `workers`, `idle`, `max_workers` | workers that are there, those of them without a job, how many there may be |
+//! | `workers`, `idle_workers`, `max_workers` | workers that are there, those of them without a job, how many there may be |
 //! | `queued`, `running` | jobs that wait, jobs that run |
 //! | `counts` | `submitted`, `succeeded`, `failed`, `panicked`, `cancelled`, `timed_out`, `refused`, `worker_deaths`, `recycled`, `abandoned`: as in [`Metrics`](crate::Metrics) |
 //! | `queue_wait`, `run_time` | `count`, `p50_us`, `p90_us`, `p99_us`, `max_us`; and `recent`, the same of the last ten seconds |
 //! | `lanes` | what each worker does, for at most 64 |
 //! | `more_lanes` | how many workers there are beyond these |
-//! | `failures` | the latest tasks that failed, latest first, at most 20, since the first of the open pages was opened: `at_ms`, `id`, `job`, `kind`, `error` |
-//! | `events` | what happened to workers, likewise: `at_ms`, `worker`, `pid`, `what` (`started`, `retired`, `recycled`, `killed`, `died`), `reason` |
+//! | `failures` | the latest tasks that failed, latest first, at most 20, since the first of the open pages was opened: `at_ms`, `task`, `name`, `outcome`, `error` |
+//! | `events` | what happened to workers, likewise: `at_ms`, `worker`, `serial`, `pid`, `what` (`started`, `retired`, `recycled`, `killed`, `died`), `reason` |
 //! | `advice` | `is_enough`, and `findings` with `rule`, `evidence` and `change`; `null` for a pool that gives none |
 //!
 //! and for each lane:
 //!
 //! | field | what |
 //! |---|---|
-//! | `worker` | a number that no other worker of this pool has or had, but for threads |
-//! | `number`, `pid` | its place in the pool, which it leaves to its successor; its process, or `null` for a thread |
-//! | `state` | `starting`, `standing by`, `idle`, `busy` or `leaving` |
+//! | `worker` | the number of its place in the pool, which it leaves to its successor: the same as in spans and timelines |
+//! | `serial` | a number that no other worker of this pool has or had, but for threads, where it is the same as `worker` |
+//! | `pid` | its process, or `null` for a thread |
+//! | `state` | `starting`, `standing_by`, `idle`, `busy` or `leaving` |
 //! | `busy` | in which share of ten looks during the last half second it had a job: from 0 to 1 |
-//! | `job` | what it runs: `id` of the task, `name`, `running_ms`; or `null` |
+//! | `job` | what it runs: `task`, `name`, `running_ms`; or `null` |
 //! | `latest_job` | the name of the last job that was seen there during that time, or `null` |
 //!
-//! A task that was cancelled or refused is counted, and is no failure. Names are cut after 120 bytes, errors after 500.
+//! A `task` is told by its id, its `name` is as given or the type name of its function, and its `outcome` is the
+//! [kind](crate::TaskErrorKind) of the error as in spans: `timed_out`, `panicked`, `worker_died`, `encode`, `decode`, `too_large`,
+//! `unavailable`. A task that was cancelled or refused is counted, and is no failure. Names are cut after 120 bytes, errors after 500.
 //!
 //! # Examples
 //!

@@ -122,28 +122,28 @@ fn is_failure(job: &JobRecord) -> bool {
 
 fn lane(lane: &record::Lane, busy: Option<f64>, latest_job: Option<String>) -> Lane {
     let job = lane.running.as_ref().map(|running| RunningJob {
-        id: running.id.as_u64(),
+        task: running.id.as_u64(),
         name: cut(running.name.as_str(), NAME),
         running_ms: super::snapshot::millis(running.since.elapsed()),
     });
     let state = match lane.state {
         LaneState::Starting => "starting",
-        LaneState::StandingBy => "standing by",
+        LaneState::StandingBy => "standing_by",
         LaneState::Idle => "idle",
         LaneState::Busy => "busy",
         LaneState::Leaving => "leaving",
     };
-    Lane { worker: lane.worker, number: lane.number, pid: lane.pid, state, busy, job, latest_job }
+    Lane { worker: lane.number, serial: lane.worker, pid: lane.pid, state, busy, job, latest_job }
 }
 
 fn failure(job: &JobRecord, at_ms: impl Fn(Stamp) -> u64) -> Failure {
-    let (kind, error) =
-        job.failure.as_deref().map_or(("", ""), |failure| (failure.kind.words(), &*failure.text));
+    let (outcome, error) =
+        job.failure.as_deref().map_or(("", ""), |failure| (failure.kind.label(), &*failure.text));
     Failure {
         at_ms: at_ms(job.ended),
-        id: job.id.as_u64(),
-        job: cut(job.name.as_str(), NAME),
-        kind,
+        task: job.id.as_u64(),
+        name: cut(job.name.as_str(), NAME),
+        outcome,
         error: cut(error, TEXT),
     }
 }
@@ -156,5 +156,12 @@ fn event(event: &WorkerRecord, at_ms: impl Fn(Stamp) -> u64) -> Event {
         Change::Ended(Ending::Killed(reason)) => ("killed", &**reason),
         Change::Ended(Ending::Died(reason)) => ("died", &**reason),
     };
-    Event { at_ms: at_ms(event.at), worker: event.worker, pid: event.pid, what, reason: cut(reason, TEXT) }
+    Event {
+        at_ms: at_ms(event.at),
+        worker: event.number,
+        serial: event.worker,
+        pid: event.pid,
+        what,
+        reason: cut(reason, TEXT),
+    }
 }

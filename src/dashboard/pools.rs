@@ -158,7 +158,7 @@ impl Known {
             kind: pool.kind().label(),
             age_ms: millis(metrics.age),
             workers: metrics.workers,
-            idle: metrics.idle_workers,
+            idle_workers: metrics.idle_workers,
             max_workers: metrics.max_workers,
             queued: metrics.queued,
             running: metrics.running,

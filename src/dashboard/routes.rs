@@ -26,7 +26,7 @@ const PAGE: &str = include_str!("page.html");
 /// The page may run its own script, look as it says itself, and read from where it came from. The hashes are those of what is in
 /// `page.html` between the tags: a test tells the new ones when they have changed.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-w36NbW4Q5Z1e55REAv2jYPHad7q8bky1riFV6Ba4q94='; \
+    script-src 'sha256-lxjvU8+kth0LlnVscWKbDKwMRmvVAIuH4TNoDE+rDSg='; \
     style-src 'sha256-lqyTKYO9v4FGWH/vwPN7cOMPv+0WaBXLi5/kM5cNf90='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 

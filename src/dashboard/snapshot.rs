@@ -36,7 +36,7 @@ pub(super) struct Pool {
     pub(super) kind: &'static str,
     pub(super) age_ms: u64,
     pub(super) workers: usize,
-    pub(super) idle: usize,
+    pub(super) idle_workers: usize,
     pub(super) max_workers: usize,
     pub(super) queued: usize,
     pub(super) running: usize,
@@ -135,7 +135,7 @@ impl From<&Distribution> for Percentiles {
 #[derive(Debug, Serialize)]
 pub(super) struct Lane {
     pub(super) worker: u32,
-    pub(super) number: u32,
+    pub(super) serial: u32,
     pub(super) pid: Option<u32>,
     pub(super) state: &'static str,
     pub(super) busy: Option<f64>,
@@ -145,7 +145,7 @@ pub(super) struct Lane {
 
 #[derive(Debug, Serialize)]
 pub(super) struct RunningJob {
-    pub(super) id: u64,
+    pub(super) task: u64,
     pub(super) name: String,
     pub(super) running_ms: u64,
 }
@@ -154,9 +154,9 @@ pub(super) struct RunningJob {
 #[derive(Debug, Serialize)]
 pub(super) struct Failure {
     pub(super) at_ms: u64,
-    pub(super) id: u64,
-    pub(super) job: String,
-    pub(super) kind: &'static str,
+    pub(super) task: u64,
+    pub(super) name: String,
+    pub(super) outcome: &'static str,
     pub(super) error: String,
 }
 
@@ -165,6 +165,7 @@ pub(super) struct Failure {
 pub(super) struct Event {
     pub(super) at_ms: u64,
     pub(super) worker: u32,
+    pub(super) serial: u32,
     pub(super) pid: Option<u32>,
     pub(super) what: &'static str,
     pub(super) reason: String,

@@ -31,7 +31,23 @@ pub enum TaskErrorKind {
 }
 
 impl TaskErrorKind {
-    /// It in a word or two.
+    /// Its name for machines: the same in spans, in traces and on the dashboard.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::Panicked => "panicked",
+            Self::WorkerDied => "worker_died",
+            Self::Overloaded => "overloaded",
+            Self::Closed => "closed",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+            Self::TooLarge => "too_large",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// It in a word or two, for people.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",

@@ -366,8 +366,8 @@ impl Timeline {
     /// Writes a trace in the JSON of Chrome's trace events, which [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open.
     ///
     /// The pool is a process there and each worker a thread, with a slice for each run. Its arguments are the task, how long it waited,
-    /// how it ended, and the error. The length of the queue is a counter; what happened to workers, and tasks that ended without
-    /// a run, are instants. Times are in microseconds. Some 200 bytes for each job. The writer need not be buffered.
+    /// how it ended, and the error; the `outcome` is `succeeded`, `running`, or a kind of error in snake case, as `timed_out`. The length
+    /// of the queue is a counter; what happened to workers, and tasks that ended without a run, are instants. Times are in microseconds. Some 200 bytes for each job. The writer need not be buffered.
     ///
     /// # Errors
     ///

@@ -20,6 +20,17 @@ pub enum JobEnd {
     Running,
 }
 
+impl JobEnd {
+    /// Its name for machines.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Value => "succeeded",
+            Self::Running => "running",
+            Self::Failed(kind) => kind.label(),
+        }
+    }
+}
+
 impl fmt::Display for JobEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -114,7 +114,7 @@ fn arguments(out: &mut impl Write, job: &RecordedJob) -> io::Result<()> {
     if job.waited != u64::MAX {
         write!(out, ",\"queue_wait_us\":{}", Micros(job.waited))?;
     }
-    write!(out, ",\"outcome\":\"{}\"", job.end())?;
+    write!(out, ",\"outcome\":\"{}\"", job.end().label())?;
     if let Some(error) = job.error() {
         write!(out, ",\"error\":\"{}\"", Json(error))?;
     }

@@ -22,7 +22,7 @@ use tracing::{
 };
 
 use crate::{
-    TaskError, TaskErrorKind,
+    TaskError,
     error::TaskLabel,
     panic::{drop_shielded, shield},
 };
@@ -194,21 +194,6 @@ fn as_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn name_of(kind: TaskErrorKind) -> &'static str {
-    match kind {
-        TaskErrorKind::Cancelled => "cancelled",
-        TaskErrorKind::TimedOut => "timed_out",
-        TaskErrorKind::Panicked => "panicked",
-        TaskErrorKind::WorkerDied => "worker_died",
-        TaskErrorKind::Overloaded => "overloaded",
-        TaskErrorKind::Closed => "closed",
-        TaskErrorKind::Encode => "encode",
-        TaskErrorKind::Decode => "decode",
-        TaskErrorKind::TooLarge => "too_large",
-        TaskErrorKind::Unavailable => "unavailable",
-    }
-}
-
 impl Open {
     fn new(span: Span, has_items: bool) -> Self {
         Self {
@@ -274,7 +259,7 @@ impl Open {
             return;
         }
         shield(|| {
-            span.record("outcome", error.map_or("succeeded", |error| name_of(error.kind())));
+            span.record("outcome", error.map_or("succeeded", |error| error.kind().label()));
             let Some(error) = error else { return };
             let words = error.to_string();
             span.record("error", words.as_str());

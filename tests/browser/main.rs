@@ -323,6 +323,26 @@ fn hostile_names_and_errors_are_text() {
 }
 
 #[test]
+fn what_has_a_name_for_machines_is_shown_in_words() {
+    let _turn = turn();
+    let Some(program) = chromium::find("what_has_a_name_for_machines_is_shown_in_words") else { return };
+    let pool = ThreadPool::builder().name("worded").max_workers(1).build().unwrap();
+    let (server, browser) = (Server::start(), Browser::start(&program));
+    let page = browser.open(&server.url(), WIDE);
+    let card = card("worded");
+    page.wait_for(&card);
+    let late = pool.job(|| wait(20)).run_timeout(Duration::from_millis(1)).run();
+    assert!(late.blocking_wait().unwrap_err().is_timed_out());
+    page.wait_for(&format!("{card}.querySelector('.failures .how').textContent === 'timed out'"));
+    for (count, shown) in
+        [("timed_out", "timed out1"), ("failed", "other errors0"), ("worker_deaths", "deaths0")]
+    {
+        page.wait_for(&format!("{card}.querySelector('.counts .{count}').textContent === '{shown}'"));
+    }
+    assert_no_errors(&page);
+}
+
+#[test]
 fn many_workers_stay_readable() {
     let _turn = turn();
     let Some(program) = chromium::find("many_workers_stay_readable") else { return };
