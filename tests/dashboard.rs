@@ -440,7 +440,7 @@ async fn there_is_a_limit_to_open_pages_and_one_that_leaves_makes_room() {
 #[tokio::test]
 async fn an_address_that_others_reach_is_refused_unless_allowed() {
     for address in ["0.0.0.0:0", "[::]:0"] {
-        let refused = dashboard::serve(address).await.unwrap_err();
+        let refused = tokio::spawn(dashboard::serve(address).into_future()).await.unwrap().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
         assert!(refused.to_string().contains("not an address of loopback"), "{refused}");
     }
@@ -468,6 +468,7 @@ async fn a_server_that_is_dropped_ends_its_pages_and_frees_its_address() {
     serving.abort();
     assert!(serving.await.unwrap_err().is_cancelled());
     while page.next().await.is_some() {}
+    drop(dashboard::serve(server).listen().await.unwrap());
     let again = dashboard::serve(server).listen().await.unwrap();
     tokio::spawn(again.into_future());
     assert!(Events::open(server).await.next().await.is_some());

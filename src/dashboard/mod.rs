@@ -126,8 +126,9 @@ use self::{audience::Audience, pools::Pools};
 /// Returns the dashboard, to be nested into a service under any path.
 ///
 /// Use `nest_service`: then the page is found with and without a slash at the end of the path. It starts nothing. Who may see the
-/// page is up to the service: see [the module](self#who-may-see-it). Open pages read for ever, and a service that shuts down gracefully
-/// waits for them: such a service uses [`router_until`].
+/// page is up to the service: see [the module](self#who-may-see-it).
+///
+/// A service that shuts down gracefully uses [`router_until`]: open pages read for ever, and it would wait for them as long.
 ///
 /// # Examples
 ///
@@ -167,7 +168,6 @@ pub fn router() -> Router {
 /// let service = Router::new().nest_service("/dashboard", dashboard::router_until(until(ended.clone())));
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 /// let serving = axum::serve(listener, service).with_graceful_shutdown(until(ended)).into_future();
-/// # use std::future::IntoFuture;
 /// let serving = tokio::spawn(serving);
 /// end.send_replace(true); // on SIGTERM, for instance
 /// serving.await??;

@@ -24,8 +24,8 @@ use super::{audience::Audience, pools::Pools, routes};
 
 /// Serves the dashboard on an address of its own, on loopback.
 ///
-/// Await what it returns to serve for ever, or [`listen`](Serve::listen) first to learn the address, for instance of port 0. It needs a tokio
-/// runtime with I/O.
+/// What it returns is to be awaited, and then serves for ever: give it a task of its own. [`listen`](Serve::listen) first to learn the
+/// address, for instance of port 0. It needs a tokio runtime with I/O.
 ///
 /// Names and errors of jobs can be read there, so by default only this machine is let in: an address that is not one of loopback is
 /// an error, and a request that names another host is answered with 403, as it comes from a page elsewhere whose name was
@@ -37,16 +37,23 @@ use super::{audience::Audience, pools::Pools, routes};
 ///
 /// # Cancel safety
 ///
-/// Dropped, it stops to listen, and its connections are ended.
+/// Dropped, it stops to listen, and its connections are ended: open pages say that they are disconnected. Nothing is lost but what the
+/// pages were being sent. A task that awaits it is to be aborted for that; to drop its handle lets it go on.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// # #[tokio::main]
-/// # async fn main() -> std::io::Result<()> {
-/// heavylift::dashboard::serve("127.0.0.1:8787").await
+/// # async fn main() {
+/// use heavylift::dashboard;
+///
+/// // On a task of its own, since awaiting it never returns.
+/// tokio::spawn(dashboard::serve("127.0.0.1:8787").into_future());
+/// // … what the program is for
 /// # }
 /// ```
+///
+/// An error, such as an address that is taken, ends the task above in silence. [`listen`](Serve::listen) tells it before anything is served.
 pub fn serve<A: ToSocketAddrs>(address: A) -> Serve<A> {
     Serve { address, reach: Reach::Loopback }
 }
@@ -103,8 +110,6 @@ impl<A: ToSocketAddrs> Serve<A> {
     /// ```
     /// # #[tokio::main]
     /// # async fn main() -> std::io::Result<()> {
-    /// use std::future::IntoFuture;
-    ///
     /// let dashboard = heavylift::dashboard::serve("127.0.0.1:0").listen().await?;
     /// println!("http://{}", dashboard.address());
     /// tokio::spawn(dashboard.into_future());
@@ -145,7 +150,13 @@ impl<A> fmt::Debug for Serve<A> {
 
 /// A server for the dashboard that has its address, and answers once it is awaited. From [`Serve::listen`].
 ///
-/// The future ends with an error of the system only. Dropped, it stops to listen, and its connections are ended.
+/// # Errors
+///
+/// Awaited, it ends with an error of the system only.
+///
+/// # Cancel safety
+///
+/// Dropped, awaited or not, it stops to listen, gives the address back, and its connections are ended, as with [`serve`].
 #[derive(Debug)]
 #[must_use = "a server does nothing unless awaited"]
 pub struct Listening {
