@@ -12,14 +12,24 @@ mod chromium;
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
 };
 
 use chromium::{Browser, Look, Page};
 use image::ImageFormat;
 use tempfile::TempDir;
 
-use crate::{client::post, pictures::noise, server::Server};
+use crate::{
+    client::{get, post},
+    pictures::noise,
+    server::Server,
+};
 
 const WIDE: Look = Look { width: 1100, height: 900, scheme: "light" };
 const DARK: Look = Look { scheme: "dark", ..WIDE };
@@ -123,5 +133,90 @@ fn what_went_wrong_is_said_and_the_next_picture_is_fine() {
     let [after] = server.workers()[..] else { panic!("and one that takes its place") };
     dashboard.wait_for_text(".card", &after.to_string());
     screenshot(&dashboard, "dashboard");
+    server.stop();
+}
+
+/// Sends one picture after the other until it is stopped.
+struct Uploads {
+    is_over: Arc<AtomicBool>,
+    sender: Option<JoinHandle<u64>>,
+}
+
+impl Uploads {
+    fn begin(server: SocketAddr, picture: Vec<u8>) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = is_over.clone();
+        let sender = thread::spawn(move || {
+            let mut sent = 0;
+            while !seen.load(Relaxed) {
+                assert_eq!(post(server, "/thumbnail", &picture).unwrap().status, 200);
+                sent += 1;
+            }
+            sent
+        });
+        Self { is_over, sender: Some(sender) }
+    }
+
+    /// Returns how many there were. All of them succeeded.
+    fn stop(mut self) -> u64 {
+        self.is_over.store(true, Relaxed);
+        self.sender.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Uploads {
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn an_open_dashboard_sees_the_service_work_and_go_and_come_back() {
+    let Some(program) = chromium::find("an_open_dashboard_sees_the_service_work_and_go_and_come_back") else {
+        return;
+    };
+    let data = tempfile::tempdir().unwrap();
+    let args = [&PATIENT[..], &["--data", data.path().to_str().unwrap()]].concat();
+    let (server, browser) = (Server::start(&args), Browser::start(&program));
+    let address = server.address;
+    let page = browser.open(&format!("http://{address}/dashboard"), WIDE);
+    page.wait_for_text("#state", "live");
+    let card = "[...document.querySelectorAll('.card')].find(card => card.querySelector('h2').textContent === 'decode')";
+    let succeeded = format!("{card}.querySelector('.counts .succeeded b').textContent");
+    let lane = format!("{card}.querySelector('.lanes canvas')");
+    let is_painted = format!(
+        "{lane}.getContext('2d').getImageData(0, 0, {lane}.width, {lane}.height).data.some(colour => colour > 0)"
+    );
+    page.wait_for(&format!("{succeeded} === '0'"));
+
+    let sees_work = |server: &Server| {
+        let uploads = Uploads::begin(address, noise(ImageFormat::Jpeg, 900, 600));
+        page.wait_for(&is_painted);
+        // A lane fills from the right: while there is work, what it shows is another picture each time.
+        for _ in 0..3 {
+            let before = page.evaluate(&format!("{lane}.toDataURL()"));
+            page.wait_for(&format!("{lane}.toDataURL() !== {before}"));
+        }
+        let [worker] = server.workers()[..] else { panic!("one worker per picture at a time") };
+        page.wait_for(&format!("{card}.querySelector('.lanes').textContent.includes('pid {worker}')"));
+        let sent = uploads.stop();
+        page.wait_for(&format!("{succeeded} === '{sent}'"));
+        sent
+    };
+    let sent = sees_work(&server);
+    assert_eq!(page.errors(), Vec::<String>::new());
+    server.stop();
+    page.wait_for_text("#state", "disconnected");
+    page.wait_for("document.querySelector('main').classList.contains('stale')");
+
+    let server = Server::start_at(address, &args);
+    page.wait_for_text("#state", "live");
+    page.wait_for(&format!("{succeeded} === '0'"));
+    assert_eq!(get(address, &format!("/images/{sent}/thumbnail")).unwrap().status, 200, "what was kept");
+    sees_work(&server);
+    // The browser writes a line for each try that failed. There is nothing else.
+    let errors = page.errors();
+    let others: Vec<_> = errors.iter().filter(|error| !error.contains("/dashboard/api/stream")).collect();
+    assert_eq!(others, Vec::<&String>::new());
     server.stop();
 }

@@ -69,9 +69,18 @@ impl Server {
         Self::start_by(Command::new("sh").arg("-c").arg(limit).arg(program()).args(args), Stdio::null())
     }
 
+    /// Starts the service where another has been.
+    pub(crate) fn start_at(address: SocketAddr, args: &[&str]) -> Self {
+        Self::listen_by(Command::new(program()).args(args), Stdio::null(), address)
+    }
+
     fn start_by(command: &mut Command, stderr: Stdio) -> Self {
+        Self::listen_by(command, stderr, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn listen_by(command: &mut Command, stderr: Stdio, address: SocketAddr) -> Self {
         let temporary = tempfile::tempdir().expect("a directory");
-        command.args(["--listen", "127.0.0.1:0"]).env("TMPDIR", temporary.path());
+        command.args(["--listen", &address.to_string()]).env("TMPDIR", temporary.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("the service starts");
         let line = first_line(&mut child);
