@@ -283,6 +283,8 @@ fn the_flag_of_a_job_is_seen_by_its_parts_on_other_threads() {
     let pool = pool(2);
     let (begins, begun) = mpsc::channel();
     let (ends, ended) = mpsc::channel();
+    let is_counted = Arc::new(AtomicBool::new(false));
+    let may_end = is_counted.clone();
     let task = pool.run(move || {
         with_cancel_flag(|flag| {
             let is_stolen = AtomicBool::new(false);
@@ -292,6 +294,7 @@ fn the_flag_of_a_job_is_seen_by_its_parts_on_other_threads() {
                 begins.send(flag.is_cancelled()).unwrap();
                 eventually(|| flag.is_cancelled());
                 ends.send((flag.checkpoint().is_err(), heavylift::is_cancelled())).unwrap();
+                eventually(|| may_end.load(SeqCst));
             };
             rayon::join(left, right);
         });
@@ -299,6 +302,7 @@ fn the_flag_of_a_job_is_seen_by_its_parts_on_other_threads() {
     assert!(!begun.recv_timeout(LONG).unwrap());
     assert!(task.cancel() && task.is_finished());
     assert_eq!(pool.metrics().abandoned, 1);
+    is_counted.store(true, SeqCst);
     assert_eq!(ended.recv_timeout(LONG).unwrap(), (true, false), "the other thread has no job of its own");
     eventually(|| pool.metrics().abandoned == 0);
 }

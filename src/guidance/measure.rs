@@ -11,10 +11,11 @@
 //!    long; those before are the warm-up.
 //! 3. Every step has a limit of time, and each runs at least once: a job that takes seconds is called twice.
 //! 4. Whether a call waits is told by two clocks and by how often the thread gave its processor away of itself. Who never did has not
-//!    waited: the rest of the time somebody else had the processor.
+//!    waited: the rest of the time somebody else had the processor. What a thread that does wait has lost in that way is taken off, where
+//!    the system tells.
 
 use std::{
-    fmt, thread,
+    fmt, fs, thread,
     time::{Duration, Instant},
 };
 
@@ -266,15 +267,23 @@ impl<'a, F> Caller<'a, F> {
             self.calls += 1;
         }
         let mut results = Vec::with_capacity(self.group);
-        let before = processor::read(Whose::Thread);
+        let (before, delayed) = (processor::read(Whose::Thread), delay());
         let start = Instant::now();
         caught(|| results.extend(args.drain(..).map(&self.job)))?;
-        let wall = start.elapsed();
+        let wall = start.elapsed().saturating_sub(delay().saturating_sub(delayed));
         let computing = before
             .zip(processor::read(Whose::Thread))
             .map(|(from, to)| to.cpu_ns.saturating_sub(from.cpu_ns));
         Ok((wall, computing.map(Duration::from_nanos), results))
     }
+}
+
+/// How long this thread has waited for a processor that others had, since it began; nothing where the system does not tell
+/// ([proc_pid_schedstat](https://docs.kernel.org/scheduler/sched-stats.html)).
+fn delay() -> Duration {
+    let told = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|told| told.split_whitespace().nth(1)?.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// Times of groups of calls of the same size.
