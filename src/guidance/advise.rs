@@ -183,6 +183,10 @@ fn wins(chosen: &Plan, next: &Plan, profile: &Profile, machine: &Machine) -> Str
         (_, Choice::Processes) => {
             format!("if it had to be killable or kept apart, at {times:.1} × the time")
         }
+        (Choice::Cpu, Choice::Threads) => "if it waited, or its calls met at a lock".to_owned(),
+        (Choice::Threads, Choice::Cpu) if profile.cpu_share > COMPUTES => {
+            "if its calls did not meet at a lock".to_owned()
+        }
         (Choice::Threads, Choice::Cpu) => "if it computed more than 80 % of its time".to_owned(),
         _ if times <= 1.0 => "by less than a tenth already here".to_owned(),
         _ => match crossover(chosen.executor, next.executor, profile, machine) {
@@ -489,6 +493,7 @@ mod tests {
         }
         let advice = advise(&tried([400, 270, 350, 400]), &two_cores());
         assert!(advice.to_string().contains("tried to be faster on 32 threads than on 2"), "{advice}");
+        assert!(advice.to_string().contains("if its calls did not meet at a lock"), "{advice}");
         assert_eq!(advice.workers, 32);
     }
 
