@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use heavylift::{Payload, ProcessPool, Shutdown, Task, TaskError, TaskErrorKind, TaskStatus};
+use futures::StreamExt;
+use heavylift::{JobEnd, Payload, ProcessPool, Shutdown, Task, TaskError, TaskErrorKind, TaskStatus};
 use processes::*;
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
@@ -380,6 +381,45 @@ mod failures {
             assert!(error(pool.run(BadToEncode, trouble)).is_worker_died());
         }
         still_works(&pool);
+        ends(&pool);
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_or_is_too_large_is_counted_and_recorded_alone_and_in_a_map() {
+        let pool = builder(1).max_payload(1000).queue_limit(30).build().unwrap();
+        let good = || (BadToEncode(Trouble::None), vec![1u8; 10]);
+        let large = || (BadToEncode(Trouble::None), vec![1u8; 2000]);
+        let bad = |trouble| (BadToEncode(trouble), Vec::new());
+        let job = |(_, bytes): (BadToEncode, Vec<u8>)| bytes.len();
+        let recording = pool.record();
+        let mut failed = 0;
+        let mut adds_up = |more: u64, what: &str| {
+            failed += more;
+            let now = pool.metrics();
+            assert_eq!((now.failed, now.queued, now.running), (failed, 0, 0), "{what}");
+            let finished = now.succeeded + now.panicked + now.cancelled + now.timed_out + now.failed;
+            assert_eq!(now.submitted, finished, "{what}");
+        };
+        let alone = [bad(Trouble::Error), bad(Trouble::Panic), large()];
+        let ids: Vec<_> = alone.into_iter().map(|argument| error(pool.run(job, argument)).id()).collect();
+        adds_up(3, "alone");
+        for chunk_size in [1, 8] {
+            let inputs = [bad(Trouble::Error), good(), large(), good(), bad(Trouble::Panic), good()];
+            let map = pool.map(job, inputs).chunk_size(chunk_size);
+            let items: Vec<Result<usize, TaskError>> = futures::executor::block_on(map.collect());
+            let values: Vec<_> = items.iter().map(|item| item.as_ref().ok().copied()).collect();
+            assert_eq!(values, [None, Some(10), None, Some(10), None, Some(10)]);
+            adds_up(3, "in a map");
+        }
+        let report = pool.shutdown(Shutdown::Drain).blocking_wait();
+        let timeline = recording.stop();
+        let failures: Vec<_> = timeline.failures().collect();
+        assert_eq!((failures.len(), report.failed), (9, 0), "nothing is told of twice");
+        assert_eq!(failures.iter().map(|job| job.id()).collect::<Vec<_>>()[..3], ids);
+        for job in failures {
+            assert!(matches!(job.end(), JobEnd::Failed(TaskErrorKind::Encode | TaskErrorKind::TooLarge)));
+            assert_eq!((job.worker(), job.waited(), job.ran()), (None, None, Duration::ZERO));
+        }
         ends(&pool);
     }
 

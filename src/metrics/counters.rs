@@ -282,6 +282,15 @@ impl Counters {
         self.here().left_queue.add(1);
     }
 
+    /// A job was taken that cannot be sent to a worker. Its task fails with `error`, which nobody has seen yet.
+    pub(crate) fn never_sent(&self, error: &TaskError) {
+        // It leaves before it comes, so that nobody sees it wait.
+        self.left_queue();
+        self.here().failed.add(1);
+        self.submitted();
+        self.recorders().ended(Stage::NeverBegan, 1, Stamp::NEVER, error);
+    }
+
     /// A job runs on although its task has finished.
     pub(crate) fn abandoned(&self) {
         self.here().abandoned.add(1);

@@ -80,7 +80,7 @@ pub struct Metrics {
     pub cancelled: u64,
     /// Tasks that reached a time limit.
     pub timed_out: u64,
-    /// Tasks that finished in any other way: their worker died, their result could not be decoded, …
+    /// Tasks that finished in any other way: their worker died, what they take or return could not cross, …
     pub failed: u64,
     /// Jobs not taken, because the queue was full or the pool closed.
     pub refused: u64,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     BuildError, Closing, Job, Metrics, Payload, Recording, Refused, Shutdown, Submit, Task, TaskError,
-    error::Operand,
+    error::{Operand, TaskLabel},
     metrics::Counters,
     no_capture::assert_no_capture,
     panic::catch,
@@ -374,29 +374,16 @@ impl ProcessPool {
         R: Payload,
     {
         let Ticket { label, options, place } = ticket;
-        let encoded = match argument {
-            Ok(encoded) => encoded,
-            Err(why) => {
-                return Start::<(F, A)>::refuse(
-                    self,
-                    TaskError::encode(label.clone(), Operand::Argument, why),
-                    label,
-                );
-            }
-        };
-        let (size, limit) = (encoded.len() as u64, self.shared.config().max_payload);
-        if size > limit {
-            return Start::<(F, A)>::refuse(
-                self,
-                TaskError::too_large(label.clone(), Operand::Argument, size, limit),
-                label,
-            );
-        }
         let span = open_span(self, &label);
-        let call = match Call::new(call::job::<F, A, R>(), encoded, place, span.note()) {
+        let call = self.admissible(argument, &label).and_then(|encoded| {
+            let call = Call::new(call::job::<F, A, R>(), encoded, place, span.note());
+            call.map_err(|why| TaskError::encode(label.clone(), Operand::Argument, why))
+        });
+        let call = match call {
             Ok(call) => call,
-            Err(why) => {
-                return Task::refused(TaskError::encode(label.clone(), Operand::Argument, why), label, span);
+            Err(error) => {
+                self.shared.counters().never_sent(&error);
+                return Task::refused(error, label, span);
             }
         };
         let queue_timeout = options.queue_timeout.or(self.shared.config().queue_timeout);
@@ -408,6 +395,16 @@ impl ProcessPool {
         self.shared.push(cell.clone());
         cell.watch_queue();
         task
+    }
+
+    /// The argument, if it could be encoded and is not too large.
+    fn admissible(&self, argument: Result<Encoded, String>, label: &TaskLabel) -> Result<Encoded, TaskError> {
+        let encoded = argument.map_err(|why| TaskError::encode(label.clone(), Operand::Argument, why))?;
+        let (size, limit) = (encoded.len() as u64, self.shared.config().max_payload);
+        if size > limit {
+            return Err(TaskError::too_large(label.clone(), Operand::Argument, size, limit));
+        }
+        Ok(encoded)
     }
 }
 

@@ -84,7 +84,7 @@ impl RecordedJob {
     }
 
     /// How long it waited before it began, or before it was given up. `None` where that is not known: of what still runs, and of
-    /// what was refused.
+    /// what was refused or could not be sent.
     pub fn waited(&self) -> Option<Duration> {
         (self.waited != u64::MAX).then(|| Duration::from_nanos(self.waited))
     }

@@ -37,7 +37,7 @@ pub const BUCKETS: [f64; 24] = [
 /// | name | what |
 /// |---|---|
 /// | `heavylift_jobs_submitted_total` | jobs taken |
-/// | `heavylift_jobs_finished_total` | tasks that have finished, by `outcome`: `succeeded`, `panicked`, `cancelled`, `timed_out`, `failed` (a worker process died, what came back could not be decoded, …) |
+/// | `heavylift_jobs_finished_total` | tasks that have finished, by `outcome`: `succeeded`, `panicked`, `cancelled`, `timed_out`, `failed` (a worker process died, an argument or a result could not cross, …) |
 /// | `heavylift_jobs_refused_total` | jobs not taken: the queue was full or the pool closed |
 /// | `heavylift_hand_overs_total` | how often jobs were handed over: items of a `map` that travel together count once |
 /// | `heavylift_jobs_queued`, `heavylift_jobs_running` | jobs that wait, and that workers run |
