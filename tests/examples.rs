@@ -244,7 +244,8 @@ fn prometheus_serves_the_figures_of_all_pools() {
     let has_run = |page: &str| {
         let pools = ["heavylift", "heavy-cpu"];
         pools.iter().all(|pool| {
-            let series = format!("\nheavylift_job_run_seconds_count{{pool=\"{pool}\",kind=\"thread\"}} ");
+            let series =
+                format!("\nheavylift_job_run_time_seconds_count{{pool=\"{pool}\",kind=\"thread\"}} ");
             page.split_once(&series).is_some_and(|(_, count)| !count.starts_with('0'))
         })
     };

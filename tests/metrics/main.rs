@@ -169,7 +169,7 @@ async fn jobs_on_threads_are_told() {
         ("heavylift_jobs_finished_total failed", 0.0),
         ("heavylift_jobs_refused_total", 1.0),
         ("heavylift_jobs_queued", 0.0),
-        ("heavylift_job_wait_seconds_count", 6.0),
+        ("heavylift_job_queue_wait_seconds_count", 6.0),
     ] {
         assert_eq!(now.get(name), Some(&value), "{name}: {now:?}");
     }
@@ -232,10 +232,10 @@ async fn processor_time_and_durations_are_told_in_seconds() {
     pool.run(|| std::thread::park_timeout(Duration::from_millis(30))).await.unwrap();
     drop(pool);
     let now = told("seconds", "thread");
-    let run = now["heavylift_job_run_seconds_sum"];
+    let run = now["heavylift_job_run_time_seconds_sum"];
     assert!((0.03..60.0).contains(&run), "{run}");
-    assert_eq!(now["heavylift_job_run_seconds_bucket 0.0001"], 0.0);
-    assert_eq!(now["heavylift_job_run_seconds_bucket 600"], 2.0);
+    assert_eq!(now["heavylift_job_run_time_seconds_bucket 0.0001"], 0.0);
+    assert_eq!(now["heavylift_job_run_time_seconds_bucket 600"], 2.0);
     #[cfg(target_os = "linux")]
     {
         let natures = ["waiting", "computing", "mixed"];
@@ -261,7 +261,7 @@ async fn a_pool_that_ends_keeps_its_counts_and_the_next_of_its_name_adds_to_them
     assert_eq!(count(), 3.0);
     let now = told("successors", "thread");
     assert_eq!(now["heavylift_workers"], 0.0);
-    assert_eq!(now["heavylift_job_run_seconds_count"], 3.0);
+    assert_eq!(now["heavylift_job_run_time_seconds_count"], 3.0);
 }
 
 #[tokio::test]
@@ -301,7 +301,8 @@ impl HistogramFn for Count {
 impl Tally {
     /// The number behind this name, if it is one of the pool "watched".
     fn of(&self, key: &Key) -> Option<Arc<Count>> {
-        let names = ["jobs_submitted_total", "jobs_finished_total", "job_wait_seconds", "job_run_seconds"];
+        let names =
+            ["jobs_submitted_total", "jobs_finished_total", "job_queue_wait_seconds", "job_run_time_seconds"];
         let name = names.into_iter().find(|name| key.name().strip_prefix("heavylift_") == Some(name))?;
         let is_other = key.labels().any(|label| label.key() == "outcome" && label.value() != "succeeded");
         let is_watched = key.labels().any(|label| label.value() == "watched") && !is_other;
@@ -358,7 +359,9 @@ fn reports_at_the_same_time_tell_nothing_twice_and_lose_nothing() {
         }
     });
     metrics::with_local_recorder(&tally, report);
-    for name in ["jobs_submitted_total", "jobs_finished_total", "job_run_seconds", "job_wait_seconds"] {
+    for name in
+        ["jobs_submitted_total", "jobs_finished_total", "job_run_time_seconds", "job_queue_wait_seconds"]
+    {
         assert_eq!(tally.get(name), JOBS, "{name}");
     }
 }
@@ -379,8 +382,8 @@ async fn of_very_many_durations_some_are_told_and_the_quantiles_are_right() {
     let now = told("many", "thread");
     assert_eq!(now["heavylift_jobs_finished_total succeeded"], f64::from(jobs));
     // How many are told depends on how often other tests report meanwhile.
-    let told = now["heavylift_job_run_seconds_count"];
-    let slow = (told - now["heavylift_job_run_seconds_bucket 0.001"]) / told;
+    let told = now["heavylift_job_run_time_seconds_count"];
+    let slow = (told - now["heavylift_job_run_time_seconds_bucket 0.001"]) / told;
     assert!(told >= 10_000.0 && (0.0005..0.002).contains(&slow), "{slow} of {told}");
 }
 
@@ -427,7 +430,9 @@ fn an_exporter_that_adds_units_and_suffixes_finds_them_there() {
     };
     let plain = of(PrometheusBuilder::new());
     assert_eq!(of(PrometheusBuilder::new().with_recommended_naming(true)), plain);
-    assert!(plain.contains("heavylift_jobs_finished_total") && plain.contains("heavylift_job_run_seconds"));
+    assert!(
+        plain.contains("heavylift_jobs_finished_total") && plain.contains("heavylift_job_run_time_seconds")
+    );
 }
 
 /// Says what was not tested.

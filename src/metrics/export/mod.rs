@@ -42,7 +42,7 @@ pub const BUCKETS: [f64; 24] = [
 /// | `heavylift_hand_overs_total` | how often jobs were handed over: items of a `map` that travel together count once |
 /// | `heavylift_jobs_queued`, `heavylift_jobs_running` | jobs that wait, and that workers run |
 /// | `heavylift_jobs_abandoned` | jobs that still run in a thread although their task has finished |
-/// | `heavylift_job_wait_seconds`, `heavylift_job_run_seconds` | histograms of how long jobs waited and ran |
+/// | `heavylift_job_queue_wait_seconds`, `heavylift_job_run_time_seconds` | histograms of how long jobs waited and ran |
 /// | `heavylift_pools` | pools of this name that live |
 /// | `heavylift_workers`, `heavylift_workers_idle`, `heavylift_workers_max` | workers, those that have no job, how many there may be |
 /// | `heavylift_worker_deaths_total`, `heavylift_workers_recycled_total` | worker processes that died unasked, and that were replaced on schedule |

@@ -71,8 +71,8 @@ const PAYLOAD_SECONDS: &str = "heavylift_payload_seconds";
 
 /// The histograms, and what they are of.
 pub(super) const WAIT: (&str, &str) =
-    ("heavylift_job_wait_seconds", "How long jobs waited before they began.");
-pub(super) const RUN: (&str, &str) = ("heavylift_job_run_seconds", "How long jobs ran.");
+    ("heavylift_job_queue_wait_seconds", "How long jobs waited before they began.");
+pub(super) const RUN: (&str, &str) = ("heavylift_job_run_time_seconds", "How long jobs ran.");
 
 pub(super) const SERIES: [Series; 29] = [
     Series::new("heavylift_jobs_submitted_total", Sort::Counter, "Jobs taken.", |m| m.submitted),
