@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -40,6 +40,8 @@ struct Start {
     since: Instant,
     program_before: Option<Duration>,
     has_large_payloads: AtomicBool,
+    /// How long all workers had been there when it was told last.
+    worker_nanos: AtomicU64,
     recorders: Recorders,
 }
 
@@ -96,6 +98,7 @@ impl Default for Counters {
             since: Instant::now(),
             program_before,
             has_large_payloads: AtomicBool::new(false),
+            worker_nanos: AtomicU64::new(0),
             recorders: Recorders::default(),
         };
         Self { shards: Shards::new(Counts::default), start: Arc::new(start) }
@@ -341,7 +344,12 @@ impl Counters {
         here.untimed.subtract(jobs);
     }
 
-    /// The counts so far; the caller adds the workers.
+    /// All workers have been there for so long, together: told in order, and when the last one has gone.
+    pub(crate) fn workers_had(&self, time: Duration) {
+        self.start.worker_nanos.store(time.as_nanos() as u64, Relaxed);
+    }
+
+    /// The counts so far; the caller adds the workers, as long as there are any.
     pub(crate) fn snapshot(&self) -> Metrics {
         let queue_wait = Histogram::summary(self.shards.iter().map(|counts| &counts.queue_wait));
         let run_time = Histogram::summary(self.shards.iter().map(|counts| &counts.run_time));
@@ -367,6 +375,7 @@ impl Counters {
             abandoned: level(self.sum(|counts| &counts.abandoned)),
             queue_wait,
             run_time,
+            worker_time: Duration::from_nanos(self.start.worker_nanos.load(Relaxed)),
             age: self.start.since.elapsed(),
             hand_overs: (submitted + self.sum(|counts| &counts.travels))
                 .saturating_sub(self.sum(|counts| &counts.travelled)),

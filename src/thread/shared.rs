@@ -275,7 +275,9 @@ impl Shared {
     pub(crate) fn clear_desk(&self, desk: &Arc<JobDesk>) {
         let mut roster = self.lock_roster();
         roster.desks.retain(|(other, _)| !Arc::ptr_eq(other, desk));
-        roster.staff.left(Instant::now());
+        let now = Instant::now();
+        roster.staff.left(now);
+        self.counters.workers_had(roster.staff.time(now));
     }
 
     fn lock_roster(&self) -> MutexGuard<'_, Roster> {

@@ -155,6 +155,7 @@ async fn jobs_on_threads_are_told() {
     let level = |name: &str| now[&format!("heavylift_{name}")];
     assert_eq!((level("jobs_running"), level("jobs_abandoned"), level("jobs_queued")), (1.0, 1.0, 1.0));
     assert_eq!((level("workers"), level("workers_idle"), level("pools")), (1.0, 0.0, 1.0));
+    assert_eq!((level("workers_min"), level("workers_most"), level("workers_unused")), (0.0, 1.0, 0.0));
     drop(release);
     queued.await.unwrap();
     drop(pool);
@@ -189,6 +190,7 @@ async fn jobs_in_processes_are_told() {
         (now["heavylift_pools"], now["heavylift_workers"], now["heavylift_workers_max"]),
         (1.0, 1.0, 1.0)
     );
+    assert_eq!((now["heavylift_workers_min"], now["heavylift_workers_most"]), (0.0, 1.0));
     assert!(pool.run(abort_or_length, String::new()).await.unwrap_err().is_worker_died());
     pool.shutdown(Shutdown::Drain).await;
     drop(pool);
@@ -205,6 +207,8 @@ async fn jobs_in_processes_are_told() {
     }
     let argument = now["heavylift_payload_bytes_total argument"];
     assert!((100_000.0..100_100.0).contains(&argument), "{argument}");
+    let there = now["heavylift_worker_seconds"];
+    assert!((0.0001..60.0).contains(&there), "{there}");
     let took = now["heavylift_payload_seconds"];
     assert!((0.0..1.0).contains(&took), "{took}");
 }
@@ -220,6 +224,25 @@ async fn jobs_on_rayon_are_told() {
     assert_eq!(pool.run(|| 7).await.unwrap(), 7);
     let now = told("rayons", "rayon");
     assert_eq!((now["heavylift_jobs_finished_total succeeded"], now["heavylift_workers"]), (1.0, 2.0));
+    assert!(!now.keys().any(|name| name.contains("worker_seconds") || name.contains("unused")), "{now:?}");
+}
+
+#[tokio::test]
+async fn the_time_of_workers_adds_up_over_pools_that_have_ended() {
+    let _turn = TURNS.read().await;
+    let mut sum = Duration::ZERO;
+    for n in 0..3 {
+        let pool = ThreadPool::builder().name("lives").max_workers(1).build().unwrap();
+        pool.run(|| std::thread::sleep(Duration::from_millis(20))).await.unwrap();
+        if n == 1 {
+            assert!(told("lives", "thread")["heavylift_worker_seconds"] > sum.as_secs_f64());
+        }
+        pool.shutdown(heavylift::Shutdown::Drain).await;
+        drop(pool);
+        sum += Duration::from_millis(20);
+        let now = told("lives", "thread")["heavylift_worker_seconds"];
+        assert!((sum.as_secs_f64()..60.0).contains(&now), "{now} after {sum:?}");
+    }
 }
 
 #[tokio::test]

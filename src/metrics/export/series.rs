@@ -47,7 +47,13 @@ impl Series {
     /// Whether pools of this kind have it.
     pub(super) fn is_of(&self, kind: Kind) -> bool {
         let is_of_processes = [DEATHS, RECYCLED, PAYLOAD_BYTES, PAYLOAD_SECONDS].contains(&self.name);
-        !is_of_processes || kind == Kind::Processes
+        match kind {
+            Kind::Processes => true,
+            Kind::Threads => !is_of_processes,
+            // Its threads are rayon's, which come and go unasked.
+            #[cfg(feature = "rayon")]
+            Kind::Rayon => !is_of_processes && ![LEAST, MOST, UNUSED, WORKER_SECONDS].contains(&self.name),
+        }
     }
 
     const fn new(name: &'static str, sort: Sort, help: &'static str, figure: fn(&Metrics) -> u64) -> Self {
@@ -61,6 +67,10 @@ impl Series {
 }
 
 const FINISHED: &str = "heavylift_jobs_finished_total";
+const LEAST: &str = "heavylift_workers_min";
+const MOST: &str = "heavylift_workers_most";
+const UNUSED: &str = "heavylift_workers_unused";
+const WORKER_SECONDS: &str = "heavylift_worker_seconds";
 const DEATHS: &str = "heavylift_worker_deaths_total";
 const RECYCLED: &str = "heavylift_workers_recycled_total";
 const MEASURED_JOBS: &str = "heavylift_measured_jobs_total";
@@ -74,7 +84,7 @@ pub(super) const WAIT: (&str, &str) =
     ("heavylift_job_queue_wait_seconds", "How long jobs waited before they began.");
 pub(super) const RUN: (&str, &str) = ("heavylift_job_run_time_seconds", "How long jobs ran.");
 
-pub(super) const SERIES: [Series; 29] = [
+pub(super) const SERIES: [Series; 33] = [
     Series::new("heavylift_jobs_submitted_total", Sort::Counter, "Jobs taken.", |m| m.submitted),
     finished("succeeded", |m| m.succeeded),
     finished("panicked", |m| m.panicked),
@@ -107,6 +117,17 @@ pub(super) const SERIES: [Series; 29] = [
         m.idle_workers as u64
     }),
     Series::new("heavylift_workers_max", Sort::Level, "Workers that there may be.", |m| m.max_workers as u64),
+    Series::new(LEAST, Sort::Level, "Workers that stay whether or not there are jobs for them.", |m| {
+        m.min_workers as u64
+    }),
+    Series::new(MOST, Sort::Level, "The most workers that there were at a time.", |m| m.most_workers as u64),
+    Series::new(UNUSED, Sort::Level, "Workers that have not had a job yet.", |m| m.unused_workers as u64),
+    Series::new(
+        WORKER_SECONDS,
+        Sort::Time,
+        "How long all workers have been there, together. Only grows.",
+        |m| nanos(m.worker_time),
+    ),
     Series::new(DEATHS, Sort::Counter, "Worker processes that died unasked.", |m| m.worker_deaths),
     Series::new(RECYCLED, Sort::Counter, "Worker processes that were replaced on schedule.", |m| m.recycled),
     measured_jobs("waiting", |m| m.processor.waiting.jobs),

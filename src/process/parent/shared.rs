@@ -444,7 +444,10 @@ impl Shared {
 
     /// Everything is done and gone.
     pub(super) fn end(&self) {
-        self.schedule().ended = true;
+        let mut schedule = self.schedule();
+        schedule.ended = true;
+        self.counters.workers_had(schedule.staff.time(Instant::now()));
+        drop(schedule);
         self.closed.open();
     }
 
