@@ -65,8 +65,6 @@ static POOLS: Mutex<Vec<Weak<dyn AnyPool>>> = Mutex::new(Vec::new());
 /// Enters a pool that was built just now.
 pub(crate) fn enter<P: AnyPool + 'static>(pool: &Arc<P>) {
     let entry: Weak<P> = Arc::downgrade(pool);
-    #[cfg(feature = "metrics")]
-    crate::metrics::export::books::list(pool.as_ref(), entry.clone());
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     // Programs have few pools at a time, so whoever enters one may as well look at all.
     pools.retain(|pool| pool.strong_count() > 0);

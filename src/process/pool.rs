@@ -100,6 +100,8 @@ static GLOBAL: OnceLock<ProcessPool> = OnceLock::new();
 impl ProcessPool {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         registry::enter(&shared);
+        #[cfg(feature = "metrics")]
+        crate::metrics::export::enter(&shared);
         Self { shared }
     }
 

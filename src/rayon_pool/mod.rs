@@ -176,6 +176,8 @@ impl RayonPool {
 
     fn of(shared: Arc<Shared>) -> Self {
         registry::enter(&shared);
+        #[cfg(feature = "metrics")]
+        crate::metrics::export::enter(&shared);
         Self { shared }
     }
 }

@@ -188,6 +188,8 @@ impl ThreadPool {
     fn new(shared: Shared) -> Self {
         let shared = Arc::new(shared);
         registry::enter(&shared);
+        #[cfg(feature = "metrics")]
+        crate::metrics::export::enter(&shared);
         let grips = Shards::new(|| Arc::new(Grip(shared.clone())));
         Self { handles: Arc::new(Handles { shared, grips }) }
     }

@@ -204,8 +204,9 @@ fn books() -> MutexGuard<'static, Books> {
     BOOKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A pool was built.
-pub(crate) fn list<P: AnyPool>(pool: &P, entry: Weak<dyn AnyPool>) {
+/// Lists a pool that was built just now.
+pub(crate) fn enter<P: AnyPool + 'static>(pool: &Arc<P>) {
+    let entry: Weak<P> = Arc::downgrade(pool);
     let owner = (pool.kind(), label(pool.name()));
     let listed = Listed { pool: entry, owner, counters: pool.counters().clone() };
     let mut books = books();
