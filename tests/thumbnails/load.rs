@@ -32,6 +32,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long somebody stays who leaves before the answer.
 const HASTE: Duration = Duration::from_millis(30);
 
+/// How long a decode may take.
+const RUN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Each check of the health is to take less.
+const PROMPT: Duration = Duration::from_millis(50);
+
+/// How much more memory the server may have in the last third of a run than in the first one.
+const GROWTH: f64 = 1.25;
+
 /// How long a service may take to end. Its own limit is lower.
 const END: Duration = Duration::from_secs(20);
 
@@ -222,7 +231,7 @@ impl Target {
 
 fn start(plan: &Plan) -> Server {
     match plan.place {
-        Place::Processes => Server::start(&[]),
+        Place::Processes => Server::start(&["--run-timeout", &RUN_TIMEOUT.as_secs().to_string()]),
         // One that takes all the memory of the machine would end more than itself.
         Place::SpawnBlocking => Server::start_within(4 << 30, &["--spawn-blocking"]),
     }
@@ -465,6 +474,53 @@ impl Report {
         ]
     }
 
+    /// What holds of a run of any length.
+    pub(crate) fn verdicts_without_times(&self) -> Vec<Verdict> {
+        let unexplained = self.unexplained_count();
+        let end = match (self.end, self.deaths.len()) {
+            (Ok(_), 0) => self.leftovers(),
+            (Ok(_), deaths) => format!("it died {deaths} times"),
+            (Err(why), _) => why.to_owned(),
+        };
+        vec![
+            Verdict::new(
+                "every upload is explained",
+                format!("{unexplained} are not, of {}", self.count(|_, _| true)),
+                unexplained == 0 && !self.outcomes.is_empty(),
+            ),
+            Verdict::new(
+                "the service lives, ends by itself and leaves nothing",
+                end,
+                self.deaths.is_empty() && self.left.is_empty() && self.end.is_ok(),
+            ),
+        ]
+    }
+
+    /// What is to hold of a long run.
+    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
+        let (good, health) = (quantile(&self.good, 0.99), quantile(&self.health, 1.0));
+        let [first, last] = [0, 2].map(|third| self.server_memory(third));
+        let mut verdicts = self.verdicts_without_times();
+        verdicts.extend([
+            Verdict::new(
+                "the 99th percentile of good ones is below the limit of a decode",
+                format!("{} of {}", Millis(good), Millis(Some(RUN_TIMEOUT))),
+                good.is_some_and(|good| good < RUN_TIMEOUT),
+            ),
+            Verdict::new(
+                "every health check is answered within 50 ms",
+                format!("{} at most, {} without an answer", Millis(health), self.health_lost),
+                self.health_lost == 0 && health.is_some_and(|longest| longest < PROMPT),
+            ),
+            Verdict::new(
+                "the server's memory stays",
+                format!("{first:.0} MiB in the first third, {last:.0} in the last"),
+                first > 0.0 && last <= GROWTH * first,
+            ),
+        ]);
+        verdicts
+    }
+
     fn unexplained_count(&self) -> u64 {
         self.count(|_, outcome| is_bad(outcome))
     }
@@ -474,6 +530,26 @@ impl Report {
             [] => "nothing left".to_owned(),
             left => format!("left: {}", left.join(", ")),
         }
+    }
+}
+
+/// A goal, and what was seen of it.
+pub(crate) struct Verdict {
+    goal: &'static str,
+    seen: String,
+    pub(crate) is_met: bool,
+}
+
+impl Verdict {
+    fn new(goal: &'static str, seen: String, is_met: bool) -> Self {
+        Self { goal, seen, is_met }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.is_met { "met" } else { "MISSED" };
+        write!(f, "{word}: {}: {}", self.goal, self.seen)
     }
 }
 
@@ -527,6 +603,62 @@ impl fmt::Display for Millis {
             None => f.write_str("–"),
             Some(millis) if millis < 10.0 => write!(f, "{millis:.1} ms"),
             Some(millis) => write!(f, "{millis:.0} ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run that has reached every goal.
+    fn report() -> Report {
+        let memory = |server| Memory { server, ..Memory::default() };
+        Report {
+            outcomes: BTreeMap::from([((Kind::Png, Outcome::Answered), 100)]),
+            good: vec![Duration::from_secs(1); 100],
+            health: vec![Duration::from_millis(49)],
+            memory: [100, 900, 125].map(memory).to_vec(),
+            end: Ok(Duration::ZERO),
+            ..Report::new()
+        }
+    }
+
+    #[test]
+    fn a_goal_that_is_missed_is_told_and_no_other() {
+        type Change = fn(&mut Report);
+        let cases: [(Change, &[&str]); 10] = [
+            (|_| (), &[]),
+            (|it| _ = it.outcomes.insert((Kind::Png, Outcome::Lost), 1), &["every upload"]),
+            (
+                |it| _ = it.outcomes.insert((Kind::Gif, Outcome::Unexplained(String::new())), 1),
+                &["every upload"],
+            ),
+            (|it| it.good[98..].fill(RUN_TIMEOUT), &["the 99th percentile"]),
+            (|it| it.health.push(PROMPT), &["every health check"]),
+            (|it| it.health_lost = 1, &["every health check"]),
+            (|it| it.memory[2].server = 126, &["the server's memory"]),
+            (|it| it.left.push("a worker".to_owned()), &["the service lives"]),
+            (|it| it.end = Err("had to be killed"), &["the service lives"]),
+            (
+                |it| *it = Report::new(),
+                &[
+                    "every upload",
+                    "the service lives",
+                    "the 99th percentile",
+                    "every health check",
+                    "the server's memory",
+                ],
+            ),
+        ];
+        for (change, missed) in cases {
+            let mut report = report();
+            change(&mut report);
+            let verdicts = report.verdicts();
+            let told: Vec<String> = verdicts.iter().map(Verdict::to_string).collect();
+            let found: Vec<&String> = told.iter().filter(|line| line.starts_with("MISSED: ")).collect();
+            let is_told = |(line, goal): (&&String, &&str)| line["MISSED: ".len()..].starts_with(*goal);
+            assert!(found.len() == missed.len() && found.iter().zip(missed).all(is_told), "{told:?}");
         }
     }
 }
