@@ -1,4 +1,4 @@
-//! A page that shows all pools of the program live. Feature `dashboard`.
+//! A page that shows all pools of the program live. Needs the feature `dashboard`.
 //!
 //! [`router`] is an axum [`Router`] for a service that has one; [`serve`] is a server for a program that has none. Both show, for every
 //! pool: its workers as lanes that fill while they work, the queue, jobs per second, how long jobs wait and run, how they ended, the

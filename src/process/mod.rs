@@ -95,7 +95,7 @@ pub mod worker {
     }
 
     /// Returns the trace context of the job that runs in this worker process, as the W3C's header `traceparent` has it: for whom the
-    /// job calls over the network. Its parent is the [span of the job](crate::trace) in the program.
+    /// job calls over the network. Its parent is the [span of the job](crate::trace) in the program. Needs the feature `opentelemetry`.
     ///
     /// `None` where that span belongs to no trace, and outside a job of a process pool. Of items that travel together it is that of all
     /// of them. Can be asked on any thread.
@@ -124,7 +124,25 @@ pub mod worker {
     }
 
     /// Returns what belongs to [`traceparent`] and is particular to vendors, as the W3C's header `tracestate` has it; `None` if there is
-    /// nothing. What is longer than 512 bytes does not cross.
+    /// nothing. What is longer than 512 bytes does not cross. Needs the feature `opentelemetry`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), heavylift::TaskError> {
+    /// use heavylift::worker::{traceparent, tracestate};
+    ///
+    /// fn fetch(url: String) -> Vec<(String, String)> {
+    ///     let headers = [("traceparent", traceparent()), ("tracestate", tracestate())];
+    ///     // … get(url, headers)
+    ///     headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    /// }
+    ///
+    /// let headers = heavylift::run_in_process_pool(fetch, "http://localhost".to_owned()).blocking_wait()?;
+    /// assert!(headers.is_empty()); // nobody traces here
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "opentelemetry")]
     pub fn tracestate() -> Option<String> {
         crate::trace::tracestate()

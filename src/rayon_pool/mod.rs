@@ -42,7 +42,7 @@ use crate::{
 /// What a pool is called unless it is told.
 const NAME: &str = "rayon";
 
-/// A pool of jobs that are parallel inside, on the threads of rayon. Feature `rayon`.
+/// A pool of jobs that are parallel inside, on the threads of rayon. Needs the feature `rayon`.
 ///
 /// A job begins on one of rayon's threads; what it does by `par_iter`, `join` or `scope` is shared by all of them. No thread is
 /// added: as many jobs run at the same time as rayon has threads, and threads without a job help the others with their parallel parts.
@@ -305,7 +305,7 @@ impl RayonPool {
     }
 }
 
-/// Starts a job on [`RayonPool::global`], for work that is parallel inside. Feature `rayon`.
+/// Starts a job on [`RayonPool::global`], for work that is parallel inside. Needs the feature `rayon`.
 ///
 /// The job begins on a thread of rayon's global pool, so that `par_iter` inside it uses that pool's other threads, and the runtime's
 /// threads wait for none of it.

@@ -205,6 +205,21 @@ impl<F: Future> AsCompleted<F> {
     ///
     /// `is_failure` says which of them to count as failures in the bar's message; it is called once for each. Else as
     /// [`progress`](Self::progress).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use futures::StreamExt;
+    /// use heavylift::{as_completed, progress::bar};
+    ///
+    /// let bar = bar();
+    /// let lengths = as_completed(["a", "", "b"].map(|text| async { text.len() }));
+    /// assert_eq!(lengths.progress_with(bar.clone(), |&length| length == 0).count().await, 3);
+    /// assert_eq!((bar.position(), bar.message()), (3, "1 failed".to_owned()));
+    /// # }
+    /// ```
     pub fn progress_with(mut self, bar: indicatif::ProgressBar, is_failure: fn(&F::Output) -> bool) -> Self {
         self.shown = Shown::on(bar, self.completed(), Some(self.total()), Judge::Given(is_failure));
         self

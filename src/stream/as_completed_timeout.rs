@@ -118,7 +118,25 @@ impl<F: Future> AsCompletedTimeout<F> {
 
 #[cfg(feature = "progress")]
 impl<F: Future> AsCompletedTimeout<F> {
-    /// As [`AsCompleted::progress_with`](crate::AsCompleted::progress_with). Needs the feature `progress`.
+    /// As [`AsCompleted::progress_with`](crate::AsCompleted::progress_with); futures that miss the limit count as failures. Needs the feature
+    /// `progress`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// use futures::StreamExt;
+    /// use heavylift::{as_completed, progress::bar};
+    ///
+    /// let bar = bar();
+    /// let lengths = as_completed(["a", "", "b"].map(|text| async { text.len() })).timeout(Duration::from_secs(60));
+    /// assert_eq!(lengths.progress_with(bar.clone(), |&length| length == 0).count().await, 3);
+    /// assert_eq!((bar.position(), bar.message()), (3, "1 failed".to_owned()));
+    /// # }
+    /// ```
     pub fn progress_with(mut self, bar: indicatif::ProgressBar, is_failure: fn(&F::Output) -> bool) -> Self {
         self.shown = Shown::on(bar, self.completed(), Some(self.total()), Judge::Given(is_failure));
         self

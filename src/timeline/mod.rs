@@ -356,6 +356,8 @@ impl Timeline {
 impl Timeline {
     /// Writes a trace to a file: see [`write_trace`](Self::write_trace). What the file held before is lost.
     ///
+    /// Blocks while it writes: on a runtime, call it in [`run_in_thread_pool`](crate::run_in_thread_pool).
+    ///
     /// # Errors
     ///
     /// When the file cannot be created or written.
@@ -369,6 +371,8 @@ impl Timeline {
     /// how it ended, and the error; the `outcome` is `succeeded`, `running`, or a kind of error in snake case, as `timed_out`. The length
     /// of the queue is a counter; what happened to workers, and tasks that ended without a run, are instants. Times are in microseconds. Some 200 bytes for each job. The writer need not be buffered.
     ///
+    /// Blocks while it writes: on a runtime, call it in [`run_in_thread_pool`](crate::run_in_thread_pool).
+    ///
     /// # Errors
     ///
     /// Those of the writer.
@@ -377,6 +381,8 @@ impl Timeline {
     }
 
     /// Writes a picture to a file: see [`write_svg`](Self::write_svg). What the file held before is lost.
+    ///
+    /// Blocks while it writes: on a runtime, call it in [`run_in_thread_pool`](crate::run_in_thread_pool).
     ///
     /// # Errors
     ///
@@ -391,6 +397,8 @@ impl Timeline {
     /// It shows each job with its name on hover while there are few. What is narrower than a pixel is drawn together: the height
     /// says how busy the worker was, and no failure is left out. It follows the reader's light or dark, needs nothing beside it, and is
     /// smaller than a megabyte for any number of jobs on 64 workers. The writer need not be buffered.
+    ///
+    /// Blocks while it writes: on a runtime, call it in [`run_in_thread_pool`](crate::run_in_thread_pool).
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Jobs as spans of [`tracing`](https://docs.rs/tracing), and what workers say as events. Feature `tracing`.
+//! Documentation, without items: jobs as spans of [`tracing`](https://docs.rs/tracing), and what workers say as events. Needs the feature
+//! `tracing`.
 //!
 //! # A span for each job
 //!

@@ -8,7 +8,7 @@ use serde::{
     ser,
 };
 
-/// Carries any serde type into a process and back, as JSON text.
+/// Carries any serde type into a process and back, as JSON text. Needs the feature `json`.
 ///
 /// For types that [`Payload`](crate::Payload) lists as not travelling by themselves: untagged and tagged
 /// enums, flattened and conditionally skipped fields, `serde_json::Value`. It may stand for the whole argument or result

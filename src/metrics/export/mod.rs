@@ -15,7 +15,7 @@ pub use reporter::{Reporter, report_every};
 
 use crate::panic::shield;
 
-/// Bounds of the buckets, in seconds, for the two histograms: to be given to the exporter.
+/// Bounds of the buckets, in seconds, for the two histograms: to be given to the exporter. Needs the feature `metrics`.
 ///
 /// From a microsecond to ten minutes, two or three for each factor of ten. See [`report`].
 pub const BUCKETS: [f64; 24] = [

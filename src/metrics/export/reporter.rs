@@ -9,7 +9,7 @@ use std::{
 
 use super::report;
 
-/// Calls [`report`] each `interval`, on a thread of its own, until the [`Reporter`] is dropped.
+/// Calls [`report`] each `interval`, on a thread of its own, until the [`Reporter`] is dropped. Needs the feature `metrics`.
 ///
 /// For exporters that push: to a gateway, to StatsD, to OpenTelemetry. Where the figures are rendered for who asks, call
 /// [`report`] there instead: then they are those of that moment. The first report comes at once. An interval of less than a
@@ -43,7 +43,7 @@ pub fn report_every(interval: Duration) -> io::Result<Reporter> {
     Ok(Reporter { _stop: stop })
 }
 
-/// Keeps a thread reporting. Made by [`report_every`].
+/// Keeps a thread reporting. Made by [`report_every`]. Needs the feature `metrics`.
 ///
 /// Dropping it ends the thread, after one last report, and does not wait for that: who needs the last figures calls [`report`] itself.
 #[derive(Debug)]
