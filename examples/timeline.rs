@@ -74,14 +74,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for job in timeline.failures() {
         println!("{} after {:?}: {}", job.end(), job.ran(), job.error().unwrap_or_default());
     }
-    for (file, save) in [("timeline.svg", true), ("trace.json", false)] {
-        let path = directory.join(file);
-        if save {
-            timeline.save_svg(&path)?
-        } else {
-            timeline.save_trace(&path)?
-        }
-        println!("wrote {}", path.display());
-    }
+    let [picture, trace] = ["timeline.svg", "trace.json"].map(|file| directory.join(file));
+    timeline.save_svg(&picture)?;
+    timeline.save_trace(&trace)?;
+    println!("wrote {} and {}", picture.display(), trace.display());
     Ok(())
 }
