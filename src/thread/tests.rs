@@ -19,7 +19,6 @@ use crate::{
         queue::Queued,
         seat::ThreadJob,
     },
-    trace::JobSpan,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -164,7 +163,7 @@ fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Arc<dyn T
     let load = Load { job, place: crate::pool::Place::default() };
     let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), None, None);
     pool.shared().counters.submitted();
-    Cell::new(label, &Options::default(), seat, load, JobSpan::default())
+    Cell::new(label, &Options::default(), seat, load, Default::default())
 }
 
 /// A job in a lane, with its number.
