@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    fmt::Debug,
+    fmt::{self, Debug},
     future::{pending, ready},
     io,
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{FutureExt, Stream, StreamExt, stream, stream::FusedStream};
 use heavylift::{AsCompleted, Gather, ThreadPool, as_completed, gather, progress::bar};
-use indicatif::{InMemoryTerm, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{InMemoryTerm, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use tokio::sync::oneshot;
 
 fn pool() -> ThreadPool {
@@ -384,6 +385,33 @@ async fn a_bar_that_panics_costs_nothing_but_itself() {
     let (bar, _) = drawn();
     let judged = gather([ready(1)]).progress_with(bar.clone(), |_| panic!("a judge's own"));
     assert_eq!((judged.settled().await, bar.position()), (vec![1], 1));
+}
+
+/// A bar that draws, and of which nobody keeps a handle, with code of the program's in its style.
+fn styled(key: impl Fn(&ProgressState, &mut dyn fmt::Write) + Send + Sync + Clone + 'static) -> ProgressBar {
+    let target = ProgressDrawTarget::term_like(Box::new(InMemoryTerm::new(4, 80)));
+    let style = ProgressStyle::with_template("{own} {pos}").unwrap().with_key("own", key);
+    ProgressBar::with_draw_target(Some(7), target).with_style(style)
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a style's own drop");
+    }
+}
+
+#[tokio::test]
+async fn a_bar_that_panics_when_it_is_drawn_and_again_when_it_is_dropped_costs_no_more() {
+    let drawing = || styled(|_, _| panic!("a style's own"));
+    assert_eq!(gather([ready(Ok::<_, ()>(1))]).progress(drawing()).await, Ok(vec![1]));
+    assert_eq!(pool().map(|n: u32| n, 0..9).progress(drawing()).count().await, 9);
+    drop(as_completed([pending::<Result<(), ()>>()]).progress(drawing()));
+    // One that panics only when nothing is left of it.
+    let bomb = Arc::new(Bomb);
+    let dropping = styled(move |_, _| drop(bomb.clone()));
+    assert_eq!(gather([ready(Ok::<_, ()>(1))]).progress(dropping).await, Ok(vec![1]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::panic::{catch, shield};
+use crate::panic::{catch, drop_shielded, shield};
 
 /// The bar is told no more often, while there is something to yield.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -22,9 +22,13 @@ const LONG: Duration = Duration::from_millis(1);
 
 /// The bar of a stream of `O`, if it has one.
 pub(crate) struct Shown<O> {
-    bar: Option<Box<Bar>>,
+    bar: Held,
     judge: Judge<O>,
 }
+
+/// The bar, until it panics. It is foreign code, also where it is dropped.
+#[derive(Default)]
+struct Held(Option<Box<Bar>>);
 
 /// What says which items are failures.
 pub(crate) enum Judge<O> {
@@ -44,26 +48,26 @@ impl<O> Judge<O> {
 
 impl<O> Default for Shown<O> {
     fn default() -> Self {
-        Self { bar: None, judge: Judge::Ours(|_| false) }
+        Self { bar: Held::default(), judge: Judge::Ours(|_| false) }
     }
 }
 
 impl<O> Shown<O> {
     /// Shows a stream on a bar, of which so many have come by now, and in all.
     pub(crate) fn on(bar: ProgressBar, done: usize, total: Option<usize>, judge: Judge<O>) -> Self {
-        let mut shown = Self { bar: Some(Box::new(Bar::new(bar, done))), judge };
-        shown.with(|bar| bar.begin(total));
-        shown
+        let mut bar = Held(Some(Box::new(Bar::new(bar, done))));
+        bar.with(|bar| bar.begin(total));
+        Self { bar, judge }
     }
 
     /// The same for a stream of other items.
-    pub(crate) fn judged_by<P>(mut self, is_failure: fn(&P) -> bool) -> Shown<P> {
-        Shown { bar: self.bar.take(), judge: Judge::Ours(is_failure) }
+    pub(crate) fn judged_by<P>(self, is_failure: fn(&P) -> bool) -> Shown<P> {
+        Shown { bar: self.bar, judge: Judge::Ours(is_failure) }
     }
 
     /// One has come. Returns whether to [`look`](Self::look).
     pub(crate) fn came(&mut self, output: &O) -> bool {
-        let Some(bar) = &mut self.bar else { return false };
+        let Some(bar) = &mut self.bar.0 else { return false };
         bar.done += 1;
         bar.failed += u64::from(self.judge.is_failure(output));
         bar.until_look -= 1;
@@ -72,7 +76,7 @@ impl<O> Shown<O> {
 
     /// So many will not come, and count as failures.
     pub(crate) fn missed(&mut self, outputs: usize) {
-        if let Some(bar) = &mut self.bar {
+        if let Some(bar) = &mut self.bar.0 {
             bar.failed += outputs as u64;
             bar.is_cut_short = true;
         }
@@ -80,12 +84,12 @@ impl<O> Shown<O> {
 
     /// Whether there is something to show.
     pub(crate) fn has_news(&self) -> bool {
-        self.bar.as_ref().is_some_and(|bar| bar.done != bar.shown || bar.is_longer)
+        self.bar.0.as_ref().is_some_and(|bar| bar.done != bar.shown || bar.is_longer)
     }
 
     /// There will be more. Returns whether to [`look`](Self::look).
     pub(crate) fn grows(&mut self) -> bool {
-        let Some(bar) = &mut self.bar else { return false };
+        let Some(bar) = &mut self.bar.0 else { return false };
         bar.is_longer = true;
         bar.until_look = bar.until_look.saturating_sub(1).max(1);
         bar.has_ended || bar.until_look == 1
@@ -93,36 +97,52 @@ impl<O> Shown<O> {
 
     /// Looks at the clock, and tells the bar if it is time to.
     pub(crate) fn look(&mut self, total: Option<usize>) {
-        self.with(|bar| bar.look(total));
+        self.bar.with(|bar| bar.look(total));
     }
 
     /// Tells the bar.
     pub(crate) fn show(&mut self, total: Option<usize>) {
-        self.with(|bar| bar.show(total, Instant::now()));
+        self.bar.with(|bar| bar.show(total, Instant::now()));
     }
 
     /// All have come.
     pub(crate) fn end(&mut self, total: Option<usize>) {
-        self.with(|bar| bar.end(total));
+        self.bar.with(|bar| bar.end(total));
     }
 
     /// No more will come, and not all have.
     pub(crate) fn cut_short(&mut self) {
-        self.with(|bar| {
+        self.bar.with(|bar| {
             bar.is_cut_short = true;
             bar.end(None);
         });
     }
+}
 
+impl Held {
     /// Calls foreign code, and lets go of it if it panics.
     fn with(&mut self, tell: impl FnOnce(&mut Bar)) {
-        let Some(mut bar) = self.bar.take() else { return };
-        let mut told = None;
+        let Some(bar) = &mut self.0 else { return };
+        let mut is_told = false;
+        // Only lent to what may unwind: a bar that is dropped draws itself, and a second panic would be the program's end.
         shield(|| {
-            tell(&mut bar);
-            told = Some(bar);
+            tell(bar);
+            is_told = true;
         });
-        self.bar = told;
+        if !is_told {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        drop_shielded(self.0.take());
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.with(|bar| bar.end(None));
+        self.let_go();
     }
 }
 
@@ -232,12 +252,6 @@ impl Bar {
 /// After how many items the clock is to be read next, if so many took so long.
 fn next_stride(stride: u32, took: Duration) -> u32 {
     if took < LONG { (2 * stride).min(MOST) } else { 1 }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        shield(|| self.end(None));
-    }
 }
 
 #[cfg(test)]
