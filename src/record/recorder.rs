@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{JobRecord, Queued, Recorders, WorkerRecord};
-use crate::{clock::Stamp, metrics::Counters};
+use crate::{clock::Stamp, metrics::Counters, panic::drop_shielded};
 
 /// The most records that a shelf gathers before it hands them over.
 const LARGEST_BLOCK: usize = 1024;
@@ -213,6 +213,8 @@ impl Attached {
     fn with_recorders(&self, f: impl FnOnce(&Recorders)) {
         if let Some(pool) = self.pool.upgrade() {
             f(pool.counters().recorders());
+            // It may come to its end with this.
+            drop_shielded(pool);
         }
     }
 }

@@ -174,7 +174,8 @@ impl Shared {
 }
 
 fn lane(desk: &JobDesk, spot: &Spot) -> Lane {
-    let running = desk.running().pop().map(|job| {
+    // Not by holding the job: it may end meanwhile, and is not to be dropped by who looks.
+    let running = desk.innermost(|job| {
         let TaskLabel { id, name, .. } = job.label().clone();
         Running { id, name, since: spot.since() }
     });
