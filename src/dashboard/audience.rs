@@ -23,7 +23,7 @@ use std::{
 use axum::body::Bytes;
 use tokio::sync::watch;
 
-use super::pools::Pools;
+use super::pools::{Held, Pools};
 use crate::panic;
 
 /// How often the pools are looked at.
@@ -43,7 +43,7 @@ pub(super) struct Audience {
     changed: Condvar,
     /// The latest frame, while there is a thread.
     frames: watch::Sender<Option<Bytes>>,
-    /// Taken alone, for as long as it takes to look at all pools.
+    /// Taken before the locks of pools, for as long as it takes to look at all of them. No foreign code runs under it, and no pool is dropped.
     pools: Mutex<Pools>,
     /// What closes it, until that is awaited. Taken alone.
     end: Mutex<Option<End>>,
@@ -124,7 +124,7 @@ impl Audience {
         if !state.is_watched {
             let audience = self.clone();
             let builder = thread::Builder::new().name("hl-dashboard".to_owned());
-            builder.spawn(move || audience.look_while_watched()).map_err(NoSeat::NoThread)?;
+            builder.spawn(move || audience.serve()).map_err(NoSeat::NoThread)?;
             state.is_watched = true;
         }
         state.viewers.push(ticket.clone());
@@ -149,26 +149,45 @@ impl Audience {
     pub(super) fn look_once(&self) -> Bytes {
         let viewers = self.state().viewers.len();
         let latest = self.frames.borrow().clone().filter(|_| viewers > 0);
-        latest.unwrap_or_else(|| self.pools().look(viewers))
+        latest.unwrap_or_else(|| self.look(Held::measured(), |pools, held| pools.look(held, viewers)))
+    }
+
+    /// Looks at pools, which are held until others may look, too: each may come to its end with that, and its drop is foreign code.
+    fn look<R>(&self, held: Held, look: impl FnOnce(&mut Pools, &Held) -> R) -> R {
+        let seen = look(&mut self.pools(), &held);
+        drop(held);
+        seen
+    }
+
+    /// The thread's whole life.
+    fn serve(&self) {
+        // After a fault of ours the next page is to have a thread again.
+        if panic::catch(|| self.look_while_watched()).is_err() {
+            self.state().is_watched = false;
+            self.changed.notify_all();
+        }
     }
 
     fn look_while_watched(&self) {
         let mut due = Instant::now();
         loop {
             let Some(viewers) = self.viewers_at_next_frame() else {
-                self.pools().let_go();
+                let onlookers = self.pools().let_go();
+                panic::drop_shielded(onlookers);
                 if self.end_unless_watched() {
                     return;
                 }
                 continue;
             };
-            // A fault of ours here must not leave the pages without an end.
-            if let Ok(frame) = panic::catch(|| self.pools().watch(viewers)) {
+            // A fault of ours here must not leave the pages without the next frame, nor without an end.
+            if let Ok(frame) =
+                panic::catch(|| self.look(Held::measured(), |pools, held| pools.watch(held, viewers)))
+            {
                 self.frames.send_replace(Some(frame));
             }
             for _ in 1..LOOKS {
                 due = self.wait(due);
-                self.pools().look_at_workers();
+                let _ = panic::catch(|| self.look(Held::all(), Pools::look_at_workers));
             }
             due = self.wait(due);
         }
@@ -253,16 +272,104 @@ impl Drop for Viewer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use tokio_test::{assert_pending, assert_ready, block_on, task};
 
     use super::*;
-    use crate::{ThreadPool, pool::registry, record::Scope};
+    use crate::{
+        Metrics, ThreadPool,
+        metrics::Counters,
+        pool::{
+            Closing, Shutdown,
+            registry::{self, AnyPool, Kind},
+        },
+        record::{Lane, Recorded, Scope},
+    };
 
     /// An audience looks at all pools of the program, so these tests take turns.
     static TURN: Mutex<()> = Mutex::new(());
 
     fn turn() -> MutexGuard<'static, ()> {
         TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A pool of which only the dashboard holds something once its thread looks at the workers between two frames. Says at its end
+    /// whether others may look at pools then, and panics.
+    struct Doomed {
+        counters: Counters,
+        keeps: Mutex<Option<Arc<Self>>>,
+        looks: AtomicU64,
+        audience: Arc<Audience>,
+        ended: mpsc::Sender<bool>,
+    }
+
+    impl Recorded for Doomed {
+        fn counters(&self) -> &Counters {
+            &self.counters
+        }
+    }
+
+    impl AnyPool for Doomed {
+        fn kind(&self) -> Kind {
+            Kind::Threads
+        }
+
+        fn name(&self) -> &str {
+            "doomed"
+        }
+
+        fn metrics(&self) -> Metrics {
+            self.counters.snapshot()
+        }
+
+        fn lanes(&self) -> Vec<Lane> {
+            if is_here() && self.looks.fetch_add(1, Relaxed) == 1 {
+                drop(self.keeps.lock().unwrap().take());
+            }
+            Vec::new()
+        }
+
+        fn shut_down(self: Arc<Self>, _: Shutdown) -> Closing {
+            unreachable!("nobody shuts down all pools here")
+        }
+    }
+
+    impl Drop for Doomed {
+        fn drop(&mut self) {
+            // Other tests look at all pools, too, and may be later than the thread.
+            if is_here() {
+                self.ended.send(self.audience.pools.try_lock().is_ok()).unwrap();
+                panic!("the drop of a pool");
+            }
+            self.ended.send(true).unwrap();
+        }
+    }
+
+    fn is_here() -> bool {
+        thread::current().name() == Some("hl-dashboard")
+    }
+
+    #[test]
+    fn a_pool_that_ends_while_it_is_looked_at_is_dropped_under_no_lock() {
+        let _turn = turn();
+        let (told, ended_so) = mpsc::channel();
+        let audience = audience(Duration::from_millis(1));
+        let pool = Arc::new(Doomed {
+            counters: Counters::default(),
+            keeps: Mutex::default(),
+            looks: AtomicU64::new(0),
+            audience: audience.clone(),
+            ended: told,
+        });
+        registry::enter(&pool);
+        *pool.keeps.lock().unwrap() = Some(pool.clone());
+        drop(pool);
+        let mut viewer = audience.join().unwrap();
+        assert_eq!(ended_so.recv_timeout(Duration::from_secs(30)), Ok(true));
+        assert!(block_on(viewer.next()).is_some(), "and goes on being looked at");
+        drop(viewer);
+        ended(&audience);
     }
 
     fn audience(period: Duration) -> Arc<Audience> {

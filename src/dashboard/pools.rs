@@ -21,6 +21,7 @@ use crate::{
     clock::Stamp,
     guidance::{PoolAdvice, PoolKind},
     metrics::Tallies,
+    panic::drop_shielded,
     pool::registry::{self, AnyPool, Kind},
 };
 
@@ -39,6 +40,38 @@ pub(super) struct Pools {
     known: Vec<Known>,
     next_id: u64,
     frames: u64,
+}
+
+/// The pools of the program while somebody looks at them.
+///
+/// Each may come to its end when this is dropped, and its drop is foreign code. So that is done under no lock.
+pub(super) struct Held {
+    pools: Vec<Arc<dyn AnyPool>>,
+    /// Of the first of them. Jobs are held for a moment to count them, and the drop of a job is foreign code, too.
+    metrics: Vec<Metrics>,
+}
+
+impl Held {
+    pub(super) fn all() -> Self {
+        Self { pools: registry::all(), metrics: Vec::new() }
+    }
+
+    pub(super) fn measured() -> Self {
+        let mut held = Self::all();
+        held.metrics = held.told().iter().map(|pool| pool.metrics()).collect();
+        held
+    }
+
+    /// Those that are told of.
+    fn told(&self) -> &[Arc<dyn AnyPool>] {
+        &self.pools[..self.pools.len().min(POOLS)]
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.pools.drain(..).for_each(drop_shielded);
+    }
 }
 
 struct Known {
@@ -73,44 +106,44 @@ impl Pools {
         }
     }
 
-    /// All pools, without what only a row of looks can tell. Nothing is recorded for it.
-    pub(super) fn look(&mut self, viewers: usize) -> Bytes {
-        self.tell(viewers, Look::Once)
+    /// All pools, which are [measured](Held::measured), without what only a row of looks can tell. Nothing is recorded for it.
+    pub(super) fn look(&mut self, pools: &Held, viewers: usize) -> Bytes {
+        self.tell(pools, viewers, Look::Once)
     }
 
-    /// All pools; to be called twice a second until [`let_go`](Self::let_go).
-    pub(super) fn watch(&mut self, viewers: usize) -> Bytes {
-        let frame = self.tell(viewers, Look::Again);
+    /// Likewise; to be called twice a second until [`let_go`](Self::let_go).
+    pub(super) fn watch(&mut self, pools: &Held, viewers: usize) -> Bytes {
+        let frame = self.tell(pools, viewers, Look::Again);
         self.frames += 1;
         frame
     }
 
     /// Looks at the workers between two frames.
-    pub(super) fn look_at_workers(&mut self) {
-        for known in &mut self.known {
-            if let (Some(pool), Some(onlooker)) = (known.pool.upgrade(), &mut known.onlooker) {
-                onlooker.look(&*pool);
+    pub(super) fn look_at_workers(&mut self, pools: &Held) {
+        for pool in pools.told() {
+            if let Some(onlooker) = &mut self.known(pool).onlooker {
+                onlooker.look(&**pool);
             }
         }
     }
 
-    /// Forgets what was only for those who looked.
-    pub(super) fn let_go(&mut self) {
-        for known in &mut self.known {
-            known.tallies = VecDeque::new();
-            known.onlooker = None;
-        }
+    /// Forgets what was only for those who looked. Returns what is to be dropped under no lock: an onlooker leaves its pool, which may
+    /// end with that.
+    pub(super) fn let_go(&mut self) -> Vec<Onlooker> {
         self.frames = 0;
+        self.known.iter_mut().for_each(|known| known.tallies = VecDeque::new());
+        self.known.iter_mut().filter_map(|known| known.onlooker.take()).collect()
     }
 
-    fn tell(&mut self, viewers: usize, look: Look) -> Bytes {
-        let mut pools = registry::all();
-        let more_pools = pools.len().saturating_sub(POOLS);
-        pools.truncate(POOLS);
+    fn tell(&mut self, held: &Held, viewers: usize, look: Look) -> Bytes {
+        let pools = held.told();
+        let more_pools = held.pools.len() - pools.len();
         self.known.retain(|known| known.pool.strong_count() > 0);
         let is_turn = look == Look::Again && self.frames.is_multiple_of(FRAMES_PER_TALLY);
         let since = Stamp::of(self.since);
-        let pools = pools.iter().map(|pool| self.known(pool).tell(pool, look, is_turn, since)).collect();
+        let pools = pools.iter().zip(&held.metrics);
+        let pools =
+            pools.map(|(pool, metrics)| self.known(pool).tell(pool, metrics, look, is_turn, since)).collect();
         let snapshot = Snapshot {
             version: VERSION,
             instance: &self.instance,
@@ -139,8 +172,14 @@ impl Pools {
 }
 
 impl Known {
-    fn tell(&mut self, pool: &Arc<dyn AnyPool>, look: Look, is_turn: bool, since: Stamp) -> Pool {
-        let metrics = pool.metrics();
+    fn tell(
+        &mut self,
+        pool: &Arc<dyn AnyPool>,
+        metrics: &Metrics,
+        look: Look,
+        is_turn: bool,
+        since: Stamp,
+    ) -> Pool {
         let [waited, ran] = match look {
             Look::Once => [None; 2],
             Look::Again => self.recent(pool.counters().tallies(), is_turn).map(Some),
@@ -162,14 +201,14 @@ impl Known {
             max_workers: metrics.max_workers,
             queued: metrics.queued,
             running: metrics.running,
-            counts: Counts::from(&metrics),
+            counts: Counts::from(metrics),
             queue_wait: Times::new(&metrics.queue_wait, waited),
             run_time: Times::new(&metrics.run_time, ran),
             lanes: seeing.lanes,
             more_lanes: seeing.more_lanes,
             failures: seeing.failures,
             events: seeing.events,
-            advice: advice(&**pool, &metrics),
+            advice: advice(&**pool, metrics),
         }
     }
 
