@@ -172,6 +172,8 @@ impl Audience {
         let mut due = Instant::now();
         loop {
             let Some(viewers) = self.viewers_at_next_frame() else {
+                // Before the end: a new thread may follow at once, whose frames are not to be taken back.
+                self.frames.send_replace(None);
                 let onlookers = self.pools().let_go();
                 panic::drop_shielded(onlookers);
                 if self.end_unless_watched() {
@@ -207,7 +209,6 @@ impl Audience {
         state.is_watched = !is_over;
         drop(state);
         if is_over {
-            self.frames.send_replace(None);
             self.changed.notify_all();
         }
         is_over
