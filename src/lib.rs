@@ -113,6 +113,7 @@ mod shared_memory;
 mod stream;
 mod sync;
 mod task;
+mod text;
 mod thread;
 mod timeline;
 mod timer;

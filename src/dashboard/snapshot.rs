@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     Distribution, Metrics,
     guidance::{PoolAdvice, PoolFinding},
+    text::beginning,
 };
 
 /// The version of this shape.
@@ -208,8 +209,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    let end = (0..=most).rev().find(|&at| text.is_char_boundary(at));
-    format!("{}…", &text[..end.unwrap_or(0)])
+    format!("{}…", beginning(text, most))
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     TaskError,
     error::{Operand, PanicReport, TaskLabel},
+    text::beginning,
     wire::{Body, Encoded},
 };
 
@@ -109,9 +110,7 @@ impl Reply {
 
 /// Cuts a message to a length at which it is still worth reading.
 fn shortened(mut text: String) -> String {
-    text.truncate(
-        (0..=LONGEST_TEXT.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0),
-    );
+    text.truncate(beginning(&text, LONGEST_TEXT).len());
     text
 }
 

@@ -11,6 +11,8 @@
 
 use std::borrow::Cow;
 
+use crate::text::beginning;
+
 /// What each event begins with.
 const MARK: u8 = 0xE7;
 /// The longest texts, in bytes: what is longer is cut.
@@ -62,12 +64,6 @@ impl Said<'_> {
         bytes[1..3].copy_from_slice(&rest.to_le_bytes());
         bytes
     }
-}
-
-/// The largest part of a text, of at most `limit` bytes, that splits no character.
-fn beginning(text: &str, limit: usize) -> &str {
-    let end = (0..=limit.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    &text[..end]
 }
 
 /// Looks at what has come.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{TaskError, TaskErrorKind, TaskId, clock::Stamp, error::TaskLabel, error::TaskName};
+use crate::{
+    TaskError, TaskErrorKind, TaskId, clock::Stamp, error::TaskLabel, error::TaskName, text::beginning,
+};
 
 /// No worker, or nobody knows which.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
@@ -85,7 +87,7 @@ impl Failure {
     }
 
     pub(crate) fn with_text(stage: Stage, kind: TaskErrorKind, text: &str) -> Arc<Self> {
-        Arc::new(Self { stage, kind, text: cut(text).into() })
+        Arc::new(Self { stage, kind, text: beginning(text, LONGEST_TEXT).into() })
     }
 }
 
@@ -130,12 +132,6 @@ pub(crate) struct Queued {
     pub(crate) jobs: u64,
 }
 
-/// The text up to the last character that fits.
-pub(super) fn cut(text: &str) -> &str {
-    let end = (0..=LONGEST_TEXT.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    &text[..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +145,8 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        assert_eq!(cut("short"), "short");
+        let cut = |text: &str| Failure::with_text(Stage::Ran, TaskErrorKind::Panicked, text).text.clone();
+        assert_eq!(&*cut("short"), "short");
         assert_eq!(cut(&"x".repeat(600)).len(), LONGEST_TEXT);
         assert_eq!(cut(&"€".repeat(300)).len(), 510);
     }

@@ -21,6 +21,7 @@ use crate::{
     pause::Pause,
     record::{Change, Ending, Spot},
     sync::{Sleeper, Slept},
+    text::beginning,
 };
 
 /// What Linux keeps of a thread's name, in bytes.
@@ -96,8 +97,7 @@ fn here(shared: &Arc<Shared>) -> Option<Worker> {
 fn thread_name(pool: &str, number: usize) -> String {
     let number = format!("-{number}");
     let room = NAME_LIMIT.saturating_sub(number.len());
-    let cut = (0..=room.min(pool.len())).rev().find(|&at| pool.is_char_boundary(at)).unwrap_or(0);
-    pool[..cut].to_owned() + &number
+    beginning(pool, room).to_owned() + &number
 }
 
 impl Worker {
