@@ -19,7 +19,7 @@ const MARK: u8 = 0xE7;
 const LONGEST_TARGET: usize = 256;
 const LONGEST_MESSAGE: usize = 4096;
 const LONGEST_FIELDS: usize = 2048;
-const LONGEST_SPANS: usize = 1024;
+pub(super) const LONGEST_SPANS: usize = 1024;
 /// The longest event.
 const LONGEST: usize = 3 + 2 + 4 * 2 + LONGEST_TARGET + LONGEST_MESSAGE + LONGEST_FIELDS + LONGEST_SPANS;
 

@@ -96,7 +96,7 @@ impl Subscriber for Speaker {
         let mut text = Text::default();
         attributes.record(&mut text);
         let parent = if attributes.is_contextual() { Spans::here() } else { attributes.parent().cloned() };
-        self.spans.open(attributes.metadata().name(), text.fields, parent.as_ref())
+        self.spans.open(attributes.metadata().name(), &text.fields, parent.as_ref())
     }
 
     fn record(&self, span: &span::Id, values: &span::Record<'_>) {
