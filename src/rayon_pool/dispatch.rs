@@ -153,9 +153,9 @@ impl<J: Queued + Clone> Dispatch<J> {
         self.lock().queue.cancelled(is_wanted)
     }
 
-    /// The jobs that run.
-    pub(super) fn jobs_running(&self) -> Vec<J> {
-        self.lock().running.clone()
+    /// Looks at the jobs that run, under the lock: none is held that may have ended meanwhile.
+    pub(super) fn look_at_running<R>(&self, look: impl FnOnce(&[J]) -> R) -> R {
+        look(&self.lock().running)
     }
 
     /// How many jobs run.

@@ -3,8 +3,8 @@
 use std::{
     marker::PhantomData,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use crate::{
     error::TaskLabel,
     panic::{catch, drop_shielded},
     pool::{Place, queue::Queued},
-    record::Run,
+    record::{Run, UNKNOWN},
     task::{self, Cell, Left, Seat, StopSignal, TaskCell, Whose},
 };
 
@@ -33,8 +33,11 @@ pub(super) struct RayonSeat<F, R> {
     priority: Priority,
     /// The runtime that the job was submitted from, for `Handle::current()` in it.
     runtime: Option<Handle>,
-    /// Which thread runs it, and since when.
-    spot: OnceLock<(u32, Stamp)>,
+    /// Which thread runs it, or `UNKNOWN`, and since when. Each is stored once, so that this costs a job two plain stores.
+    ///
+    /// ORDERING: Release of `worker` pairs with the Acquire in `spot`: who sees the thread sees the time.
+    worker: AtomicU32,
+    begun: AtomicU64,
     job: PhantomData<fn(F) -> R>,
 }
 
@@ -77,7 +80,8 @@ impl<F, R> RayonSeat<F, R> {
             shared,
             priority,
             runtime: Handle::try_current().ok(),
-            spot: OnceLock::new(),
+            worker: AtomicU32::new(UNKNOWN),
+            begun: AtomicU64::new(0),
             job: PhantomData,
         }
     }
@@ -171,7 +175,9 @@ where
     }
 
     fn spot(&self) -> Option<(u32, Stamp)> {
-        self.seat().spot.get().copied()
+        let seat = self.seat();
+        let worker = Some(seat.worker.load(Ordering::Acquire)).filter(|&worker| worker != UNKNOWN)?;
+        Some((worker, Stamp::from_nanos(seat.begun.load(Ordering::Relaxed))))
     }
 
     fn run(self: Arc<Self>) {
@@ -181,8 +187,8 @@ where
         counters.begun(begun.since(self.submitted_at()));
         self.watch_run(begun);
         let worker = threads::number_here();
-        // A job begins once, so the place is empty.
-        let _ = self.seat().spot.set((worker, begun));
+        self.seat().begun.store(begun.nanos(), Ordering::Relaxed);
+        self.seat().worker.store(worker, Ordering::Release);
         let Load { job, place } = load;
         let inside = self.seat().runtime.as_ref().map(Handle::enter);
         let span = self.span();
@@ -220,5 +226,16 @@ where
 
     fn fail(&self, reason: &str) {
         self.end(TaskError::unavailable(Cell::label(self).clone(), reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_task_takes_as_many_words_as_it_needs() {
+        assert_eq!(size_of::<RayonSeat<fn(), ()>>(), 5 * size_of::<usize>());
     }
 }

@@ -83,8 +83,7 @@ impl Shared {
 impl Shared {
     fn lanes(&self) -> Vec<Lane> {
         let threads = u32::try_from(self.threads.count()).unwrap_or(u32::MAX);
-        let running = self.dispatch.jobs_running();
-        (0..threads).map(|number| lane(number, &running)).collect()
+        self.dispatch.look_at_running(|jobs| (0..threads).map(|number| lane(number, jobs)).collect())
     }
 }
 
