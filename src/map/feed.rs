@@ -31,7 +31,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn new(function: &'static str, at: &'static Location<'static>) -> Self {
+    pub(crate) fn new(function: &'static str, at: &'static Location<'static>) -> Self {
         Self { function, options: Options::default(), at, pace: Arc::default(), is_automatic: true }
     }
 

@@ -89,6 +89,8 @@ struct State<F, A, R> {
     /// The entries that no worker has taken yet: the first, and one of a helper.
     first_is_queued: bool,
     helper_is_queued: bool,
+    /// Somebody tells the span of items that it has ended, and ends the span if they were the last.
+    is_being_told: bool,
     tally: Tally,
 }
 
@@ -154,6 +156,7 @@ where
             woken: submitted,
             first_is_queued: true,
             helper_is_queued: false,
+            is_being_told: false,
             tally: Tally::default(),
         };
         let label = TaskLabel { id: TaskId::next_of_many(len), name, submitted_at: setup.at };
@@ -341,15 +344,19 @@ where
         }
         self.count(&mut state, Instant::now());
         if self.span.is_used() {
-            // What was taken out above is nobody's but ours.
-            let is_over = state.running.is_empty();
+            // What was taken out above is nobody's but ours. An item that still runs may finish meanwhile: the span is not to end with
+            // that, or it would tell of nothing but success.
+            state.is_being_told = true;
             drop(state);
             let first = running.first().copied().unwrap_or(first_waiting);
             self.span.get().fails(&error(self.label_of(first)));
-            if is_over {
-                self.span.end_items();
-            }
             state = self.lock();
+            state.is_being_told = false;
+            if state.running.is_empty() {
+                drop(state);
+                self.span.end_items();
+                state = self.lock();
+            }
         }
         let running = running.into_iter().map(|item| (item, Left::Abandoned));
         let mut waiting_items = self.len - first_waiting;
@@ -401,9 +408,9 @@ impl<F, A, R> Chunk<F, A, R> {
 }
 
 impl<F, A, R> State<F, A, R> {
-    /// Whether one item runs and nothing is left to begin.
+    /// Whether one item runs, nothing is left to begin, and nobody is about to end the span.
     fn runs_its_last(&self) -> bool {
-        self.running.len() == 1 && self.inputs.len() == 0
+        self.running.len() == 1 && self.inputs.len() == 0 && !self.is_being_told
     }
 
     fn claim(&mut self, len: u32) -> Option<Claimed<A>> {
@@ -614,5 +621,92 @@ where
 
     fn settle_counts(&self) {
         self.chunk.count(&mut self.chunk.lock(), Instant::now());
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use std::{cell::Cell, fmt::Debug, future::poll_fn, panic::Location, sync::mpsc};
+
+    use tokio_test::block_on;
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+        subscriber::{Interest, with_default},
+    };
+
+    use super::*;
+    use crate::ThreadPool;
+
+    /// Hears what is said of how the items of a chunk ended.
+    struct Listener(mpsc::Sender<String>);
+
+    impl Subscriber for Listener {
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            // So that other tests, which have no subscriber, get no spans by this one.
+            Interest::sometimes()
+        }
+
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+            values.record(&mut &*self);
+        }
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, _: &Event<'_>) {}
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    impl Visit for &Listener {
+        fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+
+        fn record_str(&mut self, field: &Field, value: &str) {
+            if field.name() == "outcome" {
+                self.0.send(value.to_owned()).expect("the test listens to the end");
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_tells_of_items_that_are_ended_while_the_last_one_that_runs_finishes() {
+        let pool = ThreadPool::builder().max_workers(1).build().unwrap();
+        let ((begins, begun), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+        let released = Mutex::new(released);
+        let job = Arc::new(move |_| {
+            begins.send(()).unwrap();
+            released.lock().unwrap().recv().is_ok()
+        });
+        let items = (0..3).map(|item: u32| (item, Place::default())).collect();
+        let setup = Setup::new("job", Location::caller());
+        let (told, outcomes) = mpsc::channel();
+        let chunk = with_default(Listener(told), || Chunk::start(pool.shared(), job, items, &setup));
+        begun.recv().unwrap();
+        // What was not begun has been taken out by the time that its error is made, and the span is not told yet.
+        let is_first = Cell::new(true);
+        let ended = chunk.end(
+            || Extent::NotBegun,
+            |label| {
+                if is_first.replace(false) {
+                    release.send(()).unwrap();
+                    let mut finished = Vec::new();
+                    block_on(poll_fn(|cx| chunk.poll_take(&mut finished, cx)));
+                    assert!(matches!(finished[..], [(0, Ok(true))]));
+                }
+                TaskError::cancelled(label)
+            },
+        );
+        assert_eq!((ended, outcomes.try_iter().collect::<Vec<_>>()), (2, vec!["cancelled".to_owned()]));
     }
 }

@@ -282,7 +282,7 @@ impl Drop for Open {
 pub(crate) struct SpanSlot {
     /// Whether there was one to begin with, so that most tasks lock nothing.
     is_used: bool,
-    /// Taken alone; nothing foreign happens under it.
+    /// A leaf: taken under any other lock, and nothing is locked and nothing foreign happens under it.
     span: Mutex<JobSpan>,
 }
 
@@ -335,7 +335,7 @@ impl SpanSlot {
         self.note(|open| open.ran_ns.store(time.as_nanos() as u64, Relaxed));
     }
 
-    /// Notes something in numbers. To be called under any lock.
+    /// Notes something in numbers, under the slot's lock. May be called under any other.
     fn note(&self, note: impl FnOnce(&Open)) {
         if self.is_used
             && let Some(open) = &self.lock().0
