@@ -287,22 +287,12 @@ impl<F: Future> Stream for AsCompleted<F> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let total = Some(this.total());
         if this.is_empty() {
-            this.shown.end(total);
+            this.shown.end(Some(this.total()));
             return Poll::Ready(None);
         }
-        let reaped = this.racing.poll_reap(cx);
-        if reaped.is_pending() && this.shown.has_news() {
-            this.shown.show(total);
-        }
-        Poll::Ready(match ready!(reaped) {
-            Reaped::Output(position, output) => {
-                if this.shown.came(&output) {
-                    this.shown.look(total);
-                }
-                Some((position, output))
-            }
+        Poll::Ready(match ready!(this.racing.poll_shown(None, &mut this.shown, cx)) {
+            Reaped::Output(position, output) => Some((position, output)),
             Reaped::Expired | Reaped::Empty => None,
         })
     }

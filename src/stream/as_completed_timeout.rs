@@ -164,22 +164,12 @@ impl<F: Future> Stream for AsCompletedTimeout<F> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let total = Some(this.total());
         let Some(delay) = this.delay.as_mut().filter(|_| !this.racing.is_empty()) else {
-            this.shown.end(total);
+            this.shown.end(Some(this.total()));
             return Poll::Ready(None);
         };
-        let reaped = this.racing.poll_reap_before(delay, cx);
-        if reaped.is_pending() && this.shown.has_news() {
-            this.shown.show(total);
-        }
-        Poll::Ready(match ready!(reaped) {
-            Reaped::Output(position, output) => {
-                if this.shown.came(&output) {
-                    this.shown.look(total);
-                }
-                Some(Ok((position, output)))
-            }
+        Poll::Ready(match ready!(this.racing.poll_shown(Some(delay), &mut this.shown, cx)) {
+            Reaped::Output(position, output) => Some(Ok((position, output))),
             Reaped::Expired => Some(Err(this.expire())),
             Reaped::Empty => None,
         })

@@ -317,19 +317,10 @@ impl<F: Future> Gather<F> {
 
     /// Receives one output, or, when the time is up, those of all futures. Returns its position, or the first.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        let reaped = match &mut self.limit {
-            Some(limit) => self.racing.poll_reap_before(&mut limit.delay, cx),
-            None => self.racing.poll_reap(cx),
-        };
-        if reaped.is_pending() && self.shown.has_news() {
-            self.shown.show(Some(self.total()));
-        }
-        Poll::Ready(match ready!(reaped) {
+        let limit = self.limit.as_mut().map(|limit| &mut limit.delay);
+        Poll::Ready(match ready!(self.racing.poll_shown(limit, &mut self.shown, cx)) {
             Reaped::Output(position, output) => {
                 self.completed += 1;
-                if self.shown.came(&output) {
-                    self.shown.look(Some(self.total()));
-                }
                 self.receive(position, output);
                 position
             }

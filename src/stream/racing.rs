@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{budget, children::Children};
-use crate::timer::Delay;
+use crate::{progress::Shown, timer::Delay};
 
 /// Unfinished futures with their input positions; what all combinators are made of.
 ///
@@ -105,11 +105,7 @@ impl<F: Future> Racing<F> {
     }
 
     /// As [`poll_reap`](Self::poll_reap), until `limit`. What has finished by then is still reaped first.
-    pub(super) fn poll_reap_before(
-        &mut self,
-        limit: &mut Delay,
-        cx: &mut Context<'_>,
-    ) -> Poll<Reaped<F::Output>> {
+    fn poll_reap_before(&mut self, limit: &mut Delay, cx: &mut Context<'_>) -> Poll<Reaped<F::Output>> {
         // A turn that comes without budget polls no child: it says nothing about what has finished.
         ready!(budget::poll_left(cx));
         if let Poll::Ready(reaped) = self.poll_children(cx) {
@@ -126,6 +122,26 @@ impl<F: Future> Racing<F> {
         self.is_overtime = true;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Reaps one, before the limit if there is one, and shows on a bar what comes of it.
+    pub(super) fn poll_shown(
+        &mut self,
+        limit: Option<&mut Delay>,
+        shown: &mut Shown<F::Output>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Reaped<F::Output>> {
+        let reaped = match limit {
+            Some(limit) => self.poll_reap_before(limit, cx),
+            None => self.poll_reap(cx),
+        };
+        let total = Some(self.pushed);
+        match &reaped {
+            Poll::Pending if shown.has_news() => shown.show(total),
+            Poll::Ready(Reaped::Output(_, output)) if shown.came(output) => shown.look(total),
+            _ => {}
+        }
+        reaped
     }
 
     /// Polls what is fresh or was woken until one has finished. The caller has seen that there is budget.
