@@ -50,7 +50,8 @@ pub(super) struct Recorder {
 
 #[derive(Default)]
 struct Kept {
-    blocks: VecDeque<Block>,
+    /// Shared with who copies them, which takes long, and that not under the lock.
+    blocks: VecDeque<Arc<Block>>,
     weight: usize,
     workers: VecDeque<WorkerRecord>,
     queued: Vec<Queued>,
@@ -78,16 +79,17 @@ impl Recorder {
         block.weight >= self.block
     }
 
-    /// Keeps a block from a shelf. Returns what there is no room for, to be dropped under no lock.
+    /// Keeps a block from a shelf, whose lock is held: else whoever reads meanwhile finds it neither there nor here, and the next one
+    /// overtakes it. Returns what there is no room for, to be dropped under no lock.
     #[must_use]
-    pub(super) fn keep(&self, mut block: Block) -> Vec<Block> {
+    pub(super) fn keep(&self, mut block: Block) -> Vec<Arc<Block>> {
         if block.jobs.len() < block.jobs.capacity() / 2 {
             block.jobs.shrink_to_fit();
         }
         let mut kept = self.lock();
         kept.weight += block.weight;
         if !block.jobs.is_empty() {
-            kept.blocks.push_back(block);
+            kept.blocks.push_back(Arc::new(block));
         }
         let mut surplus = Vec::new();
         while kept.weight > self.most && kept.blocks.len() > 1 {
@@ -132,19 +134,25 @@ impl Recorder {
             std::mem::replace(&mut *kept, Kept { dropped, dropped_until, ..Kept::default() });
         drop(kept);
         let mut jobs = Vec::with_capacity(blocks.iter().map(|block| block.jobs.len()).sum());
-        blocks.into_iter().for_each(|block| jobs.extend(block.jobs));
+        for block in blocks {
+            match Arc::try_unwrap(block) {
+                Ok(block) => jobs.extend(block.jobs),
+                Err(block) => jobs.extend_from_slice(&block.jobs),
+            }
+        }
         let begins = dropped_until.unwrap_or(self.since);
         Taken { jobs, workers: workers.into(), queued, dropped, begins }.in_order()
     }
 
     fn copy(&self) -> Taken {
         let kept = self.lock();
-        let jobs = kept.blocks.iter().flat_map(|block| &block.jobs).cloned().collect();
+        let blocks: Vec<_> = kept.blocks.iter().cloned().collect();
         let (workers, queued) = (kept.workers.iter().cloned().collect(), kept.queued.clone());
-        let begins = kept.dropped_until.unwrap_or(self.since);
-        let taken = Taken { jobs, workers, queued, dropped: kept.dropped, begins };
+        let (dropped, begins) = (kept.dropped, kept.dropped_until.unwrap_or(self.since));
         drop(kept);
-        taken.in_order()
+        let mut jobs = Vec::with_capacity(blocks.iter().map(|block| block.jobs.len()).sum());
+        blocks.iter().for_each(|block| jobs.extend_from_slice(&block.jobs));
+        Taken { jobs, workers, queued, dropped, begins }.in_order()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

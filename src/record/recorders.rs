@@ -213,7 +213,7 @@ impl Recorders {
     fn put(&self, job: JobRecord) {
         let Some(rest) = self.rest() else { return };
         let is_failure = job.failure.as_ref().is_some_and(|failure| failure.stage != Stage::Outlived);
-        let (mut job, mut full) = (Some(job), None);
+        let (mut job, mut surplus) = (Some(job), Vec::new());
         let mut blocks = rest.shelves.here().lock();
         let last = blocks.len().wrapping_sub(1);
         for (nth, (recorder, block)) in blocks.iter_mut().enumerate() {
@@ -221,15 +221,12 @@ impl Recorders {
                 let job = if nth == last { job.take() } else { job.clone() };
                 job.into_iter().for_each(|job| block.push(job));
                 if recorder.is_full(block) {
-                    let block = std::mem::take(block);
-                    full.get_or_insert_with(Vec::new).push((recorder.clone(), block));
+                    surplus.append(&mut recorder.keep(std::mem::take(block)));
                 }
             }
         }
         drop(blocks);
-        for (recorder, block) in full.into_iter().flatten() {
-            drop(recorder.keep(block));
-        }
+        drop(surplus);
     }
 
     fn rest(&self) -> Option<&Rest> {

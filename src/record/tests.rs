@@ -3,7 +3,10 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
         mpsc,
     },
     thread,
@@ -13,6 +16,7 @@ use std::{
 use super::*;
 use crate::{
     ProcessPool, TaskErrorKind, ThreadPool,
+    clock::Stamp,
     pool::registry::{self, AnyPool},
 };
 
@@ -229,4 +233,56 @@ fn onlookers_come_and_go_while_jobs_run_and_miss_none() {
     over.store(true, Relaxed);
     noise.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(!Recorded::counters(&*any).recorders().looks_for(Scope::Failures));
+}
+
+/// A run that no pool had.
+fn note_run(recorders: &Recorders, label: &crate::error::TaskLabel) {
+    let now = Stamp::now();
+    recorders.ran(Run { label, submitted: now, begun: now, ended: now, worker: 0, items: 1 }, None);
+}
+
+/// Takes all the time while another thread hands over full blocks.
+#[test]
+fn whoever_takes_has_all_that_was_recorded_before_and_in_that_order() {
+    /// Fewer than there is room for, so that none is dropped.
+    const AHEAD: u64 = 30;
+    const RECORDS: u64 = 200_000;
+    let _pool = ThreadPool::builder().name("taken-from").max_workers(1).build().unwrap();
+    let any = pool_named("taken-from");
+    let recorders = Recorded::counters(&*any).recorders();
+    let shelves = crate::shards::Shards::new(|| ()).iter().count();
+    // Blocks of four.
+    let attached = any.record(Scope::All, shelves * 8);
+    let (recorded, taken) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in 0..RECORDS {
+                while id > taken.load(Acquire) + AHEAD {
+                    thread::yield_now();
+                }
+                let name = crate::error::TaskName::OfFunction("made up");
+                let submitted_at = std::panic::Location::caller();
+                note_run(
+                    recorders,
+                    &crate::error::TaskLabel { id: crate::TaskId::from_raw(id), name, submitted_at },
+                );
+                recorded.store(id + 1, Release);
+            }
+        });
+        let mut next = 0;
+        let mut check = || {
+            let least = recorded.load(Acquire);
+            for job in attached.take().jobs {
+                assert_eq!(job.id.as_u64(), next);
+                next += 1;
+            }
+            assert!(next >= least, "{} are missing", least - next);
+            taken.store(next, Release);
+            next < RECORDS
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| while check() {}));
+        // The other thread comes to its end in any case.
+        taken.store(RECORDS, Release);
+        result.unwrap();
+    });
 }
