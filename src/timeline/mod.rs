@@ -166,11 +166,13 @@ struct Staff {
     workers: Vec<RecordedWorker>,
     /// By the serial number: the number and the process.
     places: HashMap<u32, (u32, u32)>,
+    /// The serial numbers of processes that have ended, which do not come back. A thread's may.
+    ended: HashSet<u32>,
 }
 
 impl Staff {
     fn new(changes: &[WorkerRecord], before: &[Lane], now: &[Lane], since: Stamp) -> Self {
-        let mut staff = Self { workers: Vec::new(), places: HashMap::new() };
+        let mut staff = Self { workers: Vec::new(), places: HashMap::new(), ended: HashSet::new() };
         let mut present = HashMap::new();
         let after = |at: Stamp| at.since(since).as_nanos() as u64;
         for lane in before {
@@ -185,10 +187,11 @@ impl Staff {
                     staff.come(&mut present, *worker, RecordedWorker::new(*number, *pid, Some(after(*at))));
                 }
                 Change::Ended(ending) => {
-                    let new = RecordedWorker::new(*number, *pid, None);
-                    staff.come(&mut present, *worker, new);
-                    let index = present.remove(worker).expect("it came just now, if not before");
-                    staff.workers[index].ends(after(*at), ending);
+                    staff.come(&mut present, *worker, RecordedWorker::new(*number, *pid, None));
+                    if let Some(index) = present.remove(worker) {
+                        staff.workers[index].ends(after(*at), ending);
+                        staff.ended.extend(pid.map(|_| *worker));
+                    }
                 }
             }
         }
@@ -212,9 +215,8 @@ impl Staff {
             *started = started.or(new.started.filter(|_| new.pid.is_some()));
             return;
         }
-        // One that has left its pool may be in the list of the end for a moment.
-        let is_gone = |other: &RecordedWorker| other.pid == new.pid && other.ended.is_some();
-        if new.pid.is_some() && self.workers.iter().rev().take(64).any(is_gone) {
+        // One that has left its pool may be in the list of the end for a moment. (Its pid says nothing: another may have it by then.)
+        if self.ended.contains(&worker) {
             return;
         }
         present.insert(worker, self.workers.len());

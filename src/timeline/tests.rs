@@ -194,6 +194,23 @@ fn the_life_of_each_worker_is_known_as_far_as_it_was_seen() {
     assert_eq!(timeline.lanes(), 4);
 }
 
+#[test]
+fn a_worker_with_the_pid_of_one_that_has_ended_is_another_and_none_ends_twice() {
+    let with_pid_9 = |record: WorkerRecord| WorkerRecord { pid: Some(9), ..record };
+    let ended = || Change::Ended(Ending::Recycled);
+    let workers = [
+        change(20, 0, 200, Change::Started),
+        change(20, 0, 300, ended()),
+        change(70, 1, 400, Change::Started),
+        change(70, 1, 500, ended()),
+        change(70, 1, 501, ended()),
+    ];
+    let now = [Lane { pid: Some(9), ..lane(70, 1, None) }];
+    let timeline = timeline(Vec::new(), workers.map(with_pid_9).into(), &[], &now);
+    let lives: Vec<_> = timeline.workers().iter().map(|it| (it.number(), it.started, it.ended)).collect();
+    assert_eq!(lives, [(0, Some(100_000), Some(200_000)), (1, Some(300_000), Some(400_000))]);
+}
+
 /// Jobs of up to so many nanoseconds, in all ways to end, on so many lanes; and workers that die all the time.
 pub(super) fn chaos(jobs: u64, lanes: u32, width: u64) -> Timeline {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
