@@ -363,6 +363,33 @@ fn the_items_of_a_map_over_threads_are_all_there_some_together() {
     assert!(svg.contains("panicked 20") && svg.contains("value 19\u{202f}980"), "{svg}");
 }
 
+#[test]
+fn of_items_that_run_together_those_that_run_are_seen_also_after_the_first() {
+    let pool = ThreadPool::builder().name("long-items").max_workers(1).build().unwrap();
+    let recording = pool.record();
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let job = move |_: u32| (begun.send(()), released.lock().unwrap().recv()).0.is_ok();
+    let items = pool.map(job, 0..8).chunk_size(8);
+    let all = thread::spawn(|| block_on(items.count()));
+    for _ in 0..3 {
+        begins.recv().unwrap();
+        release.send(()).unwrap();
+    }
+    begins.recv().unwrap();
+    let half = recording.snapshot();
+    let running: Vec<_> = half.jobs().iter().filter(|job| job.end() == JobEnd::Running).collect();
+    assert_eq!(running.len(), 1, "{:?}", half.jobs());
+    assert_eq!((running[0].worker(), running[0].ended()), (Some(0), half.duration()));
+    trace(&half);
+    drop(release);
+    assert_eq!(all.join().unwrap(), 8);
+    let whole = recording.stop();
+    assert!(whole.jobs().iter().all(|job| job.end() == JobEnd::Value));
+    assert_eq!(whole.jobs().iter().map(RecordedJob::items).sum::<u32>(), 8);
+}
+
 #[cfg(feature = "rayon")]
 #[test]
 fn every_job_of_a_rayon_pool_is_in_its_timeline() {

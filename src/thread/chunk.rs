@@ -198,6 +198,7 @@ where
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
         let mut tape = Tape { spot, since: Stamp::of(lap.began()), first: 0, items: 0 };
+        spot.begin(tape.since);
         Counters::computes_from(tape.since);
         let mut done = None;
         while let Some((item, (input, place))) = self.step(done.take(), lap.began(), &mut tape) {

@@ -174,13 +174,29 @@ impl Shared {
 }
 
 fn lane(desk: &JobDesk, spot: &Spot) -> Lane {
-    // Not by holding the job: it may end meanwhile, and is not to be dropped by who looks.
-    let running = desk.innermost(|job| {
-        let TaskLabel { id, name, .. } = job.label().clone();
-        Running { id, name, since: spot.since() }
-    });
+    let running = running(desk, spot);
     let state = if running.is_some() { LaneState::Busy } else { LaneState::Idle };
     Lane { worker: spot.number, number: spot.number, pid: None, born: None, state, running }
+}
+
+/// What a worker runs, and since when: of one job, unless they take turns faster than one can look.
+fn running(desk: &JobDesk, spot: &Spot) -> Option<Running> {
+    // Not by holding the job: it may end meanwhile, and is not to be dropped by who looks.
+    let look = |since| {
+        desk.innermost(|job| {
+            let TaskLabel { id, name, .. } = job.label().clone();
+            Running { id, name, since }
+        })
+    };
+    let mut since = spot.since();
+    for _ in 0..8 {
+        let running = look(since);
+        let before = std::mem::replace(&mut since, spot.since());
+        if before == since {
+            return running;
+        }
+    }
+    look(since)
 }
 
 /// Workers.

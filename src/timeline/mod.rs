@@ -13,7 +13,7 @@ mod tests;
 mod trace;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fmt,
     fs::File,
     io::{self, Write},
@@ -29,7 +29,9 @@ use crate::{
     TaskId,
     clock::Stamp,
     pool::registry::Kind,
-    record::{Change, Ending, Failure, JobRecord, Lane, Queued, Stage, Taken, UNKNOWN, WorkerRecord},
+    record::{
+        Change, Ending, Failure, JobRecord, Lane, Queued, Running, Stage, Taken, UNKNOWN, WorkerRecord,
+    },
 };
 use depth::steps;
 
@@ -97,7 +99,7 @@ impl Timeline {
         let looks: Vec<_> = looks.chain([(until, queued_now)]).collect();
         let queued = steps(&taken.jobs, &looks, since.max(taken.begins), until);
         let queued = queued.into_iter().map(|(at, jobs)| (after(at), jobs)).collect();
-        let mut book = Book::new(&taken.jobs, since);
+        let mut book = Book::new(&taken.jobs, now, since);
         let mut jobs = Vec::with_capacity(taken.jobs.len());
         let mut failed_items = Vec::new();
         for record in taken.jobs {
@@ -107,8 +109,7 @@ impl Timeline {
                 _ => jobs.push(book.job(record, &staff)),
             }
         }
-        let running = now.iter().filter_map(|lane| book.running(lane, until));
-        jobs.extend(running);
+        jobs.extend(now.iter().filter_map(|lane| book.running(lane, until)));
         let mut timeline = Self {
             pool: pool.to_owned(),
             kind,
@@ -234,22 +235,24 @@ struct Book {
     since: Stamp,
     /// How tasks ended whose jobs ran on.
     abandoned: HashMap<TaskId, Arc<Failure>>,
-    runs_of_last_moment: HashSet<TaskId>,
+    /// What ran on each worker at the end, by its serial number, as long as no record says that it has ended.
+    running: HashMap<u32, Running>,
 }
 
 impl Book {
-    fn new(jobs: &[JobRecord], since: Stamp) -> Self {
+    fn new(jobs: &[JobRecord], now: &[Lane], since: Stamp) -> Self {
         let failures = jobs.iter().filter_map(|job| Some((job.id, job.failure.as_ref()?)));
         let abandoned = failures.filter(|(_, failure)| failure.stage == Stage::Abandoned);
         let abandoned = abandoned.map(|(id, failure)| (id, failure.clone())).collect();
-        Self { since, abandoned, runs_of_last_moment: HashSet::new() }
+        let running = now.iter().filter_map(|lane| Some((lane.worker, lane.running.clone()?)));
+        Self { since, abandoned, running: running.collect() }
     }
 
     fn job(&mut self, record: JobRecord, staff: &Staff) -> RecordedJob {
         let JobRecord { id, name, submitted, begun, ended, worker, items, mut failure } = record;
         let is_run = failure.as_ref().is_none_or(|it| matches!(it.stage, Stage::Ran | Stage::Outlived));
         if is_run {
-            self.runs_of_last_moment.insert(id);
+            self.is_over(id, worker, begun, ended);
             if let Some(abandoned) = self.abandoned.get(&id) {
                 failure = Some(abandoned.clone());
             }
@@ -270,12 +273,22 @@ impl Book {
         }
     }
 
+    /// A run has been recorded: it may be what its worker was seen at.
+    ///
+    /// The id alone does not say: a job may be run again, and items of a map that run some together all go by the first one's id while
+    /// they run. An earlier run has ended when this one began; a later one on top of it begins after it.
+    fn is_over(&mut self, id: TaskId, worker: u32, begun: Stamp, ended: Stamp) {
+        if let Entry::Occupied(seen) = self.running.entry(worker) {
+            let Running { id: running, since, .. } = *seen.get();
+            if ended > since && (begun <= since || running == id) {
+                seen.remove();
+            }
+        }
+    }
+
     /// What a worker runs at the end of the recording, unless it has ended meanwhile and was recorded.
     fn running(&self, lane: &Lane, until: Stamp) -> Option<RecordedJob> {
-        let running = lane.running.as_ref()?;
-        if self.runs_of_last_moment.contains(&running.id) {
-            return None;
-        }
+        let running = self.running.get(&lane.worker)?;
         Some(RecordedJob {
             id: running.id,
             name: running.name.clone(),

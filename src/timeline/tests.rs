@@ -1,7 +1,7 @@
 //! Timelines from records that were made up.
 
 use super::*;
-use crate::{JobEnd, TaskErrorKind, WorkerEnd, error::TaskName, record::Running};
+use crate::{JobEnd, TaskErrorKind, WorkerEnd, error::TaskName};
 
 const fn at(micros: u64) -> Stamp {
     Stamp::from_nanos(1_000_000_000 + 1_000 * micros)
@@ -62,6 +62,10 @@ fn timeline_of(
     })
 }
 
+fn running(id: u64, since: u64) -> Option<Running> {
+    Some(Running { id: TaskId::from_raw(id), name: TaskName::OfFunction("job"), since: at(since) })
+}
+
 fn micros(time: Duration) -> u128 {
     time.as_micros()
 }
@@ -75,7 +79,7 @@ fn what_belongs_together_becomes_one_job() {
         job(3, UNKNOWN, [150, 300, 300], failure(Stage::Abandoned, TimedOut, "too slow")),
         job(3, 7, [150, 200, 400], failure(Stage::Outlived, Cancelled, "")),
         // It was cancelled between its end and the moment at which that was told.
-        job(4, 7, [150, 410, 420], None),
+        job(4, 8, [150, 410, 420], None),
         job(4, UNKNOWN, [150, 421, 421], failure(Stage::Abandoned, Cancelled, "too late")),
         JobRecord { items: 10, ..job(50, 7, [150, 500, 600], None) },
         JobRecord {
@@ -84,10 +88,6 @@ fn what_belongs_together_becomes_one_job() {
         },
         job(60, UNKNOWN, [150, 900, 900], failure(Stage::Abandoned, Cancelled, "goes on")),
     ];
-    let running = |id, since| {
-        let name = TaskName::OfFunction("job");
-        Some(Running { id: TaskId::from_raw(id), name, since: at(since) })
-    };
     // Task 4 ran when somebody looked, and has ended before the records were read.
     let now = [lane(7, 0, running(60, 800)), lane(8, 1, running(4, 410)), lane(9, 2, running(70, 1_000))];
     let timeline = timeline(jobs, Vec::new(), &[lane(7, 0, None)], &now);
@@ -100,7 +100,7 @@ fn what_belongs_together_becomes_one_job() {
             (1, Some(0), JobEnd::Value, None),
             (2, None, failed(Cancelled), Some("unwanted")),
             (3, Some(0), failed(TimedOut), Some("too slow")),
-            (4, Some(0), failed(Cancelled), Some("too late")),
+            (4, Some(1), failed(Cancelled), Some("too late")),
             (50, Some(0), JobEnd::Value, None),
             (60, Some(0), failed(Cancelled), Some("goes on")),
             (70, Some(2), JobEnd::Running, None),
@@ -192,6 +192,42 @@ fn the_life_of_each_worker_is_known_as_far_as_it_was_seen() {
         ]
     );
     assert_eq!(timeline.lanes(), 4);
+}
+
+#[test]
+fn what_runs_again_or_goes_on_with_the_next_items_is_running() {
+    let died = || failure(Stage::Ran, TaskErrorKind::WorkerDied, "to be run again");
+    let jobs = || {
+        vec![
+            // Lost with worker 1, and run again.
+            job(10, 1, [150, 200, 300], died()),
+            // The first items of eight, and those of a helper.
+            job(20, 2, [150, 200, 400], None),
+            job(24, 3, [150, 250, 500], None),
+        ]
+    };
+    let now = [
+        lane(4, 0, running(10, 350)),
+        lane(2, 1, running(20, 400)),
+        lane(3, 2, running(20, 500)),
+        // On top of one that has not ended.
+        lane(5, 3, running(30, 600)),
+    ];
+    let still = |jobs: Vec<JobRecord>| {
+        let timeline = timeline_of(Kind::Threads, jobs, Vec::new(), &[], &now);
+        let running = timeline.jobs().iter().filter(|job| job.end() == JobEnd::Running);
+        running.map(|job| (job.id().as_u64(), job.begun().as_micros())).collect::<Vec<_>>()
+    };
+    assert_eq!(still(jobs()), [(10, 250), (20, 300), (20, 400), (30, 500)]);
+    // They have ended between the look and the reading of the records; of the helper's other items.
+    let mut all = jobs();
+    all.extend([
+        job(10, 4, [150, 350, 900], None),
+        job(21, 2, [150, 400, 900], None),
+        job(25, 3, [150, 500, 900], None),
+        job(31, 5, [150, 650, 700], None),
+    ]);
+    assert_eq!(still(all), [(30, 500)]);
 }
 
 #[test]
