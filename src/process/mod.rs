@@ -34,6 +34,8 @@ pub use builder::ProcessPoolBuilder;
 pub use capabilities::{Capabilities, Capability};
 pub use output::Output;
 pub use pool::{ProcessPool, run_in_process_pool};
+#[cfg(target_os = "linux")]
+pub(crate) use sys::watch_forks;
 
 /// Whether this platform has process pools.
 fn check_platform() -> Result<(), crate::BuildError> {

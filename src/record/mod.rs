@@ -19,7 +19,8 @@
 //! 5. Any number of recorders, attached and detached at any time. Each has what was recorded while it was attached; whoever records at
 //!    that very moment may miss it or not. The level says only whether it is worthwhile to look at the shelves, under whose locks it
 //!    is decided.
-//! 6. In a copy of the program, made by `fork`, nothing is recorded of the pools that it has inherited.
+//! 6. In a copy of the program, made by `fork`, nothing is recorded of the pools that it has inherited, and none of their locks is
+//!    taken: whoever attaches has forks watched.
 //! 7. Locks: `members`, then a shelf, then a recorder's. No foreign code runs under them: texts are made before and dropped after.
 //!
 //! [`Lane`] is the other half: what each worker does at this moment, read from the pool's own state by who wants to know.

@@ -85,6 +85,9 @@ impl Rest {
 impl Recorders {
     /// Lets somebody look at `pool`, whose recorders these are. `limit` is how many records are kept: see the module's page.
     pub(crate) fn attach(pool: Arc<dyn Recorded>, scope: Scope, limit: usize) -> Attached {
+        // Before there are locks that a copy must not take.
+        #[cfg(target_os = "linux")]
+        crate::process::watch_forks();
         let recorders = pool.counters().recorders();
         let shelves = recorders.rest.get_or_init(Rest::new).shelves.iter().count();
         let recorder = Arc::new(Recorder::new(scope, limit, shelves));

@@ -17,6 +17,7 @@ use super::*;
 use crate::{
     ProcessPool, TaskErrorKind, ThreadPool,
     clock::Stamp,
+    error::{TaskLabel, TaskName},
     pool::registry::{self, AnyPool},
 };
 
@@ -236,7 +237,9 @@ fn onlookers_come_and_go_while_jobs_run_and_miss_none() {
 }
 
 /// A run that no pool had.
-fn note_run(recorders: &Recorders, label: &crate::error::TaskLabel) {
+fn note_run(recorders: &Recorders, id: u64) {
+    let (id, name) = (crate::TaskId::from_raw(id), TaskName::OfFunction("made up"));
+    let label = &TaskLabel { id, name, submitted_at: std::panic::Location::caller() };
     let now = Stamp::now();
     recorders.ran(Run { label, submitted: now, begun: now, ended: now, worker: 0, items: 1 }, None);
 }
@@ -260,12 +263,7 @@ fn whoever_takes_has_all_that_was_recorded_before_and_in_that_order() {
                 while id > taken.load(Acquire) + AHEAD {
                     thread::yield_now();
                 }
-                let name = crate::error::TaskName::OfFunction("made up");
-                let submitted_at = std::panic::Location::caller();
-                note_run(
-                    recorders,
-                    &crate::error::TaskLabel { id: crate::TaskId::from_raw(id), name, submitted_at },
-                );
+                note_run(recorders, id);
                 recorded.store(id + 1, Release);
             }
         });
@@ -284,5 +282,44 @@ fn whoever_takes_has_all_that_was_recorded_before_and_in_that_order() {
         // The other thread comes to its end in any case.
         taken.store(RECORDS, Release);
         result.unwrap();
+    });
+}
+
+/// Forks while threads record, at any moment of theirs.
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(unsafe_code, reason = "forks")]
+fn a_copy_of_the_program_can_drop_what_it_has_inherited() {
+    let _pool = ThreadPool::builder().name("copied").max_workers(1).build().unwrap();
+    let any = pool_named("copied");
+    let recorders = Recorded::counters(&*any).recorders();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                note_run(recorders, 7);
+            }
+        });
+        let ended = (0..500)
+            .map(|_| {
+                let attached = any.record(Scope::All, 1_000);
+                // SAFETY: the copy does nothing but drop that, and is gone.
+                let copy = unsafe { libc::fork() };
+                if copy == 0 {
+                    // SAFETY: it is killed if it waits.
+                    unsafe { libc::alarm(5) };
+                    drop(attached);
+                    // SAFETY: ends the copy.
+                    unsafe { libc::_exit(0) };
+                }
+                let mut status = -1;
+                // SAFETY: a child of ours, and where its status goes.
+                unsafe { libc::waitpid(copy, &raw mut status, 0) };
+                status
+            })
+            .take_while(|status| *status == 0)
+            .count();
+        over.store(true, Relaxed);
+        assert_eq!(ended, 500, "a copy waits for a lock that nobody gives back");
     });
 }

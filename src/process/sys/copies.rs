@@ -88,8 +88,8 @@ fn add_place(fd: RawFd) -> &'static Place {
     }
 }
 
-/// Installs the handler, once.
-fn watch_forks() {
+/// Installs the handler, once. From then on copies know what they are.
+pub(crate) fn watch_forks() {
     // Not a `Once`: a copy that was made while it is under way would wait for ever.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     // ORDERING: Relaxed. Nothing but the flag itself is decided by it.
