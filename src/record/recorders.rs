@@ -49,7 +49,9 @@ struct Rest {
     /// Taken before all others.
     members: Mutex<Vec<Arc<Recorder>>>,
     shelves: Shards<Shelf>,
-    /// When to look at the queue again. ORDERING: Relaxed. It stands for itself; whoever moves it does the look.
+    /// When to look at the queue again. Put off by whoever does the look; all else is stored under `members`.
+    ///
+    /// ORDERING: Relaxed. It stands for itself.
     look_at: AtomicU64,
     /// Which process it was made in.
     copies: u32,
@@ -249,7 +251,8 @@ impl Recorders {
     /// So many jobs wait: what the look was for.
     pub(crate) fn note_queued(&self, now: Stamp, jobs: u64) {
         let Some(rest) = self.rest() else { return };
-        let members = rest.members().clone();
+        // Held to the end: whoever comes later has the next look come at once, which is not to be put off again.
+        let members = rest.members();
         let all = members.iter().filter(|recorder| recorder.scope == Scope::All);
         let mut shortest = Duration::MAX;
         for recorder in all {
@@ -258,6 +261,7 @@ impl Recorders {
         }
         let pause = u64::try_from((shortest / LOOKS).max(BETWEEN_LOOKS).as_nanos()).unwrap_or(u64::MAX);
         rest.look_at.store(now.nanos().saturating_add(pause), Relaxed);
+        drop(members);
     }
 }
 
