@@ -36,7 +36,7 @@ mod tests;
 
 pub(crate) use event::{Change, Ending, Failure, JobRecord, Queued, Run, Stage, UNKNOWN, WorkerRecord};
 pub(crate) use lane::{Lane, LaneState, Running, Spot};
-pub(crate) use recorder::{Attached, Recorded, Scope, Taken};
+pub(crate) use recorder::{Attached, Place, Recorded, Scope, Taken};
 pub(crate) use recorders::Recorders;
 #[cfg(target_os = "linux")]
 pub(crate) use recorders::note_copy;

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{JobRecord, Queued, Recorders, WorkerRecord};
+use super::{Change, JobRecord, Queued, Recorders, WorkerRecord};
 use crate::{clock::Stamp, metrics::Counters, panic::drop_shielded};
 
 /// The most records that a shelf gathers before it hands them over.
@@ -14,6 +14,8 @@ const LARGEST_BLOCK: usize = 1024;
 /// How many changes of workers, and depths of the queue, are kept.
 const MOST_CHANGES: usize = 16 * 1024;
 const MOST_DEPTHS: usize = 8 * 1024;
+/// Of how many workers more the place is known whose changes were dropped.
+const MOST_PLACES: usize = 64 * 1024;
 
 /// What is recorded of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,11 +32,21 @@ pub(crate) struct Taken {
     /// In the order of their ends, nearly.
     pub(crate) jobs: Vec<JobRecord>,
     pub(crate) workers: Vec<WorkerRecord>,
+    /// Where workers were whose ends were dropped, as there were too many changes.
+    pub(crate) places: Vec<Place>,
     pub(crate) queued: Vec<Queued>,
     /// How many records of jobs were dropped since the recorder was attached, because the limit was reached; and from when on there are
     /// all.
     pub(crate) dropped: u64,
     pub(crate) begins: Stamp,
+}
+
+/// The place of a worker: see [`WorkerRecord`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) worker: u32,
+    pub(crate) number: u32,
+    pub(crate) pid: Option<u32>,
 }
 
 /// The records of one onlooker.
@@ -54,6 +66,7 @@ struct Kept {
     blocks: VecDeque<Arc<Block>>,
     weight: usize,
     workers: VecDeque<WorkerRecord>,
+    places: VecDeque<Place>,
     queued: Vec<Queued>,
     dropped: u64,
     /// When the last ended that was dropped.
@@ -106,6 +119,13 @@ impl Recorder {
         let mut kept = self.lock();
         let oldest = if kept.workers.len() < MOST_CHANGES { None } else { kept.workers.pop_front() };
         kept.workers.push_back(change);
+        // Its start may be dropped: what it has run is drawn at its place still, which its end says.
+        if let Some(WorkerRecord { worker, number, pid, what: Change::Ended(_), .. }) = &oldest {
+            if kept.places.len() >= MOST_PLACES {
+                kept.places.pop_front();
+            }
+            kept.places.push_back(Place { worker: *worker, number: *number, pid: *pid });
+        }
         drop(kept);
         drop(oldest);
     }
@@ -130,7 +150,7 @@ impl Recorder {
     fn take(&self) -> Taken {
         let mut kept = self.lock();
         let (dropped, dropped_until) = (kept.dropped, kept.dropped_until);
-        let Kept { blocks, workers, queued, .. } =
+        let Kept { blocks, workers, places, queued, .. } =
             std::mem::replace(&mut *kept, Kept { dropped, dropped_until, ..Kept::default() });
         drop(kept);
         let mut jobs = Vec::with_capacity(blocks.iter().map(|block| block.jobs.len()).sum());
@@ -141,18 +161,19 @@ impl Recorder {
             }
         }
         let begins = dropped_until.unwrap_or(self.since);
-        Taken { jobs, workers: workers.into(), queued, dropped, begins }.in_order()
+        Taken { jobs, workers: workers.into(), places: places.into(), queued, dropped, begins }.in_order()
     }
 
     fn copy(&self) -> Taken {
         let kept = self.lock();
         let blocks: Vec<_> = kept.blocks.iter().cloned().collect();
         let (workers, queued) = (kept.workers.iter().cloned().collect(), kept.queued.clone());
+        let places = kept.places.iter().copied().collect();
         let (dropped, begins) = (kept.dropped, kept.dropped_until.unwrap_or(self.since));
         drop(kept);
         let mut jobs = Vec::with_capacity(blocks.iter().map(|block| block.jobs.len()).sum());
         blocks.iter().for_each(|block| jobs.extend_from_slice(&block.jobs));
-        Taken { jobs, workers, queued, dropped, begins }.in_order()
+        Taken { jobs, workers, places, queued, dropped, begins }.in_order()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -323,3 +323,26 @@ fn a_copy_of_the_program_can_drop_what_it_has_inherited() {
         assert_eq!(ended, 500, "a copy waits for a lock that nobody gives back");
     });
 }
+
+#[test]
+fn of_more_workers_than_changes_are_kept_the_places_stay_known() {
+    let _pool = ThreadPool::builder().name("short-lived").max_workers(1).build().unwrap();
+    let any = pool_named("short-lived");
+    let attached = any.record(Scope::All, 1_000);
+    for worker in 0..12_000 {
+        for what in [Change::Started, Change::Ended(Ending::Recycled)] {
+            let change =
+                WorkerRecord { worker, number: worker % 2, pid: Some(worker + 1), at: Stamp::now(), what };
+            Recorded::counters(&*any).recorders().worker_changed(|| change);
+        }
+    }
+    let taken = attached.copy();
+    let known: Vec<_> = taken.workers.iter().map(|change| (change.worker, change.number)).collect();
+    let places: Vec<_> = taken.places.iter().map(|place| (place.worker, place.number)).collect();
+    assert_eq!((known.len(), places.len()), (16 * 1024, 12_000 - 8 * 1024));
+    for worker in 0..12_000 {
+        assert!(known.contains(&(worker, worker % 2)) || places.contains(&(worker, worker % 2)));
+    }
+    assert_eq!(attached.take().places, taken.places);
+    assert!(attached.take().places.is_empty());
+}

@@ -30,7 +30,7 @@ use crate::{
     clock::Stamp,
     pool::registry::Kind,
     record::{
-        Change, Ending, Failure, JobRecord, Lane, Queued, Running, Stage, Taken, UNKNOWN, WorkerRecord,
+        Change, Ending, Failure, JobRecord, Lane, Place, Queued, Running, Stage, Taken, UNKNOWN, WorkerRecord,
     },
 };
 use depth::steps;
@@ -93,7 +93,8 @@ impl Timeline {
         let Parts { pool, kind, since, until, taken, before, now, queued_now } = parts;
         let after = |at: Stamp| at.since(since).as_nanos() as u64;
         let length = after(until).max(1);
-        let staff = Staff::new(&taken.workers, before, now, since);
+        let mut staff = Staff::new(&taken.workers, before, now, since);
+        staff.remember(&taken.places, kind);
         let begins = after(taken.begins);
         let looks = taken.queued.iter().map(|&Queued { at, jobs }| (at, jobs));
         let looks: Vec<_> = looks.chain([(until, queued_now)]).collect();
@@ -167,13 +168,16 @@ struct Staff {
     workers: Vec<RecordedWorker>,
     /// By the serial number: the number and the process.
     places: HashMap<u32, (u32, u32)>,
+    /// The lane for runs of all processes of which not even that is known. A thread's number is its serial number.
+    others: Option<u32>,
     /// The serial numbers of processes that have ended, which do not come back. A thread's may.
     ended: HashSet<u32>,
 }
 
 impl Staff {
     fn new(changes: &[WorkerRecord], before: &[Lane], now: &[Lane], since: Stamp) -> Self {
-        let mut staff = Self { workers: Vec::new(), places: HashMap::new(), ended: HashSet::new() };
+        let mut staff =
+            Self { workers: Vec::new(), places: HashMap::new(), others: None, ended: HashSet::new() };
         let mut present = HashMap::new();
         let after = |at: Stamp| at.since(since).as_nanos() as u64;
         for lane in before {
@@ -209,6 +213,16 @@ impl Staff {
         self.places.insert(worker, (number, pid.unwrap_or(0)));
     }
 
+    /// Knows the places of workers that have left the records.
+    fn remember(&mut self, places: &[Place], kind: Kind) {
+        for &Place { worker, number, pid } in places {
+            self.places.entry(worker).or_insert((number, pid.unwrap_or(0)));
+        }
+        if kind == Kind::Processes {
+            self.others = Some(self.places.values().map(|(number, _)| number + 1).max().unwrap_or(0));
+        }
+    }
+
     /// A worker is there, unless it was known to be.
     fn come(&mut self, present: &mut HashMap<u32, usize>, worker: u32, new: RecordedWorker) {
         if let Some(&known) = present.get(&worker) {
@@ -225,8 +239,7 @@ impl Staff {
     }
 
     fn place(&self, worker: u32) -> (u32, u32) {
-        // Of a worker whose start was dropped nothing else is known.
-        self.places.get(&worker).copied().unwrap_or((worker, 0))
+        self.places.get(&worker).copied().unwrap_or((self.others.unwrap_or(worker), 0))
     }
 }
 

@@ -50,16 +50,24 @@ fn timeline_of(
     before: &[Lane],
     now: &[Lane],
 ) -> Timeline {
-    Timeline::new(Parts {
-        pool: "made up",
-        kind,
-        since: at(100),
-        until: at(1_100),
-        taken: Taken { jobs, workers, queued: Vec::new(), dropped: 0, begins: at(100) },
-        before,
-        now,
-        queued_now: 0,
-    })
+    let taken = Taken { jobs, workers, ..nothing() };
+    Timeline::new(Parts { taken, ..parts(kind, before, now) })
+}
+
+fn nothing() -> Taken {
+    Taken {
+        jobs: Vec::new(),
+        workers: Vec::new(),
+        places: Vec::new(),
+        queued: Vec::new(),
+        dropped: 0,
+        begins: at(100),
+    }
+}
+
+fn parts<'a>(kind: Kind, before: &'a [Lane], now: &'a [Lane]) -> Parts<'a> {
+    let (since, until) = (at(100), at(1_100));
+    Parts { pool: "made up", kind, since, until, taken: nothing(), before, now, queued_now: 0 }
 }
 
 fn running(id: u64, since: u64) -> Option<Running> {
@@ -245,6 +253,20 @@ fn a_worker_with_the_pid_of_one_that_has_ended_is_another_and_none_ends_twice() 
     let timeline = timeline(Vec::new(), workers.map(with_pid_9).into(), &[], &now);
     let lives: Vec<_> = timeline.workers().iter().map(|it| (it.number(), it.started, it.ended)).collect();
     assert_eq!(lives, [(0, Some(100_000), Some(200_000)), (1, Some(300_000), Some(400_000))]);
+}
+
+#[test]
+fn processes_of_which_nothing_is_known_share_a_lane() {
+    let jobs = (0..1_000).map(|worker| job(worker.into(), worker, [100, 200, 300], None)).collect();
+    let place = |worker| Place { worker, number: worker % 2, pid: Some(1_000 + worker) };
+    let timeline = Timeline::new(Parts {
+        taken: Taken { jobs, places: (500..900).map(place).collect(), ..nothing() },
+        ..parts(Kind::Processes, &[lane(999, 1, None)], &[])
+    });
+    let lanes: Vec<_> = [0, 499, 500, 501, 999].map(|job: usize| timeline.jobs()[job].worker()).into();
+    assert_eq!(lanes, [Some(2), Some(2), Some(0), Some(1), Some(1)]);
+    assert_eq!(timeline.jobs()[501].pid(), Some(1_501));
+    assert_eq!(timeline.lanes(), 3);
 }
 
 /// Jobs of up to so many nanoseconds, in all ways to end, on so many lanes; and workers that die all the time.
