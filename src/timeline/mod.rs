@@ -148,7 +148,8 @@ impl Timeline {
 
     /// A failed item of a process's belongs to the run that it was a part of.
     fn find_workers_of_items(&mut self) {
-        if self.failed_items.iter().all(|item| item.lane != UNKNOWN) {
+        // Threads share the items of a chunk as they come.
+        if self.kind != Kind::Processes || self.failed_items.iter().all(|item| item.lane != UNKNOWN) {
             return;
         }
         let mut runs: Vec<&RecordedJob> = self.jobs.iter().filter(|job| job.lane != UNKNOWN).collect();
@@ -497,7 +498,8 @@ impl Timeline {
     /// One more than the highest number of a worker.
     fn lanes(&self) -> usize {
         let of_workers = self.workers.iter().map(|worker| worker.number);
-        let of_runs = self.jobs.iter().map(|job| job.lane).filter(|&lane| lane != UNKNOWN);
+        let jobs = self.jobs.iter().chain(&self.failed_items);
+        let of_runs = jobs.map(|job| job.lane).filter(|&lane| lane != UNKNOWN);
         of_workers.chain(of_runs).max().map_or(0, |last| last as usize + 1)
     }
 }

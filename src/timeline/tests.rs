@@ -269,6 +269,28 @@ fn processes_of_which_nothing_is_known_share_a_lane() {
     assert_eq!(timeline.lanes(), 3);
 }
 
+#[test]
+fn a_failed_item_has_a_lane_although_all_else_of_its_worker_was_dropped() {
+    let item = job(1, 5, [150, 200, 200], failure(Stage::Item, TaskErrorKind::Panicked, "alone"));
+    let timeline = timeline_of(Kind::Threads, vec![item], Vec::new(), &[], &[]);
+    assert_eq!(timeline.lanes(), 6);
+    timeline.write_svg(std::io::sink()).unwrap();
+    timeline.write_trace(std::io::sink()).unwrap();
+}
+
+#[test]
+fn only_the_items_of_processes_are_known_to_be_contiguous() {
+    let jobs = || {
+        vec![
+            JobRecord { items: 10, ..job(50, 7, [150, 500, 600], None) },
+            job(53, UNKNOWN, [150, 700, 700], failure(Stage::Item, TaskErrorKind::Cancelled, "whose?")),
+        ]
+    };
+    let worker =
+        |kind| timeline_of(kind, jobs(), Vec::new(), &[lane(7, 3, None)], &[]).failed_items[0].worker();
+    assert_eq!((worker(Kind::Processes), worker(Kind::Threads)), (Some(3), None));
+}
+
 /// Jobs of up to so many nanoseconds, in all ways to end, on so many lanes; and workers that die all the time.
 pub(super) fn chaos(jobs: u64, lanes: u32, width: u64) -> Timeline {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
