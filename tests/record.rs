@@ -567,6 +567,37 @@ mod processes {
         svg(&timeline);
     }
 
+    /// A number, which is not read where it is 2 more than a multiple of eight.
+    #[derive(serde::Serialize)]
+    struct Picky(u64);
+
+    impl<'de> serde::Deserialize<'de> for Picky {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let n = u64::deserialize(deserializer)?;
+            if n % 8 == 2 { Err(serde::de::Error::custom("unread")) } else { Ok(Self(n)) }
+        }
+    }
+
+    fn crashes_after_what_is_not_read(n: u64) -> Picky {
+        Picky(if n % 8 == 4 { crash(n) } else { n })
+    }
+
+    #[test]
+    fn items_that_failed_before_their_worker_died_are_recorded_once() {
+        let pool = ProcessPool::builder().name("one-by-one").max_workers(1).build().unwrap();
+        let recording = pool.record();
+        let outcomes = pool.map(crashes_after_what_is_not_read, 0..64).chunk_size(8);
+        assert_eq!(block_on(outcomes.filter(|outcome| std::future::ready(outcome.is_err())).count()), 16);
+        let timeline = recording.stop();
+        assert!(timeline.jobs().iter().any(|job| job.items() > 1), "{:?}", timeline.jobs());
+        for kind in [TaskErrorKind::Decode, TaskErrorKind::WorkerDied] {
+            let of_kind = timeline.failures().filter(|job| job.end() == failed(kind));
+            let workers: Vec<_> = of_kind.map(RecordedJob::worker).collect();
+            assert_eq!(workers, [Some(0); 8], "{kind:?}");
+        }
+        trace(&timeline);
+    }
+
     #[test]
     fn many_jobs_of_many_processes_follow_one_another() {
         let pool = ProcessPool::builder().name("many").max_workers(3).build().unwrap();

@@ -186,6 +186,19 @@ impl Recorders {
         }
     }
 
+    /// As [`item_failed`](Self::item_failed), but it is recorded later, by [`note`](Self::note): for who finds out under a lock whether
+    /// it is to be. Nothing while nobody looks.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
+    pub(crate) fn failed_item(&self, worker: u32, submitted: Stamp, error: &TaskError) -> Option<JobRecord> {
+        self.looks_for(Scope::Failures).then(|| failed(Stage::Item, worker, 1, submitted, error))
+    }
+
+    /// Records what was made before.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
+    pub(crate) fn note(&self, job: JobRecord) {
+        self.put(job);
+    }
+
     /// Something happened to a worker.
     #[inline]
     pub(crate) fn worker_changed(&self, change: impl FnOnce() -> WorkerRecord) {
@@ -201,10 +214,7 @@ impl Recorders {
 
     #[inline(never)]
     fn note_ended(&self, stage: Stage, worker: u32, items: u32, submitted: Stamp, error: &TaskError) {
-        let now = Stamp::now();
-        let label: &TaskLabel = error.label();
-        let run = Run { label, submitted, begun: now, ended: now, worker, items };
-        self.put(JobRecord::of_run(run, Some(Failure::new(stage, error))));
+        self.put(failed(stage, worker, items, submitted, error));
     }
 
     #[inline(never)]
@@ -263,6 +273,14 @@ impl Recorders {
         rest.look_at.store(now.nanos().saturating_add(pause), Relaxed);
         drop(members);
     }
+}
+
+/// What has ended just now, without a run of its own.
+fn failed(stage: Stage, worker: u32, items: u32, submitted: Stamp, error: &TaskError) -> JobRecord {
+    let now = Stamp::now();
+    let label: &TaskLabel = error.label();
+    let run = Run { label, submitted, begun: now, ended: now, worker, items };
+    JobRecord::of_run(run, Some(Failure::new(stage, error)))
 }
 
 impl fmt::Debug for Recorders {

@@ -71,7 +71,7 @@ pub(super) struct Chunk<F, A, R> {
     is_stopped: AtomicBool,
     /// Whether nothing is left to begin: for who must not lock.
     is_exhausted: AtomicBool,
-    /// Taken alone.
+    /// Taken before a shelf of `record`, and no other.
     state: Mutex<State<F, A, R>>,
 }
 

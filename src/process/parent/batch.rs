@@ -40,7 +40,7 @@ use crate::{
         items::{self, Sheaf},
         reply::{Reply, VALUE},
     },
-    record::UNKNOWN,
+    record::{JobRecord, UNKNOWN},
     shared_memory::SharedBytes,
     task::{AnyTask, Cell, Options, Task},
     trace::{JobSpan, SpanSlot},
@@ -59,7 +59,7 @@ pub(in crate::process) struct ItemBatch<R> {
     len: u32,
     /// Of all items, whichever jobs they are.
     span: SpanSlot,
-    /// Taken alone.
+    /// Taken before a shelf of `record`, and no other.
     state: Mutex<State<R>>,
 }
 
@@ -234,17 +234,15 @@ impl<R: Payload> ItemBatch<R> {
         let (first, len) = (state.first, self.len);
         drop(state);
         let mut outcomes = match outcome {
-            Ok(Sheaf { results, shared }) => {
-                let outcomes = self.decode_all(first, results, shared);
-                self.record_failures(&outcomes);
-                outcomes
-            }
+            Ok(Sheaf { results, shared }) => self.decode_all(first, results, shared),
             Err(error) => match error.worker().and_then(|exit| exit.items()) {
                 Some(published) => self.decode_all(first, published, &[]),
                 None => Vec::new(),
             },
         };
         let known = first + outcomes.len() as u32;
+        // The job was recorded as a whole, with the error that it has ended with.
+        let failures = self.failures_of(&outcomes);
         match outcome {
             Ok(_) if known > first => {}
             Ok(_) => {
@@ -260,7 +258,7 @@ impl<R: Payload> ItemBatch<R> {
         }
         self.shared.counters().not_finished(outcome, (len - first).into());
         self.tell_span(&outcomes);
-        if self.deliver(outcomes) < len {
+        if self.deliver(outcomes, failures) < len {
             self.launch();
         }
     }
@@ -314,9 +312,13 @@ impl<R: Payload> ItemBatch<R> {
         })
     }
 
-    /// Hands over outcomes, as far as that has not been done. Returns the first item that has not finished.
-    fn deliver(&self, mut outcomes: Vec<Finished<R>>) -> u32 {
+    /// Hands over outcomes, and records failures, as far as that has not been done. Returns the first item that has not finished.
+    fn deliver(&self, mut outcomes: Vec<Finished<R>>, failures: Vec<(u32, JobRecord)>) -> u32 {
         let mut state = self.lock();
+        let (failures, late_failures): (Vec<_>, Vec<_>) =
+            failures.into_iter().partition(|(item, _)| *item >= state.next);
+        let recorders = self.shared.counters().recorders();
+        failures.into_iter().for_each(|(_, failure)| recorders.note(failure));
         // Somebody may have looked meanwhile.
         let late = outcomes.partition_point(|(item, _)| *item < state.next);
         let late: Vec<_> = outcomes.drain(..late).collect();
@@ -333,6 +335,7 @@ impl<R: Payload> ItemBatch<R> {
         let waker = if state.finished.is_empty() { None } else { state.waiter.take() };
         drop(state);
         self.give_back(places);
+        drop(late_failures);
         drop_shielded(late);
         if let Some(waker) = waker {
             shield(|| waker.wake());
@@ -340,12 +343,13 @@ impl<R: Payload> ItemBatch<R> {
         next
     }
 
-    /// Records what failed of items that were recorded as one that has succeeded.
-    fn record_failures(&self, outcomes: &[Finished<R>]) {
+    /// The records of single items that failed: made before it is known which of them are new, as that is so under a lock.
+    fn failures_of(&self, outcomes: &[Finished<R>]) -> Vec<(u32, JobRecord)> {
         let recorders = self.shared.counters().recorders();
-        for error in outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().err()) {
-            recorders.item_failed(UNKNOWN, Stamp::NEVER, error);
-        }
+        let errors = outcomes.iter().filter_map(|(item, outcome)| Some((*item, outcome.as_ref().err()?)));
+        errors
+            .filter_map(|(item, error)| Some((item, recorders.failed_item(UNKNOWN, Stamp::NEVER, error)?)))
+            .collect()
     }
 
     fn count(&self, outcomes: &[Finished<R>]) {
@@ -366,7 +370,8 @@ impl<R: Payload> ItemBatch<R> {
         let mut outcomes = self.decode_all(first, &published, &[]);
         drop_shielded(outcomes.pop_if(|(item, _)| *item + 1 == self.len));
         self.tell_span(&outcomes);
-        self.deliver(outcomes);
+        let failures = self.failures_of(&outcomes);
+        self.deliver(outcomes, failures);
     }
 }
 
@@ -403,7 +408,7 @@ impl<R: Payload> Batch<R> for ItemBatch<R> {
         if self.shared.is_inherited() {
             let next = self.lock().next;
             let lost = |item| (item, Err(TaskError::unavailable(self.label_of(item), INHERITED)));
-            self.deliver((next..self.len).map(lost).collect());
+            self.deliver((next..self.len).map(lost).collect(), Vec::new());
         }
         // Cloned outside the lock, and left before the look.
         let waker = cx.waker().clone();
