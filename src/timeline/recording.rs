@@ -21,7 +21,7 @@ const LIMIT: usize = 1_000_000;
 ///
 /// Each run of a job takes some 100 ns on the thread that ends it, less than a hundredth of a job of 10 µs. Items of a chunked
 /// [`map`](crate::ThreadPool::map) that take less than 50 µs are recorded some together. A pool that is not recorded pays
-/// one load of a flag per job.
+/// two loads of a flag for each job, and on threads two plain stores of when it began.
 ///
 /// # Memory
 ///
@@ -100,6 +100,10 @@ impl Recording {
     /// Ends the recording, and returns what was recorded.
     ///
     /// A task that was seen to be finished is in it. Jobs that run at this moment are in it as [running](crate::JobEnd::Running).
+    ///
+    /// Items of a [`map`](crate::ThreadPool::map) that run some together can be seen before their run is recorded: on threads that is
+    /// after some 50 µs of them and one item more, on processes after the last of them. Until then they are in it as one job that
+    /// is running, however many of them have finished. Those that failed are among its [failures](Timeline::failures) at once.
     pub fn stop(self) -> Timeline {
         let now = self.pool.lanes();
         self.timeline(now, Attached::take)
