@@ -116,6 +116,8 @@ impl Tape<'_> {
     fn note(&mut self, item: u32) {
         if self.items == 0 {
             self.first = item;
+            // Not when the last part ended: there may be no next one, and then nothing runs.
+            self.spot.begin(self.since);
         }
         self.items += 1;
     }
@@ -186,7 +188,8 @@ where
     /// Runs items on this thread until none is left to begin.
     fn run(self: &Arc<Self>, spot: &Spot) {
         let Some(job) = self.lock().job.clone() else { return };
-        let outer = spot.begin(Stamp::now());
+        // A helper may come too late to run anything: the first item says since when.
+        let outer = spot.since();
         let span = self.span.get();
         span.begins(worker::number_here);
         span.clone().inside(|| task::enter(&**self, || self.run_items(&*job, spot, &span)));
@@ -198,7 +201,6 @@ where
         self.call_help_if_worth_it();
         let (mut lap, mut untold) = (Lap::new(Instant::now()), Untold::default());
         let mut tape = Tape { spot, since: Stamp::of(lap.began()), first: 0, items: 0 };
-        spot.begin(tape.since);
         Counters::computes_from(tape.since);
         let mut done = None;
         while let Some((item, (input, place))) = self.step(done.take(), lap.began(), &mut tape) {
@@ -268,7 +270,6 @@ where
             let submitted = Stamp::of(self.submitted);
             let run = Run { label, submitted, begun, ended, worker: tape.spot.number, items };
             self.shared.counters.record_run::<()>(run, Some(&Ok(())));
-            tape.spot.begin(ended);
         }
     }
 

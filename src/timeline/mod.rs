@@ -259,6 +259,8 @@ impl Book {
         let abandoned = failures.filter(|(_, failure)| failure.stage == Stage::Abandoned);
         let abandoned = abandoned.map(|(id, failure)| (id, failure.clone())).collect();
         let running = now.iter().filter_map(|lane| Some((lane.worker, lane.running.clone()?)));
+        // A worker that has a job in hand and has not begun it, or is done with it, does not say since when.
+        let running = running.filter(|(_, running)| running.since != Stamp::NEVER);
         Self { since, abandoned, running: running.collect() }
     }
 
