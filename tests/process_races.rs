@@ -81,7 +81,11 @@ fn start(pool: &ProcessPool, n: u64, dice: &mut Dice) -> Expected {
 fn finish(expected: Expected, dice: &mut Dice) {
     let Expected { mut task, kind, n, size, done } = expected;
     match dice.throw(10) {
-        0 => drop(task),
+        0 => {
+            drop(task);
+            // Who finishes it at this very moment, on another thread, may not have called back yet.
+            until("a dropped task is finished", || done.load(Relaxed) > 0);
+        }
         1 => {
             task.cancel();
             check(task.blocking_wait_timeout(LONG).expect("a cancelled task finishes"), kind, n, size);
@@ -102,6 +106,15 @@ fn check(outcome: Result<(u64, Vec<u8>), TaskError>, kind: u64, n: u64, size: us
             error.is_worker_died() || error.is_timed_out() || error.is_cancelled(),
             "nothing else was done to it: {error}"
         ),
+    }
+}
+
+/// Stops who looks at it, also if the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
     }
 }
 
@@ -146,6 +159,7 @@ fn every_task_finishes_once_and_rightly_whatever_dies_and_whenever() {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| torment(&stop));
+            let _stop = Stop(&stop);
             let mut waiting = VecDeque::new();
             let round = Instant::now();
             while round.elapsed() < Duration::from_millis(900) {
@@ -162,7 +176,6 @@ fn every_task_finishes_once_and_rightly_whatever_dies_and_whenever() {
             let report = pool.shutdown(mode).timeout(LONG).blocking_wait();
             assert!(report.is_complete(), "{mode:?}: {report}");
             waiting.into_iter().for_each(|expected| finish(expected, &mut dice));
-            stop.store(true, Relaxed);
         });
         let metrics = pool.metrics();
         assert_eq!((metrics.workers, metrics.queued, metrics.running), (0, 0, 0), "{metrics:?}");
