@@ -81,6 +81,9 @@ impl Profile {
     /// threads) shows only so. Takes about a third of a second, or as long as two calls, if that is longer. At most 16 samples are
     /// used, one after the other and again, as copies. They should be like what comes in earnest; [`calls`](Self::calls) tells how many come.
     ///
+    /// Best while nothing else runs: where others use the processors, too, more threads get a larger share of them, and many threads look
+    /// better than they are.
+    ///
     /// Whether the job waits is known on Linux only; elsewhere it is taken to compute. What a file read finds in the cache here, it may
     /// not find there.
     ///
