@@ -74,6 +74,8 @@ impl Browser {
         let profile = TempDir::new().unwrap();
         let mut command = Command::new(program);
         command.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
+        // Killed, it leaves its lock and socket behind: there, where they are removed with the profile.
+        command.env("TMPDIR", profile.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
         let announced = address(child.stderr.take().unwrap());
