@@ -123,23 +123,30 @@ fn closed() {
 fn a_program_whose_standard_error_is_stuck_goes_on_working() {
     let (reader, writer) = io::pipe().expect("a pipe");
     let mut program = Program::command(HERE, "blocked");
-    let mut child = program.command.stderr(writer).stdout(Stdio::null()).spawn().expect("it starts");
+    let mut child = program.command.stderr(writer).stdout(Stdio::piped()).spawn().expect("it starts");
     // Kept, and not read from.
     until("it ends", || child.try_wait().expect("a status").is_some());
-    assert!(child.wait().expect("a status").success());
+    let output = child.wait_with_output().expect("a status");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     drop(reader);
 }
 
 fn blocked() {
+    // A panic would be told to standard error, and wait there.
+    std::panic::set_hook(Box::new(|panic| {
+        println!("{panic}");
+        std::process::exit(1);
+    }));
     let pool = builder(2).run_timeout(Duration::from_secs(30)).build().expect("a pool");
-    // More than the pipe holds: from here on the copier is stuck.
-    let fill = |()| eprint!("{}", "x".repeat(150_000));
-    pool.run(fill, ()).blocking_wait().expect("as much is kept for it");
+    // More than the program's pipe holds: the copier gets stuck with it, and what it has not taken yet leaves most of the worker's
+    // pipe free.
+    let fill = |()| eprint!("{}", "x".repeat(70_000));
+    pool.run(fill, ()).blocking_wait().expect("two pipes hold it");
     let little = |n: u64| {
         eprintln!("{}", "y".repeat(200));
         n
     };
-    for n in 0..200 {
+    for n in 0..50 {
         assert_eq!(pool.run(little, n).blocking_wait().ok(), Some(n));
     }
     // One that prints without end waits, and is killed as any other; nobody else waits for it.
