@@ -18,6 +18,8 @@ const HOLDS_RUNTIME: Duration = Duration::from_micros(100);
 const STOPS_RUNTIME: Duration = Duration::from_millis(1);
 /// Where a call holds up the runtime, other executors may be slower by this without being the worse choice.
 const INLINE_MARGIN: f64 = 1.5;
+/// The same where both were tried: a prediction may be off by more than that.
+const INLINE_MARGIN_AS_TRIED: f64 = 1.2;
 /// Who is slower by less than this is about as fast: where it is predicted, and where it was tried.
 const ABOUT: f64 = 1.1;
 const ABOUT_AS_TRIED: f64 = 1.05;
@@ -127,7 +129,10 @@ fn by_need(profile: &Profile) -> Option<Choice> {
 fn by_time(profile: &Profile, plans: &[Plan]) -> Plan {
     let margin = |plan: &Plan| match plan.executor {
         Choice::Processes => PROCESS_MARGIN,
-        Choice::Inline => inline_margin(profile.tried.inline.unwrap_or(profile.run_time)),
+        Choice::Inline => match profile.tried.inline {
+            Some(tried) => inline_margin(tried, INLINE_MARGIN_AS_TRIED),
+            None => inline_margin(profile.run_time, INLINE_MARGIN),
+        },
         _ => 1.0,
     };
     let cost = |plan: &Plan| plan.seconds * margin(plan);
@@ -137,11 +142,11 @@ fn by_time(profile: &Profile, plans: &[Plan]) -> Plan {
     *found.expect("there are always threads")
 }
 
-/// From nothing for a tiny job up to [`INLINE_MARGIN`] for one that holds up the runtime.
-fn inline_margin(run_time: Duration) -> f64 {
+/// From nothing for a tiny job up to `most` for one that holds up the runtime.
+fn inline_margin(run_time: Duration, most: f64) -> f64 {
     let (shortest, longest) = (TINY.as_secs_f64(), HOLDS_RUNTIME.as_secs_f64());
     let part = (run_time.as_secs_f64() / shortest).ln() / (longest / shortest).ln();
-    1.0 + (INLINE_MARGIN - 1.0) * part.clamp(0.0, 1.0)
+    1.0 + (most - 1.0) * part.clamp(0.0, 1.0)
 }
 
 fn next(chosen: &Plan, plans: &[Plan]) -> Option<Plan> {
@@ -183,9 +188,11 @@ fn wins(chosen: &Plan, next: &Plan, profile: &Profile, machine: &Machine) -> Str
         (_, Choice::Processes) => {
             format!("if it had to be killable or kept apart, at {times:.1} × the time")
         }
-        (Choice::Cpu, Choice::Threads) => "if it waited, or its calls met at a lock".to_owned(),
+        (Choice::Cpu, Choice::Threads) => {
+            "if it waited, or its calls met at a lock or in the allocator".to_owned()
+        }
         (Choice::Threads, Choice::Cpu) if profile.cpu_share > COMPUTES => {
-            "if its calls did not meet at a lock".to_owned()
+            "if its calls did not meet at a lock or in the allocator".to_owned()
         }
         (Choice::Threads, Choice::Cpu) => "if it computed more than 80 % of its time".to_owned(),
         _ if times <= 1.0 => "by less than a tenth already here".to_owned(),
@@ -486,6 +493,8 @@ mod tests {
             ([400, 600, 500, 220], Choice::Processes),
             ([400, 420, 410, 330], Choice::Cpu),
             ([200, 420, 410, 390], Choice::Inline),
+            ([200, 300, 260, 400], Choice::Inline),
+            ([200, 300, 220, 400], Choice::Cpu),
         ];
         for (micros, executor) in table {
             let advice = advise(&tried(micros), &two_cores());
@@ -493,7 +502,10 @@ mod tests {
         }
         let advice = advise(&tried([400, 270, 350, 400]), &two_cores());
         assert!(advice.to_string().contains("tried to be faster on 32 threads than on 2"), "{advice}");
-        assert!(advice.to_string().contains("if its calls did not meet at a lock"), "{advice}");
+        assert!(
+            advice.to_string().contains("if its calls did not meet at a lock or in the allocator"),
+            "{advice}"
+        );
         assert_eq!(advice.workers, 32);
     }
 

@@ -76,10 +76,11 @@ impl From<CodecError> for MeasureError {
 impl Profile {
     /// Measures a job: runs it a few times with the samples as arguments, and returns what it takes.
     ///
-    /// First on this thread. Then, if a call takes from a microsecond to 20 ms and does not mostly wait, by every executor in turn, as many by
+    /// First on this thread. Then, if a call takes from 200 ns to 20 ms and does not mostly wait, by every executor in turn, as many by
     /// `map` would be run, on pools that are gone afterwards: what calls cost one another (a lock, the allocator, memory that changes
-    /// threads) shows only so. Takes about a third of a second, or as long as two calls, if that is longer. At most 16 samples are
-    /// used, one after the other and again, as copies. They should be like what comes in earnest; [`calls`](Self::calls) tells how many come.
+    /// threads) shows only so. Executors that are close take more turns. Takes about a third of a second, or as long as two calls, if that is
+    /// longer. At most 128 samples are used, up to 16 MiB of them, one after the other and again, as copies. They should be like what comes in
+    /// earnest, and name as many different things; [`calls`](Self::calls) tells how many come.
     ///
     /// Best while nothing else runs: where others use the processors, too, more threads get a larger share of them, and many threads look
     /// better than they are.

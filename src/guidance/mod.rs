@@ -33,6 +33,7 @@ mod measure;
 mod needs;
 mod predict;
 mod profile;
+mod race;
 mod rule;
 mod samples;
 mod trial;

@@ -92,7 +92,7 @@ pub fn predict(executor: Choice, profile: &Profile, machine: &Machine) -> Option
     let one = |seconds| Plan { executor, workers: 1, chunk_size: 1, seconds };
     let calls = profile.calls.max(1) as f64;
     let fetching = fetching(profile, machine);
-    let run_time = alone(profile, machine) + fetching;
+    let run_time = alone(profile, machine);
     match executor {
         // As for a future that does not compute: all of them wait at the same time.
         Choice::Await => {
@@ -116,7 +116,7 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
     let calls = profile.calls.max(1) as f64;
     let in_worker = crossing.worker + fetching(profile, machine);
     let computing = profile.computing() + in_worker;
-    let run_time = alone(profile, machine) + in_worker;
+    let run_time = alone(profile, machine) + crossing.worker;
     let chunks = calls / chunk_size as f64;
     let handed = match profile.calls {
         0 | 1 => hand_off.round_trip.as_secs_f64(),
@@ -140,9 +140,10 @@ fn on_workers(executor: Choice, profile: &Profile, machine: &Machine) -> Option<
     Some(Plan { executor, workers, chunk_size, seconds })
 }
 
-/// What a call takes that has nobody beside it, in seconds.
+/// What a call takes that has nobody beside it, in seconds. The arguments of a trial are as many as a cache of the core holds, and more.
 fn alone(profile: &Profile, machine: &Machine) -> f64 {
-    tried(Choice::Inline, profile, machine).unwrap_or(profile.run_time.as_secs_f64())
+    let measured = || profile.run_time.as_secs_f64() + fetching(profile, machine);
+    tried(Choice::Inline, profile, machine).unwrap_or_else(measured)
 }
 
 /// What a call takes by this executor, in seconds, if that was tried on a machine like this one.

@@ -11,13 +11,18 @@ use crate::{
     wire::{Arrived, Body, decode, encode},
 };
 
-/// At most so many samples are looked at, and no more than come in [`FOR_SAMPLES`] or take this many bytes.
-const SAMPLES: usize = 16;
-const SAMPLE_BYTES: usize = 256 << 20;
+/// At most so many samples are looked at, and no more than come in [`FOR_SAMPLES`] or take this many bytes: enough for what they name not to
+/// lie in a cache, if in earnest it does not.
+const SAMPLES: usize = 128;
+const SAMPLE_BYTES: usize = 16 << 20;
 const FOR_SAMPLES: Duration = Duration::from_millis(50);
 /// No more arguments than that are made for calls one after the other, and no more bytes of them.
 const GROUP_CALLS: usize = 4_096;
 const GROUP_BYTES: usize = 16 << 20;
+/// For calls on several cores there may be more bytes, if that is what one for each takes.
+const GROUP_BYTES_AT_MOST: usize = 256 << 20;
+/// No more than so many are made for a round of a trial, of calls that take a fifth of a microsecond and more.
+const ROUND_CALLS: usize = 16_384;
 
 /// Arguments as bytes, from which as many are made as are needed.
 pub(super) struct Samples {
@@ -69,9 +74,9 @@ impl Samples {
         self.within(GROUP_BYTES).clamp(1, GROUP_CALLS)
     }
 
-    /// How many may lie in memory at once for calls on so many cores: if need be one for each, as long as that is not too much.
-    pub(super) fn together_on(&self, cores: usize) -> usize {
-        self.together().max(cores.min(self.within(SAMPLE_BYTES)))
+    /// How many may lie in memory at once for a round on so many cores: if need be one for each, as long as that is not too much.
+    pub(super) fn together_in_turns(&self, cores: usize) -> usize {
+        self.within(GROUP_BYTES).clamp(1, ROUND_CALLS).max(cores.min(self.within(GROUP_BYTES_AT_MOST)))
     }
 
     fn within(&self, bytes: usize) -> usize {

@@ -1,17 +1,19 @@
 //! [`Tried`]: what a call takes by each executor, found out by having them run some.
 //!
 //! ```text
-//! for each executor:  a pool of its own ──▶ round: make arguments │ clock │ map them, drop results │ clock ──▶ next round …
+//! lap: for each executor some rounds: (make arguments │ clock │ map them, drop results │ clock) ──▶ next lap, without who is far behind
 //! ```
 //!
 //! What calls cost each other (a lock, the allocator, the memory's bandwidth, a result that one thread makes and another frees) depends
 //! on who runs them where, and cannot be told from calls on one thread. So they are run as they would be.
 //!
-//! 1. Every executor gets the same arguments, made outside of what is timed, in rounds of about [`FOR_ROUND`]; the first round is the
-//!    warm-up.
-//! 2. Each has [`FOR_TRIAL`], making arguments included, and at least one round that counts. What has arguments so
-//!    large that one for each core is too much is tried in a plain loop only.
-//! 3. The pools are the trial's own and gone afterwards: those of the program may be busy, or may be waiting for this very call.
+//! 1. Every executor gets the same arguments, made outside of what is timed, in rounds of about [`FOR_ROUND`], several in a row. The first
+//!    in a row is the warm-up: what executors before it have left in caches and heaps is not its own.
+//! 2. The first lap is for all, [`FOR_HEAT`] each, making arguments included. What is left of [`FOR_LAPS`] goes to [`LAPS`] more, for those
+//!    who have a chance ([`contenders`]): where two are close, more rounds tell more, and what disturbs for a while disturbs both. Each
+//!    has one round that counts, however long that takes.
+//! 3. What has arguments so large that one for each core is too much is tried in a plain loop only.
+//! 4. The pools are the trial's own and gone afterwards: those of the program may be busy, or may be waiting for this very call.
 
 use std::{
     any::type_name,
@@ -24,17 +26,27 @@ use super::{
     Choice, Machine, MeasureError, Plan, Profile,
     calibrate::drained,
     predict::{in_flight, predict},
-    profile::WAITS,
-    samples::{Samples, caught, median},
+    profile::{COMPUTES, WAITS},
+    race::{contenders, fitting, settled},
+    samples::{Samples, caught, timed},
 };
 use crate::{Map, Payload, ProcessPool, Shutdown, ThreadPool, task::block_on};
 
-/// What takes less than this has no trial: it would tell of hand-offs, which are known. Nor has what takes longer than that: two rounds
-/// on each executor would take too long.
-const SHORTEST: Duration = Duration::from_micros(1);
+/// What takes less than this has no trial: no pool gains anything by it. Nor has what takes longer than that: two rounds on each executor
+/// would take too long.
+const SHORTEST: Duration = Duration::from_nanos(200);
 const LONGEST: Duration = Duration::from_millis(20);
-const FOR_ROUND: f64 = 10e-3;
-const FOR_TRIAL: Duration = Duration::from_millis(35);
+/// Short rounds are many, and long ones know less of how they begin and end.
+const FOR_ROUND: Duration = Duration::from_millis(4);
+const WITH_MAKING: Duration = Duration::from_millis(10);
+const FOR_HEAT: Duration = Duration::from_millis(20);
+const FOR_LAPS: Duration = Duration::from_millis(150);
+/// Less than that is not worth a lap.
+const LEAST_LEFT: Duration = Duration::from_millis(10);
+const LAPS: u32 = 2;
+/// A chunk is as large as in a map of so many calls, or smaller, for each core to have some.
+const CALLS: u64 = 10_000;
+const CHUNKS: usize = 4;
 /// A worker process that needs longer to start is not waited for, nor a pool that needs longer to end.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -74,138 +86,241 @@ impl Tried {
     }
 }
 
-/// Has every executor run some calls. Nothing is tried of what mostly waits: threads wait for nobody.
+/// Nothing is tried of what mostly waits: threads wait for nobody.
+fn is_worth_a_trial(profile: &Profile) -> bool {
+    profile.cpu_share >= WAITS && (SHORTEST..=LONGEST).contains(&profile.run_time)
+}
+
+/// Has every executor run some calls.
 pub(super) fn try_out<F, A, R>(job: F, samples: &Samples, profile: &Profile) -> Result<Tried, MeasureError>
 where
     F: Fn(A) -> R + Copy + Send + Sync + 'static,
     A: Payload,
     R: Payload,
 {
-    if profile.cpu_share < WAITS || !(SHORTEST..=LONGEST).contains(&profile.run_time) {
+    if !is_worth_a_trial(profile) {
         return Ok(Tried::default());
     }
     let machine = Machine::typical();
-    let trial = |executor| Trial::new(executor, samples, profile, &machine);
-    Ok(Tried {
-        inline: inline(job, trial(Choice::Inline))?,
-        threads: on_threads(job, trial(Choice::Threads), machine.max_threads)?,
-        cpu: on_threads(job, trial(Choice::Cpu), machine.cores)?,
-        processes: on_processes(job, trial(Choice::Processes), machine.cores)?,
-    })
+    let pools = Pools::new(&machine);
+    let runners = runners(job, &pools, samples, profile, &machine);
+    let found = take_turns(runners, samples);
+    pools.end();
+    found
 }
 
-/// The trial of one executor.
-struct Trial<'a> {
-    samples: &'a Samples,
-    /// How many calls a round has, how they travel, and how many are under way.
-    calls: usize,
-    plan: Plan,
+/// A lap for all, and [`LAPS`] for those who have a chance yet.
+fn take_turns<A: Payload>(mut runners: Vec<Runner<'_, A>>, samples: &Samples) -> Result<Tried, MeasureError> {
+    let begun = Instant::now();
+    for runner in &mut runners {
+        runner.heat(samples, FOR_HEAT)?;
+    }
+    for laps in (1..=LAPS).rev() {
+        runners.retain(|runner| !runner.rounds.is_empty());
+        let standing: Vec<_> = runners.iter().map(Runner::standing).collect();
+        let contends = contenders(&standing);
+        let heats = laps * contends.iter().filter(|contends| **contends).count() as u32;
+        let left = FOR_LAPS.saturating_sub(begun.elapsed());
+        if heats <= laps || left < LEAST_LEFT {
+            break;
+        }
+        let racing = runners.iter_mut().zip(contends).filter(|(_, contends)| *contends);
+        for (runner, _) in racing {
+            runner.heat(samples, left / heats)?;
+        }
+    }
+    Ok(tried(&runners))
+}
+
+fn tried<A>(runners: &[Runner<'_, A>]) -> Tried {
+    let on = |executor| settled(&runners.iter().find(|runner| runner.executor == executor)?.rounds);
+    Tried {
+        inline: on(Choice::Inline),
+        threads: on(Choice::Threads),
+        cpu: on(Choice::Cpu),
+        processes: on(Choice::Processes),
+    }
+}
+
+/// Runs arguments, and says how long that took; `None` if the executor has failed.
+type Round<'a, A> = Box<dyn Fn(Vec<A>, Travel) -> Result<Option<Duration>, MeasureError> + 'a>;
+
+/// How the calls of a round travel.
+#[derive(Clone, Copy)]
+struct Travel {
+    chunk_size: usize,
     in_flight: usize,
 }
 
-impl<'a> Trial<'a> {
-    fn new(executor: Choice, samples: &'a Samples, profile: &Profile, machine: &Machine) -> Option<Self> {
-        let mut profile = profile.clone().calls(10_000);
-        let each = predict(executor, &profile, machine)?.seconds / 10_000.0;
-        let cores = machine.cores.max(1);
-        let (wanted, most) = ((FOR_ROUND / each) as usize, samples.together_on(cores));
-        let calls = match executor {
-            Choice::Inline => wanted.clamp(1, samples.together()),
-            // Nobody is to be left over in the last turn; who cannot have a call for each core has no trial.
-            _ if most < cores => return None,
-            _ => wanted.clamp(cores, most) / cores * cores,
-        };
-        profile = profile.calls(calls as u64);
+/// An executor in the race.
+struct Runner<'a, A> {
+    executor: Choice,
+    round: Round<'a, A>,
+    profile: Profile,
+    plan: Plan,
+    /// How many calls a round has at least, of which none is to be left over in the last turn, and at most.
+    bounds: (usize, usize),
+    calls: usize,
+    /// What a call took in each round that counts.
+    rounds: Vec<Duration>,
+}
+
+impl<'a, A: Payload> Runner<'a, A> {
+    /// Who cannot have a call for each core, or for each thread that waits, has no trial.
+    fn new(
+        executor: Choice,
+        round: Round<'a, A>,
+        samples: &Samples,
+        profile: &Profile,
+        machine: &Machine,
+    ) -> Option<Self> {
+        let profile = profile.clone().calls(CALLS);
         let plan = predict(executor, &profile, machine)?;
-        Some(Self { samples, calls, plan, in_flight: in_flight(&plan, &profile) })
+        let few = match executor {
+            Choice::Inline => 1,
+            // What waits has a call for each thread.
+            Choice::Threads if profile.cpu_share <= COMPUTES => plan.workers,
+            _ => machine.cores,
+        };
+        let few = few.max(1);
+        let most = samples.together_in_turns(few);
+        let all = Duration::try_from_secs_f64(plan.seconds).unwrap_or(Duration::MAX);
+        (few <= most).then(|| {
+            let calls = fitting(CALLS as usize, (all, all), (FOR_ROUND, WITH_MAKING), (few, most));
+            Self { executor, round, profile, plan, bounds: (few, most), calls, rounds: Vec::new() }
+        })
     }
 
-    /// The time of a call, over rounds that take as long as `round` says; `None` as soon as that does.
-    fn run<A: Payload>(
-        &self,
-        mut round: impl FnMut(Vec<A>) -> Result<Option<Duration>, MeasureError>,
-    ) -> Result<Option<Duration>, MeasureError> {
+    /// Rounds for so long, one at least that counts. The first does not: the pool sleeps, and memory is as others have left it. An executor
+    /// that fails has no rounds.
+    fn heat(&mut self, samples: &Samples, limit: Duration) -> Result<(), MeasureError> {
         let begun = Instant::now();
-        let mut each = Vec::new();
         for number in 0.. {
-            let args = (0..self.calls as u64).map(|n| self.samples.make(n)).collect::<Result<_, _>>()?;
-            let Some(took) = round(args)? else { return Ok(None) };
+            let (with_making, took) = timed(|| self.run(samples));
+            let Some(took) = took? else {
+                self.rounds.clear();
+                return Ok(());
+            };
             if number > 0 {
-                each.push(took.div_f64(self.calls as f64));
+                self.rounds.push(took.div_f64(self.calls as f64));
             }
-            if number > 0 && begun.elapsed() > FOR_TRIAL {
+            self.calls = fitting(self.calls, (took, with_making), (FOR_ROUND, WITH_MAKING), self.bounds);
+            if number > 0 && begun.elapsed() + with_making / 2 > limit {
                 break;
             }
         }
-        Ok(Some(median(each)))
+        Ok(())
     }
 
-    /// The same, with a map for each round.
-    fn run_maps<A: Payload, R>(
-        &self,
-        map: impl Fn(Vec<A>) -> Map<std::vec::IntoIter<A>, R>,
-    ) -> Result<Option<Duration>, MeasureError> {
-        self.run(|args| {
-            let begun = Instant::now();
-            let results = map(args).chunk_size(self.plan.chunk_size).in_flight(self.in_flight);
-            let outcome = caught(|| block_on(drained(results), None))?;
-            match outcome.expect("a wait without a deadline ends with a result") {
-                Ok(()) => Ok(Some(begun.elapsed())),
-                Err(error) => match error.panic_message() {
-                    Some(message) => Err(MeasureError::Panicked(message.to_owned())),
-                    // What the executor fails on, the job need not fail on.
-                    None => Ok(None),
-                },
-            }
-        })
+    fn run(&self, samples: &Samples) -> Result<Option<Duration>, MeasureError> {
+        let args = (0..self.calls as u64).map(|n| samples.make(n)).collect::<Result<_, _>>()?;
+        let chunk_size = self.plan.chunk_size.min(self.calls / (CHUNKS * self.bounds.0)).max(1);
+        let plan = Plan { chunk_size, ..self.plan };
+        let profile = self.profile.clone().calls(self.calls as u64);
+        (self.round)(args, Travel { chunk_size, in_flight: in_flight(&plan, &profile) })
+    }
+
+    fn standing(&self) -> (Choice, &[Duration]) {
+        (self.executor, &self.rounds)
     }
 }
 
-fn inline<F, A: Payload, R>(job: F, trial: Option<Trial<'_>>) -> Result<Option<Duration>, MeasureError>
+fn runners<'a, F, A, R>(
+    job: F,
+    pools: &'a Pools,
+    samples: &Samples,
+    profile: &Profile,
+    machine: &Machine,
+) -> Vec<Runner<'a, A>>
 where
-    F: Fn(A) -> R,
+    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    A: Payload,
+    R: Payload,
 {
-    let Some(trial) = trial else { return Ok(None) };
-    trial.run(|args| {
+    let in_a_loop: Round<'a, A> = Box::new(move |args, _| {
         let begun = Instant::now();
         caught(|| args.into_iter().for_each(|arg| drop(black_box(job(arg)))))?;
         Ok(Some(begun.elapsed()))
-    })
-}
-
-fn on_threads<F, A, R>(
-    job: F,
-    trial: Option<Trial<'_>>,
-    workers: usize,
-) -> Result<Option<Duration>, MeasureError>
-where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
-    A: Payload,
-    R: Payload,
-{
-    let Some(trial) = trial else { return Ok(None) };
-    let Ok(pool) = ThreadPool::builder().name("trial").max_workers(workers).build() else { return Ok(None) };
-    let found = trial.run_maps(|args| pool.map(job, args));
-    pool.shutdown(Shutdown::Drain).timeout(PATIENCE).blocking_wait();
-    found
-}
-
-fn on_processes<F, A, R>(
-    job: F,
-    trial: Option<Trial<'_>>,
-    workers: usize,
-) -> Result<Option<Duration>, MeasureError>
-where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
-    A: Payload,
-    R: Payload,
-{
+    });
+    let on_threads = |pool: &'a ThreadPool| -> Round<'a, A> {
+        Box::new(move |args, travel| drain(travel, || pool.map(job, args)))
+    };
+    let in_processes = |pool: &'a ProcessPool| -> Round<'a, A> {
+        let map = move |args: Vec<A>| {
+            Map::new(args.into_iter(), pool.feed(job), type_name::<F>(), Location::caller())
+        };
+        Box::new(move |args, travel| drain(travel, || map(args)))
+    };
     // A job that captures something cannot be named to another process.
-    let Some(trial) = trial.filter(|_| size_of::<F>() == 0) else { return Ok(None) };
-    let pool = ProcessPool::builder().name("trial").max_workers(workers).start_timeout(PATIENCE).build();
-    let Ok(pool) = pool else { return Ok(None) };
-    let map = |args: Vec<A>| Map::new(args.into_iter(), pool.feed(job), type_name::<F>(), Location::caller());
-    let found = trial.run_maps(map);
-    pool.shutdown(Shutdown::Kill).timeout(PATIENCE).blocking_wait();
-    found
+    let processes = pools.processes.as_ref().filter(|_| size_of::<F>() == 0);
+    let rounds = [
+        (Choice::Inline, Some(in_a_loop)),
+        (Choice::Threads, pools.threads.as_ref().map(on_threads)),
+        (Choice::Cpu, pools.cpu.as_ref().map(on_threads)),
+        (Choice::Processes, processes.map(in_processes)),
+    ];
+    let rounds = rounds.into_iter().filter_map(|(executor, round)| Some((executor, round?)));
+    rounds.filter_map(|(executor, round)| Runner::new(executor, round, samples, profile, machine)).collect()
+}
+
+/// Starts a map, takes all its results, and says how long that took.
+fn drain<A: Payload, R>(
+    travel: Travel,
+    map: impl FnOnce() -> Map<std::vec::IntoIter<A>, R>,
+) -> Result<Option<Duration>, MeasureError> {
+    let begun = Instant::now();
+    let results = map().chunk_size(travel.chunk_size).in_flight(travel.in_flight);
+    let outcome = caught(|| block_on(drained(results), None))?;
+    match outcome.expect("a wait without a deadline ends with a result") {
+        Ok(()) => Ok(Some(begun.elapsed())),
+        Err(error) => match error.panic_message() {
+            Some(message) => Err(MeasureError::Panicked(message.to_owned())),
+            // What the executor fails on, the job need not fail on.
+            None => Ok(None),
+        },
+    }
+}
+
+/// The pools of a trial: none where there is none to be had.
+struct Pools {
+    threads: Option<ThreadPool>,
+    cpu: Option<ThreadPool>,
+    processes: Option<ProcessPool>,
+}
+
+impl Pools {
+    fn new(machine: &Machine) -> Self {
+        let threads = |workers| ThreadPool::builder().name("trial").max_workers(workers).build().ok();
+        let processes = ProcessPool::builder().name("trial").max_workers(machine.cores);
+        Self {
+            threads: threads(machine.max_threads),
+            cpu: threads(machine.cores),
+            processes: processes.start_timeout(PATIENCE).build().ok(),
+        }
+    }
+
+    fn end(self) {
+        for pool in [self.threads, self.cpu].into_iter().flatten() {
+            pool.shutdown(Shutdown::Drain).timeout(PATIENCE).blocking_wait();
+        }
+        if let Some(pool) = self.processes {
+            pool.shutdown(Shutdown::Kill).timeout(PATIENCE).blocking_wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_very_short_or_long_or_waits_has_no_trial() {
+        let table = [(199, 1.0, false), (200, 1.0, true), (20_000_000, 1.0, true), (20_000_001, 1.0, false)];
+        for (nanos, cpu_share, expected) in
+            table.into_iter().chain([(1_000, 0.2, true), (1_000, 0.19, false)])
+        {
+            let profile = Profile::new(Duration::from_nanos(nanos)).cpu_share(cpu_share);
+            assert_eq!(is_worth_a_trial(&profile), expected, "{nanos} ns, {cpu_share}");
+        }
+    }
 }
