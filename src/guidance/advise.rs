@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     Advice, Choice, Confidence, Machine, Needs, Profile, Reason, Rule, RunnerUp, Tried,
+    elsewhere::{Elsewhere, elsewhere},
     predict::{Crossing, Plan, in_flight, predict},
     profile::{COMPUTES, TINY, WAITS},
 };
@@ -53,29 +54,43 @@ const CROSSING: f64 = 0.25;
 /// ```
 pub fn advise(profile: &Profile, machine: &Machine) -> Advice {
     let plans = plans(profile, machine);
-    let chosen = match by_need(profile) {
+    let here = match by_need(profile) {
         Some(executor) => plan(executor, profile, machine),
         None => by_time(profile, &plans),
     };
-    let next = next(&chosen, &plans);
-    let mut advice = Advice {
+    let next_here = next(&here, &plans);
+    let mut advice = advice(&here, next_here.as_ref(), profile, machine);
+    advice.reasons = reasons(&here, &advice, &plans, profile, machine);
+    match elsewhere(&here, profile, machine) {
+        None => {}
+        Some(Elsewhere::Nowhere(why)) => advice.reasons.push(why),
+        Some(Elsewhere::Cluster(there, why)) => {
+            let on_this_machine = advice.reasons;
+            advice = self::advice(&there, Some(&here), profile, machine);
+            advice.reasons = [vec![why], on_this_machine].concat();
+        }
+    }
+    advice
+}
+
+/// The advice of a plan, without its reasons.
+fn advice(chosen: &Plan, next: Option<&Plan>, profile: &Profile, machine: &Machine) -> Advice {
+    Advice {
         executor: chosen.executor,
         workers: chosen.workers,
         chunk_size: chosen.chunk_size,
-        in_flight: in_flight(&chosen, profile),
+        in_flight: in_flight(chosen, profile),
         predicted: duration(chosen.seconds),
         inline: duration(inline(profile, machine)),
         speed_up: inline(profile, machine).max(1e-9) / chosen.seconds.max(1e-9),
         reasons: Vec::new(),
-        confidence: confidence(&chosen, next.as_ref(), profile, machine),
+        confidence: confidence(chosen, next, profile, machine),
         runner_up: next.map(|next| RunnerUp {
             executor: next.executor,
             predicted: duration(next.seconds),
-            wins: wins(&chosen, &next, profile, machine),
+            wins: wins(chosen, next, profile, machine),
         }),
-    };
-    advice.reasons = reasons(&chosen, &advice, &plans, profile, machine);
-    advice
+    }
 }
 
 fn duration(seconds: f64) -> Duration {
@@ -158,6 +173,10 @@ fn confidence(chosen: &Plan, next: Option<&Plan>, profile: &Profile, machine: &M
     if chosen.executor == Choice::Processes && machine.processes.is_none() {
         return Confidence::Low;
     }
+    // What the network and the other machines are like is assumed.
+    if chosen.executor == Choice::Cluster {
+        return Confidence::Low;
+    }
     if by_need(profile).is_some() {
         return Confidence::High;
     }
@@ -179,6 +198,7 @@ fn confidence(chosen: &Plan, next: Option<&Plan>, profile: &Profile, machine: &M
 fn wins(chosen: &Plan, next: &Plan, profile: &Profile, machine: &Machine) -> String {
     let times = next.seconds / chosen.seconds;
     match (chosen.executor, next.executor) {
+        (Choice::Cluster, _) => "if it may take that long".to_owned(),
         (Choice::Await, _) => "if there were no async library".to_owned(),
         (Choice::Thread, _) => "if it came to an end".to_owned(),
         (Choice::Rayon, _) => "for many calls at once, each too small to be split".to_owned(),

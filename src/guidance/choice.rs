@@ -22,10 +22,12 @@ pub enum Choice {
     Processes,
     /// A named thread of its own, [`std::thread::Builder`], for what never ends.
     Thread,
+    /// Other machines: `ClusterPool` (feature `nats`), for what takes longer here than is [allowed](crate::Profile::within).
+    Cluster,
 }
 
 impl Choice {
-    /// The name as it is printed: `await`, `inline`, `threads`, `cpu`, `rayon`, `processes` or `thread`.
+    /// The name as it is printed: `await`, `inline`, `threads`, `cpu`, `rayon`, `processes`, `thread` or `cluster`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Await => "await",
@@ -35,6 +37,7 @@ impl Choice {
             Self::Rayon => "rayon",
             Self::Processes => "processes",
             Self::Thread => "thread",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -48,6 +51,7 @@ impl Choice {
             Self::Rayon => "rayon: `run_in_rayon`, or inside a job of `ThreadPool::cpu()`",
             Self::Processes => "`ProcessPool`",
             Self::Thread => "a named `std::thread` of its own",
+            Self::Cluster => "`ClusterPool`",
         }
     }
 }

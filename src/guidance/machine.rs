@@ -52,6 +52,11 @@ pub struct Machine {
     pub processes: Option<HandOff>,
     /// What each MiB costs more that crosses into a process or back, encoding aside.
     pub process_per_mib: Duration,
+    /// A pool of other machines, over NATS with JetStream, next door. Never measured: assumed as
+    /// in docs/choosing.md. `None` without the feature `nats`.
+    pub cluster: Option<HandOff>,
+    /// What each MiB costs more that goes to another machine or comes back, over a network of 1 Gbit/s and through a server that keeps it.
+    pub cluster_per_mib: Duration,
     /// Bytes per second that one core copies within memory.
     pub memory_bandwidth: f64,
     /// Whether this was measured here.
@@ -72,6 +77,8 @@ impl Machine {
             rayon: cfg!(feature = "rayon").then_some(HandOff::from_nanos(2_600, 45_000, 1_000, 1_000)),
             processes: cfg!(target_os = "linux").then_some(HandOff::from_nanos(1_500, 60_000, 800, 60)),
             process_per_mib: Duration::from_micros(280),
+            cluster: cfg!(feature = "nats").then_some(HandOff::from_nanos(500_000, 500_000, 85_000, 85_000)),
+            cluster_per_mib: Duration::from_millis(20),
             memory_bandwidth: 6.5e9,
             is_measured: false,
         }

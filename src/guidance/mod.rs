@@ -27,6 +27,7 @@ mod advice;
 mod advise;
 mod calibrate;
 mod choice;
+mod elsewhere;
 mod live;
 mod machine;
 mod measure;

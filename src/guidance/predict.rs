@@ -197,7 +197,8 @@ fn hand_off(executor: Choice, machine: &Machine) -> Option<HandOff> {
         Choice::Cpu => Some(machine.cpu),
         Choice::Rayon => machine.rayon,
         Choice::Processes => machine.processes,
-        Choice::Await | Choice::Inline | Choice::Thread => None,
+        // Decided in `elsewhere`: how long it takes depends on how long it may.
+        Choice::Await | Choice::Inline | Choice::Thread | Choice::Cluster => None,
     }
 }
 

@@ -63,6 +63,9 @@ pub struct Profile {
     pub measured_cores: usize,
     /// How many calls this comes from. 0: made by hand.
     pub measured_calls: u64,
+    /// How long all calls together may take. Default: however long.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub within: Option<Duration>,
     /// What it asks for besides time.
     pub needs: Needs,
 }
@@ -85,6 +88,7 @@ impl Profile {
             tried: Tried::default(),
             measured_cores: 0,
             measured_calls: 0,
+            within: None,
             needs: Needs::default(),
         }
     }
@@ -104,6 +108,25 @@ impl Profile {
     pub fn cpu_share(mut self, share: f64) -> Self {
         assert!((0.0..=1.0).contains(&share), "cpu_share({share}) is not from 0 to 1");
         self.cpu_share = share;
+        self
+    }
+
+    /// How long all calls together may take. Where the best plan on this machine takes longer, the advice says whether other machines can
+    /// do it in time, and how many slots that needs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use heavylift::{Machine, Profile, advise};
+    ///
+    /// let night = Duration::from_secs(8 * 60 * 60);
+    /// let frames = Profile::new(Duration::from_secs(40)).calls(100_000).arg_bytes(20_000).within(night);
+    /// println!("{}", advise(&frames, &Machine::typical()));
+    /// ```
+    pub fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
         self
     }
 

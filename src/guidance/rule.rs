@@ -33,6 +33,8 @@ pub enum Rule {
     Chunks,
     /// What crosses into a process is encoded and copied.
     Payload,
+    /// What takes longer here than is allowed goes to other machines, if its payload is small enough.
+    Elsewhere,
     /// Calls that hinder one another gain little from more cores.
     Scaling,
     /// What was measured or assumed, where it weakens the advice.
@@ -41,7 +43,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are asked.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AsyncLibrary,
         Self::Isolate,
         Self::RunsForever,
@@ -55,6 +57,7 @@ impl Rule {
         Self::HoldsRuntime,
         Self::Chunks,
         Self::Payload,
+        Self::Elsewhere,
         Self::Scaling,
         Self::Evidence,
     ];
@@ -75,6 +78,7 @@ impl Rule {
             Self::HoldsRuntime => "holds-runtime",
             Self::Chunks => "chunks",
             Self::Payload => "payload",
+            Self::Elsewhere => "elsewhere",
             Self::Scaling => "scaling",
             Self::Evidence => "evidence",
         }
