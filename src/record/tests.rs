@@ -104,7 +104,9 @@ fn the_items_of_a_chunk_are_recorded_together_and_none_is_forgotten() {
     let pool = ThreadPool::builder().name("chunks").max_workers(2).build().unwrap();
     let attached = pool_named("chunks").record(Scope::All, 100_000);
     let job = |n: u32| assert!(n != 77, "not this one");
-    let failed = pool.map(job, 0..10_000).filter(|outcome| std::future::ready(outcome.is_err()));
+    // Of a given size: chunks of the automatic one are small where a machine is slow.
+    let failed =
+        pool.map(job, 0..10_000).chunk_size(100).filter(|outcome| std::future::ready(outcome.is_err()));
     assert_eq!(block_on(failed.count()), 1);
     let jobs = attached.take().jobs;
     let (items, runs): (Vec<_>, Vec<_>) =
