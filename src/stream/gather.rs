@@ -12,6 +12,7 @@ use futures_core::{FusedStream, Stream};
 
 use super::{
     budget,
+    children::prefetch,
     fallible::Fallible,
     gathered::Gathered,
     limit::Limit,
@@ -330,6 +331,7 @@ impl<F: Future> Gather<F> {
     }
 
     fn receive(&mut self, position: usize, output: F::Output) {
+        self.racing.soon().and_then(|soon| self.received.get(soon)).into_iter().for_each(prefetch);
         self.received[position] = Some(output);
         self.buffered += 1;
     }
