@@ -299,6 +299,9 @@ impl<J, O> Core<J, O> {
 
     /// Empties the list. Returns the callbacks in the order of their registration.
     fn take_callbacks(&self) -> Vec<Callback<O>> {
+        if self.callbacks.load(Relaxed).is_null() {
+            return Vec::new();
+        }
         // ORDERING: Acquire pairs with the Release in `register`.
         let mut next = self.callbacks.swap(ptr::null_mut(), Acquire);
         let mut callbacks = Vec::new();
