@@ -186,7 +186,7 @@ impl<J, O> Core<J, O> {
                 self.discard_outcome();
             }
             if before & AWAITED != 0 {
-                shield(|| self.waker.wake());
+                super::together::wake(&self.waker);
             }
             return;
         }

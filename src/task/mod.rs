@@ -13,6 +13,8 @@ mod id;
 mod options;
 mod priority;
 mod status;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for process pools"))]
+pub(crate) mod together;
 
 use std::{
     fmt,

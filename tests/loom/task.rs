@@ -16,6 +16,15 @@ use crate::check;
 #[path = "../../src/task/core.rs"]
 mod core;
 
+/// Nobody finishes several tasks in a row here.
+mod together {
+    use crate::{panic::shield, sync::AtomicWaker};
+
+    pub(super) fn wake(waker: &AtomicWaker) {
+        shield(|| waker.wake());
+    }
+}
+
 /// Counts how often something happens. No part of what is modelled, so its steps are none.
 #[derive(Clone, Default)]
 struct Count(std::sync::Arc<AtomicUsize>);

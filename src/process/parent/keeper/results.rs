@@ -10,6 +10,7 @@ use std::{
 use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper, life::fail};
 use crate::{
     TaskError, WorkerExit,
+    clock::Stamp,
     error::Operand,
     process::{
         message::{SIGNAL_LEN, Signal},
@@ -24,8 +25,12 @@ use crate::{
         sys::{Interest, Moment, wait},
     },
     shared_memory::{MOST_IN_PAYLOAD, SharedBytes},
+    task::together::{Together, wake_now},
     wire::{Arrived, Body},
 };
+
+/// How long who awaits a task waits for outcomes that come together with its own.
+const PATIENCE: Duration = Duration::from_micros(50);
 
 impl Keeper {
     /// Takes note of what the worker has sent over the socket.
@@ -143,10 +148,17 @@ impl Keeper {
         violation
     }
 
-    /// Finishes the tasks of jobs that the worker has answered, oldest first.
+    /// Finishes the tasks of jobs that the worker has answered, oldest first. Who awaits them is woken when all are, or [`PATIENCE`]
+    /// is over.
     pub(super) fn deliver_all(&mut self) {
+        let _together = (self.answers.len() > 1).then(Together::begin);
+        let mut begun = Stamp::now();
         while let Some(answer) = self.answers.pop_front() {
             self.deliver(answer, self.taken_at);
+            if begun.elapsed() > PATIENCE {
+                wake_now();
+                begun = Stamp::now();
+            }
         }
     }
 
@@ -168,6 +180,7 @@ impl Keeper {
                 job.0.answered(begun, took, outcome);
             }
             Err(what) => {
+                wake_now();
                 job.0.begun(begun);
                 self.convict(what);
                 self.await_exit(Duration::ZERO);
@@ -210,6 +223,8 @@ impl Keeper {
             Place::Inline(bytes) => return Ok(bytes.into()),
             Place::Segment { id, len } => (id, len),
         };
+        // It may be a large one.
+        wake_now();
         if !self.incoming.knows(id) {
             self.hear();
         }
