@@ -87,6 +87,8 @@
 //! * `tracing`: each job is a span, and [`Output`] can make events of what worker processes say and print: see `trace`.
 
 mod clock;
+#[cfg(feature = "nats")]
+pub mod cluster;
 #[cfg(unix)]
 mod ctrl_c;
 #[cfg(feature = "dashboard")]
