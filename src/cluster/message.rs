@@ -1,18 +1,54 @@
 //! What travels between a client and a node, apart from the engine that carries it: [`Request`], [`Reply`].
 //!
-//! Pure: to and from pairs of header and value, and a body. Names of headers begin with `Hl-`. Unknown headers are ignored, so that versions
-//! can be mixed; [`VERSION`] changes when that is not enough.
+//! Pure: to and from pairs of header and value, and a body. The body is the encoded argument or result; of a failure and of a
+//! refusal, which hold foreign text, it is JSON. Everything else is a header, as text: times in milliseconds since 1970, durations in nanoseconds,
+//! the fingerprint in hexadecimal.
+//!
+//! 1. Unknown headers, and unknown fields of the JSON, are ignored, so that versions can be mixed; [`VERSION`] changes when that is not
+//!    enough, and a message of another one is refused.
+//! 2. What comes is not trusted: whatever it is, it is a message or an error that names the header.
 
 use std::{
     borrow::Cow,
-    time::{Duration, SystemTime},
+    fmt::Display,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// The version of the protocol.
+use crate::text::beginning;
+
+/// The version of the protocol. What stands behind a point in the header, as in `1.2`, does not matter.
 pub(super) const VERSION: u32 = 1;
+
+/// What headers are called.
+mod header {
+    pub(super) const VERSION: &str = "Hl-Version";
+    pub(super) const ID: &str = "Hl-Id";
+    pub(super) const RESUBMISSION: &str = "Hl-Resubmission";
+    pub(super) const CLIENT: &str = "Hl-Client";
+    pub(super) const JOB: &str = "Hl-Job";
+    pub(super) const FINGERPRINT: &str = "Hl-Fingerprint";
+    pub(super) const QUEUE: &str = "Hl-Queue";
+    pub(super) const DEADLINE: &str = "Hl-Deadline-Ms";
+    pub(super) const QUEUE_DEADLINE: &str = "Hl-Queue-Deadline-Ms";
+    pub(super) const RUN_TIMEOUT: &str = "Hl-Run-Timeout-Ns";
+    pub(super) const RETRIES: &str = "Hl-Retries";
+    pub(super) const TRACEPARENT: &str = "Hl-Traceparent";
+    /// The name of the object that the body lies in, and its length.
+    pub(super) const OBJECT: &str = "Hl-Object";
+    pub(super) const OBJECT_LEN: &str = "Hl-Object-Len";
+    pub(super) const NODE: &str = "Hl-Node";
+    pub(super) const ATTEMPT: &str = "Hl-Attempt";
+    pub(super) const RAN: &str = "Hl-Ran-Ns";
+    /// What the body is: one of the following.
+    pub(super) const ANSWER: &str = "Hl-Answer";
+    pub(super) const VALUE: &str = "value";
+    pub(super) const FAILED: &str = "failed";
+    pub(super) const REFUSED: &str = "refused";
+}
 
 /// A job, on its way to a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +163,98 @@ impl Envelope {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
+
+    fn new() -> Self {
+        let mut envelope = Self::default();
+        envelope.put(header::VERSION, VERSION);
+        envelope
+    }
+
+    /// Adds a header. What would end its line is replaced.
+    fn put(&mut self, name: &'static str, value: impl Display) {
+        let mut value = value.to_string();
+        if value.contains(char::is_control) {
+            value = value.replace(char::is_control, " ");
+        }
+        self.headers.push((Cow::Borrowed(name), value));
+    }
+
+    fn put_some(&mut self, name: &'static str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+
+    fn put_content(&mut self, content: &Content) {
+        match content {
+            Content::Here(bytes) => self.body = bytes.clone(),
+            Content::Stored { object, len } => {
+                self.put(header::OBJECT, object);
+                self.put(header::OBJECT_LEN, len);
+            }
+        }
+    }
+
+    fn put_json(&mut self, value: &impl Serialize) {
+        let json = serde_json::to_vec(value).expect("texts and numbers are JSON");
+        self.body = json.into();
+    }
+
+    fn check_version(&self) -> Result<(), String> {
+        let version = self.text(header::VERSION)?;
+        let major = version.split_once('.').map_or(version, |(major, _)| major);
+        match major.parse::<u32>() {
+            Ok(VERSION) => Ok(()),
+            Ok(other) => Err(format!(
+                "the message is of version {other} of the protocol, and this program speaks version {VERSION}: \
+                 programs and nodes need versions of heavylift that understand each other"
+            )),
+            Err(_) => Err(wrong(header::VERSION, version)),
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<&str, String> {
+        self.header(name).ok_or_else(|| format!("the header `{name}` is missing"))
+    }
+
+    fn number<N: FromStr>(&self, name: &str) -> Result<N, String> {
+        let text = self.text(name)?;
+        text.parse().map_err(|_| wrong(name, text))
+    }
+
+    /// A number that need not be there, and what is made of it.
+    fn some<N: FromStr, T>(
+        &self,
+        name: &str,
+        make: impl FnOnce(N) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        let Some(text) = self.header(name) else { return Ok(None) };
+        text.parse().ok().and_then(make).ok_or_else(|| wrong(name, text)).map(Some)
+    }
+
+    fn time(&self, name: &str) -> Result<Option<SystemTime>, String> {
+        self.some(name, |ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)))
+    }
+
+    fn content(&self) -> Result<Content, String> {
+        let Some(object) = self.header(header::OBJECT) else {
+            return Ok(Content::Here(self.body.clone()));
+        };
+        Ok(Content::Stored { object: object.to_owned(), len: self.number(header::OBJECT_LEN)? })
+    }
+}
+
+fn wrong(name: &str, value: &str) -> String {
+    format!("the header `{name}` is `{}`", beginning(value, 100).escape_debug())
+}
+
+fn unix_ms(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+}
+
+/// More than fits are some five hundred years.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Request {
@@ -136,26 +264,113 @@ impl Request {
     }
 
     pub(super) fn to_envelope(&self) -> Envelope {
-        todo!()
+        let mut envelope = Envelope::new();
+        envelope.put(header::ID, &self.id);
+        envelope.put(header::RESUBMISSION, self.resubmission);
+        envelope.put(header::CLIENT, &self.client);
+        envelope.put(header::JOB, &self.job);
+        envelope.put(header::FINGERPRINT, format_args!("{:016x}", self.fingerprint));
+        envelope.put(header::QUEUE, &self.queue);
+        envelope.put_some(header::DEADLINE, self.deadline.map(unix_ms));
+        envelope.put_some(header::QUEUE_DEADLINE, self.queue_deadline.map(unix_ms));
+        envelope.put_some(header::RUN_TIMEOUT, self.run_timeout.map(nanos));
+        envelope.put(header::RETRIES, self.retries);
+        envelope.put_some(header::TRACEPARENT, self.traceparent.as_ref());
+        envelope.put_content(&self.argument);
+        envelope
     }
 
     /// # Errors
     ///
     /// What is missing or cannot be read, by the name of its header.
-    pub(super) fn from_envelope(_envelope: &Envelope) -> Result<Self, String> {
-        todo!()
+    pub(super) fn from_envelope(envelope: &Envelope) -> Result<Self, String> {
+        envelope.check_version()?;
+        let fingerprint = envelope.text(header::FINGERPRINT)?;
+        Ok(Self {
+            id: envelope.text(header::ID)?.to_owned(),
+            resubmission: envelope.number(header::RESUBMISSION)?,
+            client: envelope.text(header::CLIENT)?.to_owned(),
+            job: envelope.text(header::JOB)?.to_owned(),
+            fingerprint: u64::from_str_radix(fingerprint, 16)
+                .map_err(|_| wrong(header::FINGERPRINT, fingerprint))?,
+            queue: envelope.text(header::QUEUE)?.to_owned(),
+            deadline: envelope.time(header::DEADLINE)?,
+            queue_deadline: envelope.time(header::QUEUE_DEADLINE)?,
+            run_timeout: envelope.some(header::RUN_TIMEOUT, |ns| Some(Duration::from_nanos(ns)))?,
+            retries: envelope.number(header::RETRIES)?,
+            traceparent: envelope.header(header::TRACEPARENT).map(str::to_owned),
+            argument: envelope.content()?,
+        })
     }
+}
+
+/// What a refusal is as JSON.
+#[derive(Serialize, Deserialize)]
+struct Refusal {
+    count: u32,
+    has: String,
 }
 
 impl Reply {
     pub(super) fn to_envelope(&self) -> Envelope {
-        todo!()
+        let mut envelope = Envelope::new();
+        envelope.put(header::ID, &self.id);
+        envelope.put(header::NODE, &self.node);
+        envelope.put(header::ATTEMPT, self.attempt);
+        envelope.put(header::RAN, nanos(self.ran));
+        match &self.answer {
+            Answer::Value(content) => {
+                envelope.put(header::ANSWER, header::VALUE);
+                envelope.put_content(content);
+            }
+            Answer::Failed(failure) => {
+                envelope.put(header::ANSWER, header::FAILED);
+                envelope.put_json(failure);
+            }
+            Answer::Refused { count, has } => {
+                envelope.put(header::ANSWER, header::REFUSED);
+                envelope.put_json(&Refusal { count: *count, has: has.clone() });
+            }
+        }
+        envelope
     }
 
     /// # Errors
     ///
     /// What is missing or cannot be read, by the name of its header.
-    pub(super) fn from_envelope(_envelope: &Envelope) -> Result<Self, String> {
-        todo!()
+    pub(super) fn from_envelope(envelope: &Envelope) -> Result<Self, String> {
+        envelope.check_version()?;
+        let answer = match envelope.text(header::ANSWER)? {
+            header::VALUE => Answer::Value(envelope.content()?),
+            header::FAILED => Answer::Failed(Failure::from_json(&envelope.body)),
+            header::REFUSED => {
+                let refusal: Refusal = serde_json::from_slice(&envelope.body)
+                    .map_err(|why| format!("the body of a refusal cannot be read: {why}"))?;
+                Answer::Refused { count: refusal.count, has: refusal.has }
+            }
+            other => return Err(wrong(header::ANSWER, other)),
+        };
+        Ok(Self {
+            id: envelope.text(header::ID)?.to_owned(),
+            node: envelope.text(header::NODE)?.to_owned(),
+            attempt: envelope.number(header::ATTEMPT)?,
+            ran: Duration::from_nanos(envelope.number(header::RAN)?),
+            answer,
+        })
     }
 }
+
+impl Failure {
+    /// A failure that this version does not know is still one: the job has ended.
+    fn from_json(json: &[u8]) -> Self {
+        serde_json::from_slice(json).unwrap_or_else(|_| Self::Unavailable {
+            why: format!(
+                "the node tells of a failure that this version of heavylift does not know: {}",
+                beginning(&String::from_utf8_lossy(json), 1_000)
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
