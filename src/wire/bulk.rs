@@ -74,6 +74,18 @@ unsafe impl Source for &[u8] {
     }
 }
 
+// SAFETY: as for a slice of bytes, which it is seen as.
+#[cfg(feature = "nats")]
+unsafe impl Source for bytes::Bytes {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
+        (&**self).copy_to(target);
+    }
+}
+
 /// Copies bytes into numbers, or returns `None` if a part of a number is left over.
 pub(super) fn from_source<N: Number>(source: &dyn Source) -> Option<Vec<N>> {
     if !source.len().is_multiple_of(size_of::<N>()) {

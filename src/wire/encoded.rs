@@ -107,6 +107,17 @@ impl Encoded {
         }
     }
 
+    /// The bytes, in a buffer of their own, and the shared memory that they name. Copies the bytes only where they are shared or few.
+    #[cfg(feature = "nats")]
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<SharedBytes>) {
+        let bytes = match self.repr {
+            Repr::Short(short) => short.as_bytes().to_vec(),
+            Repr::Plain(bytes) => bytes,
+            Repr::Shared(bytes) => bytes.into(),
+        };
+        (bytes, self.pieces)
+    }
+
     /// Whether to drop it gives nothing back but a buffer of its own.
     pub(crate) fn is_buffer(&self) -> bool {
         matches!(self.repr, Repr::Plain(_)) && self.pieces.is_empty()
