@@ -86,6 +86,10 @@
 //! * `serde`: the plain data of [`guidance`] can be serialized.
 //! * `tracing`: each job is a span, and [`Output`] can make events of what worker processes say and print: see `trace`.
 
+// What `#[heavylift::job]` writes calls this crate by its name, also in the crate's own tests.
+#[cfg(all(test, feature = "nats"))]
+extern crate self as heavylift;
+
 mod clock;
 #[cfg(feature = "nats")]
 pub mod cluster;
@@ -96,6 +100,8 @@ pub mod dashboard;
 mod error;
 mod executor;
 pub mod guidance;
+#[cfg(feature = "nats")]
+pub mod job;
 mod map;
 pub mod metrics;
 mod no_capture;
@@ -124,6 +130,63 @@ pub mod trace;
 #[cfg(not(feature = "tracing"))]
 mod trace;
 mod wire;
+
+/// Gives a function a name, by which the nodes of a cluster know it. Needs the feature `nats`.
+///
+/// The function stays what it is: it can be called, tested, and run on every pool. Besides, it is entered into a list of all
+/// functions of the program that have a name, which is complete before `main`. [`cluster`] says what happens to it there.
+///
+/// # The name
+///
+/// Without more it is the path of the function, with that of its crate: `thumbs::scale::shrink`. So a function that two programs share, one
+/// that submits jobs and one that serves them, stands in a library of both. `name = "…"` gives it another name, which then stays when the
+/// function moves: 1 to 200 characters, of letters, digits and punctuation of ASCII, without spaces, `*` and `>`.
+///
+/// Two functions with one name are an error when a cluster pool or a node starts.
+///
+/// # What can have a name
+///
+/// A plain function with one argument (a tuple for more, `_: ()` for none), whose argument and result are
+/// [payloads](Payload): no method, not generic, not async, not unsafe. Everything else does not compile, and the message says what to
+/// do.
+///
+/// What the types of the argument and the result look like goes along with each job: where they differ between the program and a node, the node
+/// refuses the job, and leaves it to one that was built from the same version.
+///
+/// # A library that is linked
+///
+/// A function is in the list if its crate is linked into the program. The compiler leaves out a crate of which nothing is used: a node
+/// that only serves the functions of `thumbs` says `use thumbs as _;`.
+///
+/// The entry is put into the list by a link section, which the lint `unsafe_code` counts as unsafe. The attribute allows it for
+/// the entry; a crate that *forbids* the lint cannot use the attribute, one that denies it can. The crate `heavylift` must go by this name.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), heavylift::TaskError> {
+/// use heavylift::{run_in_process_pool, run_in_thread_pool};
+///
+/// #[heavylift::job]
+/// fn double(n: u64) -> u64 {
+///     n * 2
+/// }
+///
+/// #[heavylift::job(name = "text.count")]
+/// fn count((text, word): (String, String)) -> usize {
+///     text.split_whitespace().filter(|other| *other == word).count()
+/// }
+///
+/// assert_eq!(double(4), 8);
+/// assert_eq!(run_in_process_pool(double, 4).await?, 8);
+/// let words = ("to be or not to be".to_owned(), "be".to_owned());
+/// assert_eq!(run_in_thread_pool(|| count(words)).await?, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "nats")]
+pub use heavylift_macros::job;
 
 #[cfg(unix)]
 pub use ctrl_c::{ShutdownOnCtrlC, shutdown_on_ctrl_c};

@@ -14,3 +14,11 @@ mod topology;
 
 pub use access::{Credentials, Tls};
 pub use error::{ClusterError, ClusterErrorKind};
+
+/// What `#[heavylift::job]` writes names these.
+#[doc(hidden)]
+pub mod __private {
+    pub use linkme;
+
+    pub use super::registry::{JOBS, Registered};
+}

@@ -5,6 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::registry;
+use crate::job;
+
 /// A job as an argument of a local pool's job.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Perform {
@@ -17,9 +20,9 @@ pub(super) struct Perform {
 }
 
 /// How it went. A panic of the job is none of these: it is the local pool's.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Performed {
-    /// The result, as packed by `content`, and how long the function ran.
+    /// The result, as packed by `content`, and how long the function ran: without decoding and encoding.
     Value(Bytes, Duration),
     ArgumentNotDecodable(String),
     ResultNotEncodable(String),
@@ -28,6 +31,8 @@ pub(super) enum Performed {
 }
 
 /// Runs a job. A plain function without captures: it is a job on any pool.
-pub(super) fn perform(_job: Perform) -> Performed {
-    todo!()
+pub(super) fn perform(perform: Perform) -> Performed {
+    let Perform { job, id, attempt, argument } = perform;
+    let Some(function) = registry::named(&job) else { return Performed::Unknown };
+    job::enter(id, attempt, || function.run(argument))
 }

@@ -135,8 +135,8 @@ pub(super) unsafe fn call(function: Function, argument: Arrived) -> Reply {
     trampoline(function.type_hash, argument)
 }
 
-/// Returns the function of type `F`.
-fn conjure<F: Copy>() -> F {
+/// Returns the function of type `F`, one of which whoever named it had.
+pub(crate) fn conjure<F: Copy>() -> F {
     // Not `const`: the assertion that users meet stands in the public functions, and is to be the only one they see.
     assert!(size_of::<F>() == 0, "only zero-sized functions are ever named");
     // SAFETY: a zero-sized `F` has no bytes to be wrong, and one exists: whoever named this trampoline had it, and it is

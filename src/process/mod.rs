@@ -31,6 +31,8 @@ mod segments;
 mod sys;
 
 pub use builder::ProcessPoolBuilder;
+#[cfg(feature = "nats")]
+pub(crate) use call::conjure;
 pub use capabilities::{Capabilities, Capability};
 pub use output::Output;
 pub use pool::{ProcessPool, run_in_process_pool};
