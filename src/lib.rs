@@ -131,6 +131,8 @@ pub mod trace;
 mod trace;
 mod wire;
 
+#[cfg(feature = "nats")]
+pub use cluster::ClusterPool;
 /// Gives a function a name, by which the nodes of a cluster know it. Needs the feature `nats`.
 ///
 /// The function stays what it is: it can be called, tested, and run on every pool. Besides, it is entered into a list of all
@@ -187,7 +189,6 @@ mod wire;
 /// ```
 #[cfg(feature = "nats")]
 pub use heavylift_macros::job;
-
 #[cfg(unix)]
 pub use ctrl_c::{ShutdownOnCtrlC, shutdown_on_ctrl_c};
 pub use error::{

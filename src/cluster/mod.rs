@@ -1,19 +1,30 @@
 //! The same functions on other machines, through [NATS](https://nats.io) with JetStream. Needs the feature `nats`.
 
 mod access;
+mod builder;
+mod client;
 mod content;
+mod delivery;
 mod engine;
 mod error;
+mod failure;
+mod map;
 mod message;
 mod names;
 mod perform;
+mod pool;
 mod registry;
 mod schema;
+mod seat;
+mod shared;
 mod thread;
 mod topology;
 
 pub use access::{Credentials, Tls};
+pub use builder::ClusterPoolBuilder;
+pub use delivery::Delivery;
 pub use error::{ClusterError, ClusterErrorKind};
+pub use pool::ClusterPool;
 
 /// What `#[heavylift::job]` writes names these.
 #[doc(hidden)]

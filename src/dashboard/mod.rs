@@ -63,7 +63,7 @@
 //! | field | what |
 //! |---|---|
 //! | `id` | a number that no other pool of this `instance` has or had |
-//! | `name`, `kind` | as its builder named it; `thread`, `process` or `rayon` |
+//! | `name`, `kind` | as its builder named it; `thread`, `process`, `rayon` or `cluster` |
 //! | `age_ms` | how long ago it was built |
 //! | `workers`, `idle_workers`, `max_workers` | workers that are there, those of them without a job, how many there may be |
 //! | `queued`, `running` | jobs that wait, jobs that run |

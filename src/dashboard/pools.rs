@@ -231,6 +231,8 @@ fn advice(pool: &dyn AnyPool, metrics: &Metrics) -> Option<Advice> {
         Kind::Processes => PoolKind::Processes,
         #[cfg(feature = "rayon")]
         Kind::Rayon => return None,
+        #[cfg(feature = "nats")]
+        Kind::Cluster => return None,
     };
     Some(PoolAdvice::of(pool.name(), metrics, kind).into())
 }

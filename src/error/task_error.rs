@@ -120,6 +120,11 @@ enum Detail {
         pool: String,
         limit: usize,
     },
+    #[cfg(feature = "nats")]
+    OverloadedThere {
+        queue: String,
+        why: String,
+    },
     Closed {
         pool: String,
     },
@@ -174,6 +179,12 @@ impl TaskError {
         Self::new(label, Detail::Overloaded { pool: pool.to_owned(), limit })
     }
 
+    /// It is not the pool's queue that is full, but that of the servers.
+    #[cfg(feature = "nats")]
+    pub(crate) fn overloaded_there(label: TaskLabel, queue: &str, why: &str) -> Self {
+        Self::new(label, Detail::OverloadedThere { queue: queue.to_owned(), why: why.to_owned() })
+    }
+
     pub(crate) fn closed(label: TaskLabel, pool: &str) -> Self {
         Self::new(label, Detail::Closed { pool: pool.to_owned() })
     }
@@ -212,6 +223,8 @@ impl TaskError {
             Detail::TimedOut { limit, after } => Self::timed_out(label, limit, *after),
             Detail::WorkerDied { exit, .. } => Self::worker_died(label, exit.clone().with_items(None)),
             Detail::Overloaded { pool, limit } => Self::overloaded(label, pool, *limit),
+            #[cfg(feature = "nats")]
+            Detail::OverloadedThere { queue, why } => Self::overloaded_there(label, queue, why),
             Detail::Closed { pool } => Self::closed(label, pool),
             Detail::Encode(operand, why) => Self::encode(label, *operand, why.to_string()),
             Detail::Decode(operand, why) => Self::decode(label, *operand, why.to_string()),
@@ -238,6 +251,8 @@ impl TaskError {
             Detail::Panicked(..) => TaskErrorKind::Panicked,
             Detail::WorkerDied { .. } => TaskErrorKind::WorkerDied,
             Detail::Overloaded { .. } => TaskErrorKind::Overloaded,
+            #[cfg(feature = "nats")]
+            Detail::OverloadedThere { .. } => TaskErrorKind::Overloaded,
             Detail::Closed { .. } => TaskErrorKind::Closed,
             Detail::Encode(..) => TaskErrorKind::Encode,
             Detail::Decode(..) => TaskErrorKind::Decode,
@@ -421,6 +436,10 @@ impl fmt::Display for TaskError {
             Detail::WorkerDied { exit, .. } => write!(f, "{label} lost its worker: {exit}"),
             Detail::Overloaded { pool, limit } => {
                 write!(f, "{label} was refused: the queue of pool {pool:?} is full (queue_limit is {limit})")
+            }
+            #[cfg(feature = "nats")]
+            Detail::OverloadedThere { queue, why } => {
+                write!(f, "{label} was refused: queue {queue:?} of the cluster is full ({why})")
             }
             Detail::Closed { pool } => write!(f, "{label} was refused: pool {pool:?} is shut down"),
             Detail::Encode(operand, why) => write!(f, "the {operand} of {label} cannot be encoded: {why}"),

@@ -3,6 +3,8 @@
 use std::any::type_name;
 
 use super::Inline;
+#[cfg(feature = "nats")]
+use crate::ClusterPool;
 #[cfg(feature = "rayon")]
 use crate::RayonPool;
 use crate::{
@@ -12,8 +14,8 @@ use crate::{
     pool::{Admission, Takes, Ticket, sealed},
 };
 
-/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], of a `RayonPool` (feature `rayon`), or
-/// [`Inline`](struct@crate::Inline).
+/// An executor that is chosen at run time: a handle of a [`ThreadPool`], of a [`ProcessPool`], of a `RayonPool` (feature `rayon`), of a
+/// `ClusterPool` (feature `nats`), or [`Inline`](struct@crate::Inline).
 ///
 /// # Examples
 ///
@@ -40,6 +42,8 @@ enum Kind {
     Inline(Inline),
     #[cfg(feature = "rayon")]
     Rayon(RayonPool),
+    #[cfg(feature = "nats")]
+    Cluster(ClusterPool),
 }
 
 macro_rules! from_executor {
@@ -62,6 +66,8 @@ macro_rules! from_executor {
 from_executor!(Threads(ThreadPool), Processes(ProcessPool), Inline(Inline));
 #[cfg(feature = "rayon")]
 from_executor!(Rayon(RayonPool));
+#[cfg(feature = "nats")]
+from_executor!(Cluster(ClusterPool));
 
 impl AnyExecutor {
     pub(super) fn metrics_now(&self) -> Metrics {
@@ -71,6 +77,8 @@ impl AnyExecutor {
             Kind::Inline(inline) => inline.metrics_now(),
             #[cfg(feature = "rayon")]
             Kind::Rayon(pool) => pool.metrics(),
+            #[cfg(feature = "nats")]
+            Kind::Cluster(pool) => pool.metrics(),
         }
     }
 
@@ -81,6 +89,8 @@ impl AnyExecutor {
             Kind::Inline(inline) => inline.close(),
             #[cfg(feature = "rayon")]
             Kind::Rayon(pool) => pool.shutdown(mode),
+            #[cfg(feature = "nats")]
+            Kind::Cluster(pool) => pool.shutdown(mode),
         }
     }
 
@@ -101,6 +111,8 @@ impl AnyExecutor {
             }
             #[cfg(feature = "rayon")]
             Kind::Rayon(pool) => pool.feed(job),
+            #[cfg(feature = "nats")]
+            Kind::Cluster(pool) => pool.feed(job),
         }
     }
 
@@ -111,6 +123,8 @@ impl AnyExecutor {
             Kind::Inline(inline) => inline,
             #[cfg(feature = "rayon")]
             Kind::Rayon(pool) => pool,
+            #[cfg(feature = "nats")]
+            Kind::Cluster(pool) => pool,
         }
     }
 }
@@ -150,6 +164,8 @@ where
             Kind::Inline(inline) => inline.start((job, arg), ticket),
             #[cfg(feature = "rayon")]
             Kind::Rayon(pool) => pool.start(move || job(arg), ticket),
+            #[cfg(feature = "nats")]
+            Kind::Cluster(pool) => pool.start((job, arg), ticket),
         }
     }
 

@@ -12,6 +12,8 @@ use futures_core::Stream;
 pub use any::AnyExecutor;
 pub use inline::Inline;
 
+#[cfg(feature = "nats")]
+use crate::ClusterPool;
 #[cfg(feature = "rayon")]
 use crate::RayonPool;
 use crate::{
@@ -22,8 +24,8 @@ use crate::{
     task::Options,
 };
 
-/// Something that runs jobs: a [`ThreadPool`], a [`ProcessPool`], a `RayonPool` (feature `rayon`), [`Inline`](struct@crate::Inline), a
-/// reference to one, or [`AnyExecutor`].
+/// Something that runs jobs: a [`ThreadPool`], a [`ProcessPool`], a `RayonPool` (feature `rayon`), a `ClusterPool` (feature `nats`),
+/// [`Inline`](struct@crate::Inline), a reference to one, or [`AnyExecutor`].
 ///
 /// For code that leaves the choice to its caller. The bounds are those of the strictest executor, and a job that captures
 /// does not compile on any of them, so that exchanging the pool never breaks the build. Where the pool is fixed, its own
@@ -142,6 +144,8 @@ macro_rules! executor {
 executor!(ThreadPool, ProcessPool, Inline, AnyExecutor);
 #[cfg(feature = "rayon")]
 executor!(RayonPool);
+#[cfg(feature = "nats")]
+executor!(ClusterPool);
 
 macro_rules! pointer {
     ($($pointer:ty),*) => {$(

@@ -99,7 +99,7 @@ impl Admission {
     /// Lets everybody in.
     #[cfg_attr(
         not(target_os = "linux"),
-        expect(dead_code, reason = "for copies of a program with process pools")
+        allow(dead_code, reason = "for copies of a program with process pools")
     )]
     pub(crate) const fn open() -> Self {
         Self { closed: AtomicBool::new(false), bound: None }

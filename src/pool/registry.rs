@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Processes,
     #[cfg(feature = "rayon")]
     Rayon,
+    #[cfg(feature = "nats")]
+    Cluster,
 }
 
 impl Kind {
@@ -55,6 +57,8 @@ impl Kind {
             Self::Processes => "process",
             #[cfg(feature = "rayon")]
             Self::Rayon => "rayon",
+            #[cfg(feature = "nats")]
+            Self::Cluster => "cluster",
         }
     }
 }

@@ -53,6 +53,21 @@ impl JobSpan {
     }
 }
 
+/// For who is told in text.
+#[cfg(feature = "nats")]
+impl JobSpan {
+    /// The `traceparent` of the job's span; nothing if that belongs to no trace.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        let context = from_bytes(self.note().as_bytes())?;
+        Some(to_traceparent(&context))
+    }
+}
+
+fn to_traceparent(context: &SpanContext) -> String {
+    let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags().to_u8());
+    format!("00-{trace}-{span}-{flags:02x}")
+}
+
 fn to_bytes(context: &SpanContext) -> Option<Vec<u8>> {
     if !context.is_valid() {
         return None;
@@ -63,7 +78,7 @@ fn to_bytes(context: &SpanContext) -> Option<Vec<u8>> {
     Some([&trace[..], &span, &[context.trace_flags().to_u8()], state.as_bytes()].concat())
 }
 
-#[cfg(any(target_os = "linux", test))]
+#[cfg(any(target_os = "linux", feature = "nats", test))]
 fn from_bytes(bytes: &[u8]) -> Option<SpanContext> {
     let (&[ref ids @ .., flags], state) = bytes.split_first_chunk::<HEAD>()?;
     let (trace, span) = ids.split_first_chunk::<16>()?;
@@ -98,9 +113,7 @@ pub(super) fn remote_parent() -> Option<Context> {
 
 /// The `traceparent` of the job that runs in this worker.
 pub(crate) fn traceparent() -> Option<String> {
-    let context = current()?;
-    let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags().to_u8());
-    Some(format!("00-{trace}-{span}-{flags:02x}"))
+    Some(to_traceparent(&*current()?))
 }
 
 /// The `tracestate` of the job that runs in this worker, if it has one.

@@ -10,7 +10,7 @@
 //!
 //! | field | |
 //! |---|---|
-//! | `pool`, `kind` | the pool's name; `thread`, `process`, `rayon` or `inline` |
+//! | `pool`, `kind` | the pool's name; `thread`, `process`, `rayon`, `cluster` or `inline` |
 //! | `name`, `task` | name and id of the task; of a chunk, those of its first item |
 //! | `items` | how many items of a map travel together; absent for any other job |
 //! | `worker`, `pid` | number of the worker that began it last; on a process pool also its pid |

@@ -13,10 +13,15 @@ impl Note {
     }
 }
 
-#[allow(clippy::unused_self, reason = "as above")]
+#[allow(dead_code, clippy::unused_self, reason = "as above")]
 impl JobSpan {
     #[inline]
     pub(crate) fn note(&self) -> Note {
         Note
+    }
+
+    #[inline]
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        None
     }
 }

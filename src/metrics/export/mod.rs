@@ -33,7 +33,7 @@ pub const BUCKETS: [f64; 24] = [
 ///
 /// # What is told
 ///
-/// Each with the labels `pool`, its name, and `kind`: `thread`, `process` or `rayon`.
+/// Each with the labels `pool`, its name, and `kind`: `thread`, `process`, `rayon` or `cluster`.
 ///
 /// | name | what |
 /// |---|---|
@@ -46,8 +46,8 @@ pub const BUCKETS: [f64; 24] = [
 /// | `heavylift_job_queue_wait_seconds`, `heavylift_job_run_time_seconds` | histograms of how long jobs waited and ran |
 /// | `heavylift_pools` | pools of this name that live |
 /// | `heavylift_workers`, `heavylift_workers_idle`, `heavylift_workers_max` | workers, those that have no job, how many there may be |
-/// | `heavylift_workers_min`, `heavylift_workers_most`, `heavylift_workers_unused` | how many workers stay without jobs, the most that there were at a time, those that have not had a job yet; not of `rayon` |
-/// | `heavylift_worker_seconds` | how long all workers have been there, together: its rate is how many there were on average; not of `rayon` |
+/// | `heavylift_workers_min`, `heavylift_workers_most`, `heavylift_workers_unused` | how many workers stay without jobs, the most that there were at a time, those that have not had a job yet; not of `rayon` and `cluster` |
+/// | `heavylift_worker_seconds` | how long all workers have been there, together: its rate is how many there were on average; not of `rayon` and `cluster` |
 /// | `heavylift_worker_deaths_total`, `heavylift_workers_recycled_total` | worker processes that died unasked, and that were replaced on schedule |
 /// | `heavylift_measured_jobs_total`, `heavylift_measured_run_seconds`, `heavylift_measured_cpu_seconds` | jobs whose processor time was measured, their run time, and how much of it they were on a processor, by `nature`: `waiting`, `computing`, `mixed` (see [`ProcessorUse`](crate::ProcessorUse)) |
 /// | `heavylift_payload_bytes_total`, `heavylift_payload_seconds` | payloads of more than 2 KiB to processes, by `direction`: `argument`, `result`; and the time that they took this program |

@@ -53,6 +53,9 @@ impl Series {
             // Its threads are rayon's, which come and go unasked.
             #[cfg(feature = "rayon")]
             Kind::Rayon => !is_of_processes && ![LEAST, MOST, UNUSED, WORKER_SECONDS].contains(&self.name),
+            // Its workers are places for jobs under way: the nodes tell of theirs.
+            #[cfg(feature = "nats")]
+            Kind::Cluster => ![LEAST, MOST, UNUSED, WORKER_SECONDS, RECYCLED].contains(&self.name),
         }
     }
 

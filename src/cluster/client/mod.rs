@@ -1,0 +1,466 @@
+//! The client of a pool: publishes its jobs and receives their results, on a thread of its own.
+//!
+//! ```text
+//!  handles, tasks ──Event──▶ ┌ serve ──────────────────┐ ──spawn──▶ publish, withdraw, discard, fetch (background)
+//!  results ────────────────▶ │ Queue, Table            │ ◀──Done──┘
+//!  begun ──────────────────▶ │                         │ ──results──▶ acks
+//!  the next deadline ──────▶ └─────────────────────────┘
+//! ```
+//!
+//! [`serve`](Client::serve) is the one loop. It waits for whatever comes next and for nothing else: what the servers take their time for is done
+//! beside it. [`table`] decides, this module does, [`outgoing`] is what it does beside.
+
+mod outgoing;
+mod retry;
+mod table;
+
+use std::{
+    future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
+    task::{AbortHandle, JoinHandle, JoinSet},
+    time::timeout,
+};
+
+use self::{
+    outgoing::{argument_of, call, discard, publish, receive, withdraw},
+    table::{Overdue, Stop, Table},
+};
+use super::{
+    ClusterError, Delivery,
+    access::Access,
+    engine::{Engine, EngineError, Note, ResultMessage, Results},
+    message::{Answer, Content, Envelope, Failure, Reply, Request},
+    seat::ClusterJob,
+    shared::Shared,
+};
+use crate::{
+    TaskError,
+    error::{Operand, TaskLabel},
+    panic::drop_shielded,
+    pool::{Place, queue::Queue},
+};
+
+/// How many events are taken at a time.
+const BATCH: usize = 256;
+/// An argument that is larger than this, or than half of a message, is stored apart.
+const MOST_INLINE: u64 = 512 << 10;
+/// How long it may take to tidy up when all tasks have finished.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long it may take to send what is buffered.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the client is told.
+pub(super) enum Event {
+    Submit(Arc<dyn ClusterJob>),
+    /// A task has finished while its job was under way.
+    Stop(u64),
+    /// A task has finished while its job waited.
+    Gone(u64),
+    /// Look whether the end has come.
+    Look,
+}
+
+/// What has been done in the background.
+enum Done {
+    Nothing,
+    /// Under which sequence.
+    Published(u64, Result<u64, EngineError>),
+    /// With this reply.
+    Called(u64, Result<Envelope, EngineError>),
+}
+
+/// A job, with what is given back or removed when it is gone.
+struct Held {
+    job: Arc<dyn ClusterJob>,
+    place: Option<Place>,
+    has_object: bool,
+    /// Ends the call, in the mode without a queue.
+    call: Option<AbortHandle>,
+}
+
+/// Connects, tells `ready` how that went, and serves the pool until its end.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    access: Access,
+    events: UnboundedReceiver<Event>,
+    ready: oneshot::Sender<Result<(), ClusterError>>,
+) {
+    // Whatever ends this ends what is left of the pool.
+    let _guard = Guard(shared.clone());
+    let connected = match connect(&shared, &access).await {
+        Ok(connected) => connected,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    if ready.send(Ok(())).is_err() {
+        // Nobody has waited for it.
+        return;
+    }
+    let Connected { engine, results, begun } = connected;
+    let (client, acks) = Client::new(shared, engine.clone());
+    client.serve(Incoming { events, results, begun }).await;
+    let _ = timeout(FAREWELL, acks).await;
+    let _ = timeout(FAREWELL, engine.close()).await;
+}
+
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.client_ended("the client of its pool has ended: connect anew");
+    }
+}
+
+struct Connected {
+    engine: Engine,
+    results: Option<Results>,
+    begun: UnboundedReceiver<Note>,
+}
+
+async fn connect(shared: &Shared, access: &Access) -> Result<Connected, ClusterError> {
+    let engine = Engine::connect(access, &shared.setup.name).await?;
+    let results = match shared.setup.delivery {
+        Delivery::AtLeastOnce => Some(engine.results(&shared.setup.client).await?),
+        Delivery::AtMostOnce => None,
+    };
+    let begun = engine.begun(&shared.setup.client).await?;
+    Ok(Connected { engine, results, begun })
+}
+
+/// All that the loop waits for, apart from what it has begun itself.
+struct Incoming {
+    events: UnboundedReceiver<Event>,
+    /// None in the mode without a queue, where a call has its own answer.
+    results: Option<Results>,
+    begun: UnboundedReceiver<Note>,
+}
+
+impl Incoming {
+    async fn next_result(results: &mut Option<Results>) -> Option<ResultMessage> {
+        match results {
+            Some(results) => results.next().await,
+            None => future::pending().await,
+        }
+    }
+}
+
+struct Client {
+    shared: Arc<Shared>,
+    engine: Engine,
+    /// Larger arguments are stored.
+    most_inline: usize,
+    /// Jobs that wait to be published, in their order.
+    queue: Queue<Arc<dyn ClusterJob>>,
+    table: Table<Held>,
+    background: JoinSet<Done>,
+    /// Results that are done with.
+    acks: UnboundedSender<ResultMessage>,
+    /// When to look for what is overdue; or nothing is there to become so.
+    wakes_at: Option<Instant>,
+    /// By when it ends, once all tasks have.
+    ends_by: Option<Instant>,
+}
+
+impl Client {
+    fn new(shared: Arc<Shared>, engine: Engine) -> (Self, JoinHandle<()>) {
+        let (acks, done_with) = mpsc::unbounded_channel();
+        let most_inline = (engine.max_message() / 2).min(MOST_INLINE) as usize;
+        let client = Self {
+            shared,
+            engine,
+            most_inline,
+            queue: Queue::new(),
+            table: Table::new(),
+            background: JoinSet::new(),
+            acks,
+            wakes_at: None,
+            ends_by: None,
+        };
+        (client, tokio::spawn(acknowledge(done_with)))
+    }
+
+    /// Serves the pool until nothing is left to do, or the connection is closed for good.
+    async fn serve(mut self, mut incoming: Incoming) {
+        let (mut events, mut notes) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let wake = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(wake);
+        while !self.has_ended() {
+            if let Some(at) = self.new_wake() {
+                wake.as_mut().reset(at.into());
+            }
+            tokio::select! {
+                _ = incoming.events.recv_many(&mut events, BATCH) => {
+                    events.drain(..).for_each(|event| self.event(event));
+                }
+                message = Incoming::next_result(&mut incoming.results) => {
+                    let Some(message) = message else { break };
+                    self.result(message);
+                }
+                count = incoming.begun.recv_many(&mut notes, BATCH) => {
+                    if count == 0 {
+                        break;
+                    }
+                    notes.drain(..).for_each(|note| self.note(&note));
+                }
+                Some(done) = self.background.join_next() => {
+                    // An error is a call that was ended.
+                    done.into_iter().for_each(|done| self.done(done));
+                }
+                () = &mut wake, if self.wakes_at.is_some() => self.look_at_clock(),
+            }
+            self.fill();
+        }
+        drop_shielded(self.queue.take_all());
+    }
+
+    /// Whether all is done, or there is no more time for it.
+    fn has_ended(&mut self) -> bool {
+        if !self.shared.try_end() {
+            return false;
+        }
+        let ends_by = *self.ends_by.get_or_insert_with(|| Instant::now() + LINGER);
+        self.background.is_empty() || ends_by <= Instant::now()
+    }
+
+    /// When to wake, if that has changed to an earlier time.
+    fn new_wake(&mut self) -> Option<Instant> {
+        if self.wakes_at.is_some() && self.ends_by.is_none() {
+            return None;
+        }
+        let next = [self.table.next_due(), self.ends_by].into_iter().flatten().min()?;
+        if self.wakes_at.is_some_and(|at| at <= next) {
+            return None;
+        }
+        self.wakes_at = Some(next);
+        self.wakes_at
+    }
+
+    fn look_at_clock(&mut self) {
+        self.wakes_at = None;
+        let setup = &self.shared.setup;
+        self.table.overdue(Instant::now(), |overdue| match overdue {
+            Overdue::Deadline(held) => {
+                held.job.end(&|label| TaskError::timed_out(label, "deadline", setup.deadline));
+            }
+            Overdue::Refused(held, words) => {
+                held.job.end(&|label| TaskError::unavailable(label, words.as_str()));
+            }
+        });
+    }
+}
+
+/// What comes from handles and tasks.
+impl Client {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Submit(job) => {
+                let held = Held { job: job.clone(), place: None, has_object: false, call: None };
+                self.table.wait(job.number(), held, job.deadline());
+                self.queue.push(job);
+            }
+            Event::Gone(number) => {
+                self.table.stop(number);
+                drop_shielded(self.queue.cancelled(|job| job.is_queued()));
+            }
+            Event::Stop(number) => {
+                if let Stop::Now(held, sequence) = self.table.stop(number) {
+                    self.take_back(number, held, sequence);
+                }
+            }
+            Event::Look => {}
+        }
+    }
+
+    /// Publishes what waits, as long as there is room.
+    fn fill(&mut self) {
+        while self.table.in_flight() < self.shared.setup.in_flight {
+            let Some(job) = self.queue.pop() else { return };
+            match job.claim() {
+                Some((request, place)) => self.publish(job, request, place),
+                // Finished meanwhile.
+                None => _ = self.table.stop(job.number()),
+            }
+        }
+    }
+
+    fn publish(&mut self, job: Arc<dyn ClusterJob>, request: Request, place: Place) {
+        let number = job.number();
+        let Some(held) = self.table.publish(number) else { return };
+        held.place = Some(place);
+        held.has_object = matches!(&request.argument, Content::Here(bytes) if bytes.len() > self.most_inline);
+        let engine = self.engine.clone();
+        if self.shared.setup.delivery == Delivery::AtMostOnce {
+            held.call = Some(self.background.spawn(call(engine, request, self.most_inline, job)));
+            // It is under way as soon as it is asked for, and can be cancelled.
+            self.table.sent(number, None);
+        } else {
+            let subject = engine.names().task(&request.queue, &request.job);
+            self.background.spawn(publish(engine, subject, request, self.most_inline, job));
+        }
+    }
+
+    /// Has a job that was sent withdrawn and stopped.
+    fn take_back(&mut self, number: u64, held: Held, sequence: Option<u64>) {
+        let id = self.shared.setup.id_of(number);
+        self.background.spawn(withdraw(self.engine.clone(), id, sequence));
+        self.let_go(number, held);
+    }
+
+    /// Lets go of a job that is over.
+    fn let_go(&mut self, number: u64, held: Held) {
+        let Held { job, place, has_object, call } = held;
+        drop_shielded(job);
+        if let Some(call) = call {
+            call.abort();
+        }
+        if has_object {
+            let object = argument_of(&self.shared.setup.id_of(number));
+            self.background.spawn(discard(self.engine.clone(), object));
+        }
+        // It wakes whoever waits for room: foreign wakers, which are shielded there.
+        drop(place);
+    }
+}
+
+/// What comes from the servers.
+impl Client {
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Nothing => {}
+            Done::Published(number, Ok(sequence)) => {
+                if let Some(held) = self.table.sent(number, Some(sequence)) {
+                    self.take_back(number, held, Some(sequence));
+                }
+            }
+            Done::Published(number, Err(error)) => self.not_published(number, error),
+            Done::Called(number, Err(error)) => self.not_published(number, error),
+            Done::Called(number, Ok(envelope)) => match Reply::from_envelope(&envelope) {
+                Ok(reply) => self.reply(number, reply),
+                Err(why) => self.not_published(number, EngineError::Failed(unreadable(&why))),
+            },
+        }
+    }
+
+    fn not_published(&mut self, number: u64, error: EngineError) {
+        let Some(held) = self.table.take(number) else { return };
+        let is_stopped = !held.job.end(&|label| refusal(error.clone(), &self.shared.setup.queue, label));
+        if is_stopped || matches!(error, EngineError::Lost(_)) {
+            // It may have arrived, though nobody knows where.
+            let id = self.shared.setup.id_of(number);
+            self.background.spawn(withdraw(self.engine.clone(), id, None));
+        }
+        self.let_go(number, held);
+    }
+
+    fn note(&mut self, note: &Note) {
+        let id = std::str::from_utf8(&note.body).ok().and_then(|text| text.split(' ').next());
+        let number = id.and_then(|id| self.shared.setup.number_of(id));
+        if let Some(held) = number.and_then(|number| self.table.begun(number)) {
+            held.job.begun(Instant::now());
+        }
+    }
+
+    fn result(&mut self, message: ResultMessage) {
+        // What cannot be read is nobody's: its job has a deadline.
+        if let Ok(reply) = Reply::from_envelope(&message.envelope)
+            && let Some(number) = self.shared.setup.number_of(&reply.id)
+        {
+            self.reply(number, reply);
+        }
+        // The acks end after the loop.
+        let _ = self.acks.send(message);
+    }
+
+    fn reply(&mut self, number: u64, reply: Reply) {
+        let Reply { ran, answer, .. } = reply;
+        match answer {
+            Answer::Refused { count, has } => self.refused(number, count, &has),
+            Answer::Failed(failure) => {
+                let Some(held) = self.table.take(number) else { return };
+                held.job.failed(ran, failure);
+                self.let_go(number, held);
+            }
+            Answer::Value(value) => self.value(number, ran, value),
+        }
+    }
+
+    fn refused(&mut self, number: u64, count: u32, has: &str) {
+        let setup = &self.shared.setup;
+        let nodes = if count == 1 { "a node".to_owned() } else { format!("{count} nodes") };
+        let words = format!(
+            "{nodes} of queue {:?} refused it, and none took it within {:?} (refusal_timeout): {has}",
+            setup.queue, setup.refusal_timeout
+        );
+        let limit = Instant::now() + setup.refusal_timeout;
+        self.table.refused(number, words, limit);
+        if self.wakes_at.is_none_or(|at| limit < at) {
+            self.wakes_at = None;
+        }
+    }
+
+    fn value(&mut self, number: u64, ran: Duration, value: Content) {
+        let Some(held) = self.table.take(number) else {
+            // A copy, or of a task that is over.
+            if let Content::Stored { object, .. } = value {
+                self.background.spawn(discard(self.engine.clone(), object));
+            }
+            return;
+        };
+        match value {
+            Content::Here(bytes) if bytes.len() <= outgoing::LARGE => {
+                held.job.answered(ran, bytes);
+                self.let_go(number, held);
+            }
+            value => self.large_value(number, ran, value, held),
+        }
+    }
+
+    fn large_value(&mut self, number: u64, ran: Duration, value: Content, mut held: Held) {
+        let limit = self.shared.setup.max_payload;
+        let size = match &value {
+            Content::Here(bytes) => bytes.len() as u64,
+            Content::Stored { len, .. } => *len,
+        };
+        if size > limit {
+            held.job.failed(ran, Failure::ResultTooLarge { size, limit });
+            if let Content::Stored { object, .. } = value {
+                self.background.spawn(discard(self.engine.clone(), object));
+            }
+            return self.let_go(number, held);
+        }
+        let (job, place) = (held.job.clone(), held.place.take());
+        self.background.spawn(receive(self.engine.clone(), value, ran, job, place));
+        self.let_go(number, held);
+    }
+}
+
+/// Why a job was not published, as its task's error.
+fn refusal(error: EngineError, queue: &str, label: TaskLabel) -> TaskError {
+    match error {
+        EngineError::Full(why) => TaskError::overloaded_there(label, queue, &why),
+        EngineError::TooLarge { size, limit } => TaskError::too_large(label, Operand::Argument, size, limit),
+        EngineError::Denied(why) => {
+            TaskError::unavailable(label, format!("the server does not permit it: {why}"))
+        }
+        EngineError::Lost(why) => TaskError::unavailable(label, format!("the servers do not answer: {why}")),
+        EngineError::Failed(why) => TaskError::unavailable(label, why),
+    }
+}
+
+fn unreadable(why: &str) -> String {
+    format!("a node has answered what cannot be read: {why}")
+}
+
+/// Has the server forget results, one after the other, until there will be no more.
+async fn acknowledge(mut results: UnboundedReceiver<ResultMessage>) {
+    while let Some(result) = results.recv().await {
+        result.ack().await;
+    }
+}
