@@ -86,6 +86,15 @@ struct Held {
     call: Option<AbortHandle>,
 }
 
+impl Held {
+    /// Gives the job's place back: before anybody can see that its task has finished, so that who sees that finds room.
+    ///
+    /// It wakes whoever waits for room: foreign wakers, which are shielded there.
+    fn leave(&mut self) {
+        self.place = None;
+    }
+}
+
 /// Connects, tells `ready` how that went, and serves the pool until its end.
 pub(super) async fn run(
     shared: Arc<Shared>,
@@ -324,7 +333,6 @@ impl Client {
             let object = argument_of(&self.shared.setup.id_of(number));
             self.background.spawn(discard(self.engine.clone(), object));
         }
-        // It wakes whoever waits for room: foreign wakers, which are shielded there.
         drop(place);
     }
 }
@@ -340,6 +348,9 @@ impl Client {
                 }
             }
             Done::Published(number, Err(error)) => self.not_published(number, error),
+            Done::Called(number, Err(EngineError::Lost(why))) => {
+                self.not_published(number, EngineError::Failed(format!("it was lost on the way: {why}")));
+            }
             Done::Called(number, Err(error)) => self.not_published(number, error),
             Done::Called(number, Ok(envelope)) => match Reply::from_envelope(&envelope) {
                 Ok(reply) => self.reply(number, reply),
@@ -349,7 +360,8 @@ impl Client {
     }
 
     fn not_published(&mut self, number: u64, error: EngineError) {
-        let Some(held) = self.table.take(number) else { return };
+        let Some(mut held) = self.table.take(number) else { return };
+        held.leave();
         let is_stopped = !held.job.end(&|label| refusal(error.clone(), &self.shared.setup.queue, label));
         if is_stopped || matches!(error, EngineError::Lost(_)) {
             // It may have arrived, though nobody knows where.
@@ -383,7 +395,8 @@ impl Client {
         match answer {
             Answer::Refused { count, has } => self.refused(number, count, &has),
             Answer::Failed(failure) => {
-                let Some(held) = self.table.take(number) else { return };
+                let Some(mut held) = self.table.take(number) else { return };
+                held.leave();
                 held.job.failed(ran, failure);
                 self.let_go(number, held);
             }
@@ -406,7 +419,7 @@ impl Client {
     }
 
     fn value(&mut self, number: u64, ran: Duration, value: Content) {
-        let Some(held) = self.table.take(number) else {
+        let Some(mut held) = self.table.take(number) else {
             // A copy, or of a task that is over.
             if let Content::Stored { object, .. } = value {
                 self.background.spawn(discard(self.engine.clone(), object));
@@ -415,6 +428,7 @@ impl Client {
         };
         match value {
             Content::Here(bytes) if bytes.len() <= outgoing::LARGE => {
+                held.leave();
                 held.job.answered(ran, bytes);
                 self.let_go(number, held);
             }
@@ -429,6 +443,7 @@ impl Client {
             Content::Stored { len, .. } => *len,
         };
         if size > limit {
+            held.leave();
             held.job.failed(ran, Failure::ResultTooLarge { size, limit });
             if let Content::Stored { object, .. } = value {
                 self.background.spawn(discard(self.engine.clone(), object));

@@ -124,7 +124,7 @@ fn may_rest<T>(outcome: Result<T, EngineError>) -> bool {
     !matches!(outcome, Err(EngineError::Lost(_)))
 }
 
-/// Finishes a task with a value that is not small, or not here yet; `held` is what goes with it.
+/// Finishes a task with a value that is not small, or not here yet; `held` is what is given back right before.
 pub(super) async fn receive(
     engine: Engine,
     value: Content,
@@ -144,8 +144,8 @@ pub(super) async fn receive(
         Ok(bytes) => {
             // Its panics are shielded; an error means that the runtime ends, and the job is ended by who ends that.
             let _ = spawn_blocking(move || {
-                job.answered(ran, bytes);
                 drop(held);
+                job.answered(ran, bytes);
             })
             .await;
         }
