@@ -133,6 +133,13 @@ mod wire;
 
 #[cfg(feature = "nats")]
 pub use cluster::ClusterPool;
+#[cfg(unix)]
+pub use ctrl_c::{ShutdownOnCtrlC, shutdown_on_ctrl_c};
+pub use error::{
+    BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
+};
+pub use executor::{AnyExecutor, Executor, Inline};
+pub use guidance::{Advice, Machine, Profile, Workload, advise, run};
 /// Gives a function a name, by which the nodes of a cluster know it. Needs the feature `nats`.
 ///
 /// The function stays what it is: it can be called, tested, and run on every pool. Besides, it is entered into a list of all
@@ -189,13 +196,6 @@ pub use cluster::ClusterPool;
 /// ```
 #[cfg(feature = "nats")]
 pub use heavylift_macros::job;
-#[cfg(unix)]
-pub use ctrl_c::{ShutdownOnCtrlC, shutdown_on_ctrl_c};
-pub use error::{
-    BuildError, Cancelled, IntoJobError, JobError, Refused, TaskError, TaskErrorKind, WorkerExit, fallible,
-};
-pub use executor::{AnyExecutor, Executor, Inline};
-pub use guidance::{Advice, Machine, Profile, Workload, advise, run};
 pub use map::{FromStream, Map, Ordered, Unordered};
 pub use metrics::{Distribution, JobGroup, Metrics, PayloadUse, ProcessorUse};
 pub use pool::{Closing, Job, Shutdown, ShutdownReport, Submit};

@@ -362,8 +362,8 @@ impl Client {
     fn not_published(&mut self, number: u64, error: EngineError) {
         let Some(mut held) = self.table.take(number) else { return };
         held.leave();
-        let is_stopped = !held.job.end(&|label| refusal(error.clone(), &self.shared.setup.queue, label));
-        if is_stopped || matches!(error, EngineError::Lost(_)) {
+        let is_unwanted = !held.job.end(&|label| refusal(error.clone(), &self.shared.setup.queue, label));
+        if is_unwanted || held.call.is_some() || matches!(error, EngineError::Lost(_)) {
             // It may have arrived, though nobody knows where.
             let id = self.shared.setup.id_of(number);
             self.background.spawn(withdraw(self.engine.clone(), id, None));
