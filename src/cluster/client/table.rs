@@ -64,7 +64,8 @@ impl<J> Table<J> {
         Self { jobs: BTreeMap::new(), in_flight: 0, refusals: VecDeque::new() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 
