@@ -33,3 +33,4 @@ pub mod __private {
 
     pub use super::registry::{JOBS, Registered};
 }
+pub use topology::{Topology, TopologyReport, ensure_topology};

@@ -13,6 +13,10 @@ impl Names {
         Self { prefix: prefix.to_owned(), upper: prefix.to_uppercase().replace('-', "_") }
     }
 
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(super) fn tasks_stream(&self) -> String {
         format!("{}_TASKS", self.upper)
     }
@@ -96,6 +100,22 @@ impl Names {
     /// Calls of the mode without a queue.
     pub(super) fn call(&self, queue: &str) -> String {
         format!("{}.rpc.{queue}", self.prefix)
+    }
+
+    /// The stream behind the bucket for payloads.
+    pub(super) fn payloads_stream(&self) -> String {
+        format!("OBJ_{}", self.payloads_bucket())
+    }
+
+    /// Objects' parts and their descriptions.
+    pub(super) fn payloads(&self) -> [String; 2] {
+        let bucket = self.payloads_bucket();
+        [format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")]
+    }
+
+    /// The durable consumer of the advisories, shared by all nodes.
+    pub(super) fn janitor_consumer(&self) -> String {
+        "janitor".to_owned()
     }
 
     /// The advisories of deliveries that were given up.

@@ -1,0 +1,59 @@
+//! What clients need: jobs into the queue and out of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{Engine, EngineError, Notes, request::envelope};
+use crate::cluster::{error::ClusterError, message::Envelope};
+
+#[derive(Deserialize)]
+struct Deleted {
+    success: bool,
+}
+
+impl Engine {
+    /// Puts a job into a queue. Returns its sequence number, by which it can be withdrawn. The same `message_id` again changes nothing
+    /// and returns the same number.
+    pub(in crate::cluster) async fn submit(
+        &self,
+        subject: &str,
+        message_id: &str,
+        job: Envelope,
+    ) -> Result<u64, EngineError> {
+        self.publish(subject, message_id, job).await
+    }
+
+    /// Takes a job out of its queue. Says whether it was there.
+    pub(in crate::cluster) async fn withdraw(&self, sequence: u64) -> Result<bool, EngineError> {
+        let what = format!("STREAM.MSG.DELETE.{}", self.names().tasks_stream());
+        match self.api::<Deleted>(&what, format!(r#"{{"seq":{sequence},"no_erase":true}}"#)).await? {
+            Ok(deleted) => Ok(deleted.success),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error.into_engine(self.max_message())),
+        }
+    }
+
+    /// Tells all nodes that a job is not wanted any more.
+    pub(in crate::cluster) async fn cancel(&self, id: &str) -> Result<(), EngineError> {
+        self.tell(&self.names().cancel(id), Bytes::new()).await
+    }
+
+    /// What nodes say of a client's jobs that begin: `body` is `{id} {node}`.
+    pub(in crate::cluster) async fn begun(&self, client: &str) -> Result<Notes, ClusterError> {
+        self.notes(&self.names().begun(client)).await
+    }
+
+    /// Calls a node directly, without a queue: at most once.
+    pub(in crate::cluster) async fn call(
+        &self,
+        queue: &str,
+        job: Envelope,
+        limit: Duration,
+    ) -> Result<Envelope, EngineError> {
+        let subject = self.names().call(queue);
+        let nobody = || EngineError::Failed(format!("no node takes calls for queue `{queue}`"));
+        self.ask(&subject, &job, limit, nobody).await.map(envelope)
+    }
+}
