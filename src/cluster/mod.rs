@@ -16,6 +16,9 @@ mod pool;
 mod registry;
 mod schema;
 mod seat;
+#[cfg(test)]
+#[path = "../../tests/cluster/server.rs"]
+mod server;
 mod shared;
 mod thread;
 mod topology;

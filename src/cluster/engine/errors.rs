@@ -57,7 +57,8 @@ impl ApiError {
     /// Nothing is there under that number or subject.
     pub(super) fn is_missing(&self) -> bool {
         let text = self.description.as_str();
-        self.code == 404 || text.contains("not found") || text.contains("no message found")
+        let missing = ["not found", "no message found", "stream store EOF"];
+        self.code == 404 || missing.iter().any(|missing| text.contains(missing))
     }
 
     pub(super) fn into_engine(self, limit: u64) -> EngineError {

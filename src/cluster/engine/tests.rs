@@ -1,1 +1,142 @@
+//! The engine at servers of its own.
 
+use std::{future::Future, time::Duration};
+
+use super::*;
+use crate::cluster::{
+    access::Access,
+    message::Envelope,
+    server::{Server, for_each_server},
+    topology::Topology,
+};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), future).await.unwrap() })
+}
+
+/// An engine and its queue, with a lease of a second.
+async fn engine(server: &Server) -> Engine {
+    let engine = Engine::connect(&Access::new([server.url()]), "test").await.unwrap();
+    let topology = Topology::new([server.url()]).lease(Duration::from_secs(1)).queue_limit(10);
+    engine.ensure(&topology).await.unwrap();
+    engine
+}
+
+fn job(body: &'static str) -> Envelope {
+    Envelope { headers: vec![("Hl-Id".into(), "c-1".to_owned())], body: Bytes::from_static(body.as_bytes()) }
+}
+
+fn subject(engine: &Engine) -> String {
+    engine.names().task("default", "app::job")
+}
+
+async fn soon<T>(future: impl Future<Output = Option<T>>) -> T {
+    tokio::time::timeout(SOON, future).await.expect("it comes soon").expect("there is one")
+}
+
+async fn pulled(engine: &Engine) -> Delivery {
+    let mut pull = engine.pull("default", 1, SOON).await.unwrap();
+    soon(pull.next()).await.unwrap()
+}
+
+#[test]
+fn a_job_goes_there_and_its_result_comes_back() {
+    for_each_server("a_job_goes_there_and_its_result_comes_back", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            assert_eq!(engine.lease(&["default".to_owned()]).await.unwrap(), Duration::from_secs(1));
+            assert_eq!(engine.max_message(), 1 << 20);
+            let mut results = engine.results("c").await.unwrap();
+            let mut begun = engine.begun("c").await.unwrap();
+            let sequence = engine.submit(&subject(&engine), "c-1.0", job("4")).await.unwrap();
+            // A copy is dropped.
+            assert_eq!(engine.submit(&subject(&engine), "c-1.0", job("4")).await.unwrap(), sequence);
+
+            let mut pull = engine.pull("default", 2, Duration::from_millis(300)).await.unwrap();
+            let delivery = soon(pull.next()).await.unwrap();
+            assert_eq!((delivery.sequence, delivery.delivered), (sequence, 1));
+            assert_eq!(delivery.envelope.header("Hl-Id"), Some("c-1"));
+            assert_eq!(&delivery.envelope.body[..], b"4");
+            assert!(pull.next().await.is_none());
+            assert!(pull.next().await.is_none(), "over is over");
+
+            engine.tell_begun("c", "c-1", "n").await.unwrap();
+            assert_eq!(&soon(begun.recv()).await.body[..], b"c-1 n");
+            assert_eq!(engine.last_answer("c", "c-1").await, Ok(None));
+            engine.answer("c", "c-1", "c-1.0", job("5")).await.unwrap();
+            delivery.ack().await.unwrap();
+            let result = soon(results.next()).await;
+            assert_eq!(&result.envelope.body[..], b"5");
+            result.ack().await;
+            let last = engine.last_answer("c", "c-1").await.unwrap().unwrap();
+            assert_eq!((&last.body[..], last.header("Hl-Id")), (&b"5"[..], Some("c-1")));
+            assert_eq!(engine.job_at(sequence).await, Ok(None), "it was acked");
+            assert_eq!(engine.withdraw(sequence).await, Ok(false), "it was acked");
+            engine.close().await;
+            assert!(results.next().await.is_none());
+            assert!(begun.recv().await.is_none());
+        });
+    });
+}
+
+#[test]
+fn a_queued_job_is_withdrawn_and_a_running_one_cancelled() {
+    for_each_server("a_queued_job_is_withdrawn_and_a_running_one_cancelled", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            let sequence = engine.submit(&subject(&engine), "c-1.0", job("4")).await.unwrap();
+            assert_eq!(&engine.job_at(sequence).await.unwrap().unwrap().body[..], b"4");
+            assert_eq!(engine.withdraw(sequence).await, Ok(true));
+            assert_eq!(engine.withdraw(sequence).await, Ok(false));
+            assert_eq!(engine.withdraw(999).await, Ok(false));
+            let mut cancels = engine.cancels().await.unwrap();
+            engine.cancel("c-7").await.unwrap();
+            assert_eq!(soon(cancels.recv()).await.about, "c-7");
+        });
+    });
+}
+
+#[test]
+fn what_is_given_back_or_not_renewed_comes_again() {
+    for_each_server("what_is_given_back_or_not_renewed_comes_again", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            engine.submit(&subject(&engine), "c-1.0", job("4")).await.unwrap();
+            pulled(&engine).await.give_back(Duration::from_millis(50)).await.unwrap();
+            let second = pulled(&engine).await;
+            assert_eq!(second.delivered, 2);
+            // Its lease is a second.
+            for _ in 0..3 {
+                let mut pull = engine.pull("default", 1, Duration::from_millis(500)).await.unwrap();
+                assert!(pull.next().await.is_none(), "a renewed lease is kept");
+                second.progress().await.unwrap();
+            }
+            let third = pulled(&engine).await;
+            assert_eq!(third.delivered, 3);
+            third.terminate().await.unwrap();
+            assert_eq!(engine.job_at(third.sequence).await, Ok(None));
+        });
+    });
+}
+
+#[test]
+fn a_full_queue_and_a_large_message_are_refused() {
+    for_each_server("a_full_queue_and_a_large_message_are_refused", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            for number in 0..10 {
+                engine.submit(&subject(&engine), &format!("c-{number}.0"), job("4")).await.unwrap();
+            }
+            let full = engine.submit(&subject(&engine), "c-10.0", job("4")).await;
+            assert!(matches!(&full, Err(EngineError::Full(text)) if text.contains("maximum")), "{full:?}");
+            let large = Envelope { headers: Vec::new(), body: vec![0; 1 << 20].into() };
+            let refused = engine.submit(&subject(&engine), "c-11.0", large).await;
+            let Err(EngineError::TooLarge { size, limit }) = refused else { panic!("{refused:?}") };
+            assert_eq!(limit, 1 << 20);
+            assert!(size > limit && size < limit + 50, "{size}");
+        });
+    });
+}

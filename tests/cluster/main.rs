@@ -1,0 +1,4 @@
+//! The cluster, with servers of its own: see `server`.
+
+mod server;
+mod topology;
