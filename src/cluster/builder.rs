@@ -20,8 +20,6 @@ use crate::task::{assert_may_block, block_on};
 
 /// No server keeps a job for longer.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest names, in bytes: they are parts of subjects.
-const LONGEST_NAME: usize = 32;
 
 /// Sets up a [`ClusterPool`].
 ///
@@ -51,11 +49,7 @@ const LONGEST_NAME: usize = 32;
 #[must_use = "a builder does nothing until `connect`"]
 #[derive(Debug, Clone)]
 pub struct ClusterPoolBuilder {
-    servers: Vec<String>,
-    credentials: Credentials,
-    tls: Option<Tls>,
-    prefix: String,
-    connect_timeout: Duration,
+    access: Access,
     name: String,
     queue: String,
     delivery: Delivery,
@@ -72,11 +66,7 @@ pub struct ClusterPoolBuilder {
 impl ClusterPoolBuilder {
     pub(super) fn new() -> Self {
         Self {
-            servers: Vec::new(),
-            credentials: Credentials::default(),
-            tls: None,
-            prefix: "heavylift".to_owned(),
-            connect_timeout: Duration::from_secs(5),
+            access: Access::new([""; 0]),
             name: super::pool::NAME.to_owned(),
             queue: "default".to_owned(),
             delivery: Delivery::default(),
@@ -97,32 +87,32 @@ impl ClusterPoolBuilder {
     /// Which servers to connect to, as `nats://host:port` or `tls://host:port`: to any of them, and to another when that is lost.
     /// Default: none, so this must be called.
     pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
-        self.servers = servers.into_iter().map(Into::into).collect();
+        self.access.servers = servers.into_iter().map(Into::into).collect();
         self
     }
 
     /// Who this program is to the servers. Default: nobody in particular.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = credentials;
+        self.access.credentials = credentials;
         self
     }
 
     /// Encrypts the connection. Default: as the addresses of the servers say.
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.tls = Some(tls);
+        self.access.tls = Some(tls);
         self
     }
 
     /// What all names on the servers begin with, so that several clusters can share them: 1 to 32 of `A-Z a-z 0-9 _ -`, the same as the
     /// nodes have. Default: `heavylift`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        self.access.prefix = prefix.into();
         self
     }
 
     /// How long it may take to connect. Default: 5 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
+        self.access.connect_timeout = limit;
         self
     }
 }
@@ -135,7 +125,7 @@ impl ClusterPoolBuilder {
         self
     }
 
-    /// Which queue jobs go to: only nodes that serve it run them. 1 to 32 of `A-Z a-z 0-9 _ -`. Default: `default`.
+    /// Which queue jobs go to: only nodes that serve it run them. 1 to 64 of `A-Z a-z 0-9 _ -`. Default: `default`.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = queue.into();
         self
@@ -261,49 +251,36 @@ impl ClusterPoolBuilder {
     }
 
     fn check(&self) -> Result<(), ClusterError> {
-        if self.servers.is_empty() {
-            return Err(setting("servers", "none is given: `servers([\"nats://127.0.0.1:4222\"])`"));
-        }
+        self.access.check()?;
+        check_queue(&self.queue)?;
         if self.name.is_empty() {
-            return Err(setting("name", "it is empty"));
+            return Err(setting("name", "must not be empty"));
         }
-        check_name("prefix", &self.prefix)?;
-        check_name("queue", &self.queue)?;
-        if self.in_flight == 0 {
-            return Err(setting("in_flight", "0 is too small, the least is 1"));
-        }
-        if self.queue_limit == Some(0) {
-            return Err(setting("queue_limit", "0 is too small, the least is 1"));
-        }
-        if self.max_payload == 0 {
-            return Err(setting("max_payload", "0 is too small, the least is 1"));
-        }
-        let times = [
-            ("connect_timeout", Some(self.connect_timeout)),
-            ("queue_timeout", self.queue_timeout),
-            ("run_timeout", self.run_timeout),
-            ("deadline", Some(self.deadline)),
-            ("refusal_timeout", Some(self.refusal_timeout)),
+        let numbers = [
+            ("in_flight", self.in_flight as u64),
+            ("queue_limit", self.queue_limit.map_or(1, |limit| limit as u64)),
+            ("max_payload", self.max_payload),
         ];
-        if let Some((field, _)) = times.into_iter().find(|(_, time)| *time == Some(Duration::ZERO)) {
-            return Err(setting(field, "a limit of no time at all: more than 0"));
+        if let Some((field, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
+            return Err(setting(field, "must be at least 1"));
         }
-        let bounded = [("deadline", self.deadline), ("connect_timeout", self.connect_timeout)];
-        let too_long = bounded.into_iter().chain([("refusal_timeout", self.refusal_timeout)]);
-        if let Some((field, time)) = too_long.into_iter().find(|(_, time)| *time > LONGEST_DEADLINE) {
-            return Err(setting(field, &format!("{time:?} is too long, the most is 24 h")));
+        let limits = [("queue_timeout", self.queue_timeout), ("run_timeout", self.run_timeout)];
+        let bounded = [
+            ("connect_timeout", self.access.connect_timeout),
+            ("deadline", self.deadline),
+            ("refusal_timeout", self.refusal_timeout),
+        ];
+        if let Some((field, time)) = bounded.into_iter().find(|(_, time)| *time > LONGEST_DEADLINE) {
+            return Err(setting(field, &format!("must be at most 24 h, not {time:?}")));
+        }
+        let mut times = bounded.map(|(field, time)| (field, Some(time))).into_iter().chain(limits);
+        if let Some((field, _)) = times.find(|(_, time)| *time == Some(Duration::ZERO)) {
+            return Err(setting(field, "must be longer than 0"));
         }
         registry::check().map_err(|why| ClusterError::new(ClusterErrorKind::Registration, why))
     }
 
     fn split(self) -> (Setup, Access) {
-        let access = Access {
-            servers: self.servers,
-            credentials: self.credentials,
-            tls: self.tls,
-            prefix: self.prefix,
-            connect_timeout: self.connect_timeout,
-        };
         let setup = Setup {
             name: self.name,
             client: new_client(),
@@ -318,25 +295,16 @@ impl ClusterPoolBuilder {
             refusal_timeout: self.refusal_timeout,
             max_payload: self.max_payload,
         };
-        (setup, access)
+        (setup, self.access)
     }
 }
 
 fn setting(field: &str, why: &str) -> ClusterError {
-    ClusterError::new(ClusterErrorKind::Setting, format!("{field}: {why}"))
+    ClusterError::new(ClusterErrorKind::Setting, format!("`{field}` {why}"))
 }
 
 fn other(why: String) -> ClusterError {
     ClusterError::new(ClusterErrorKind::Other, why)
-}
-
-/// Whether it can be a part of a subject, and of the name of a stream.
-fn check_name(field: &str, name: &str) -> Result<(), ClusterError> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(fits) {
-        return Ok(());
-    }
-    Err(setting(field, &format!("{name:?} is not 1 to {LONGEST_NAME} of A-Z a-z 0-9 _ -")))
 }
 
 /// What no other pool is called, of this program or any other: 128 bits, whose keys are random.
@@ -359,20 +327,26 @@ mod tests {
     fn a_wrong_setting_is_named_with_what_is_allowed() {
         let day = Duration::from_secs(86_400);
         let table = [
-            (builder().servers([""; 0]), "servers: none is given: `servers([\"nats://127.0.0.1:4222\"])`"),
-            (builder().name(""), "name: it is empty"),
-            (builder().prefix("a.b"), "prefix: \"a.b\" is not 1 to 32 of A-Z a-z 0-9 _ -"),
-            (builder().queue(""), "queue: \"\" is not 1 to 32 of A-Z a-z 0-9 _ -"),
-            (builder().in_flight(0), "in_flight: 0 is too small, the least is 1"),
-            (builder().queue_limit(0), "queue_limit: 0 is too small, the least is 1"),
-            (builder().max_payload(0), "max_payload: 0 is too small, the least is 1"),
-            (builder().run_timeout(Duration::ZERO), "run_timeout: a limit of no time at all: more than 0"),
-            (builder().deadline(2 * day), "deadline: 172800s is too long, the most is 24 h"),
+            (builder().name(""), "`name` must not be empty"),
+            (builder().in_flight(0), "`in_flight` must be at least 1"),
+            (builder().queue_limit(0), "`queue_limit` must be at least 1"),
+            (builder().max_payload(0), "`max_payload` must be at least 1"),
+            (builder().run_timeout(Duration::ZERO), "`run_timeout` must be longer than 0"),
+            (builder().deadline(Duration::ZERO), "`deadline` must be longer than 0"),
+            (builder().deadline(2 * day), "`deadline` must be at most 24 h, not 172800s"),
         ];
         for (builder, message) in table {
             let error = builder.check().unwrap_err();
             assert_eq!((error.kind(), error.to_string().as_str()), (ClusterErrorKind::Setting, message));
         }
+        for (builder, field) in [
+            (builder().servers([""; 0]), "`servers`"),
+            (builder().prefix("a.b"), "`prefix`"),
+            (builder().queue(""), "`queue`"),
+        ] {
+            assert!(builder.check().unwrap_err().to_string().starts_with(field));
+        }
+        builder().check().unwrap();
     }
 
     #[test]

@@ -13,6 +13,8 @@
 mod outgoing;
 mod retry;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future,
