@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     ClusterError, ClusterErrorKind, ClusterPool, Credentials, Delivery, Tls,
-    access::Access,
+    access::{Access, check_queue},
     client, registry,
     shared::{Setup, Shared},
     thread as client_thread,

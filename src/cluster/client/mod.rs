@@ -324,6 +324,12 @@ impl Client {
         self.let_go(number, held);
     }
 
+    /// Has a job stopped that may have arrived, though nobody knows where.
+    fn stop_anywhere(&mut self, number: u64) {
+        let id = self.shared.setup.id_of(number);
+        self.background.spawn(withdraw(self.engine.clone(), id, None));
+    }
+
     /// Lets go of a job that is over.
     fn let_go(&mut self, number: u64, held: Held) {
         let Held { job, place, has_object, call } = held;
@@ -351,6 +357,7 @@ impl Client {
             }
             Done::Published(number, Err(error)) => self.not_published(number, error),
             Done::Called(number, Err(EngineError::Lost(why))) => {
+                self.stop_anywhere(number);
                 self.not_published(number, EngineError::Failed(format!("it was lost on the way: {why}")));
             }
             Done::Called(number, Err(error)) => self.not_published(number, error),
@@ -365,10 +372,8 @@ impl Client {
         let Some(mut held) = self.table.take(number) else { return };
         held.leave();
         let is_unwanted = !held.job.end(&|label| refusal(error.clone(), &self.shared.setup.queue, label));
-        if is_unwanted || held.call.is_some() || matches!(error, EngineError::Lost(_)) {
-            // It may have arrived, though nobody knows where.
-            let id = self.shared.setup.id_of(number);
-            self.background.spawn(withdraw(self.engine.clone(), id, None));
+        if is_unwanted || matches!(error, EngineError::Lost(_)) {
+            self.stop_anywhere(number);
         }
         self.let_go(number, held);
     }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use crate::{
     Priority, Shutdown, Task, TaskErrorKind, TaskStatus,
     cluster::{
-        ClusterPool, ClusterPoolBuilder, content,
+        ClusterPool, ClusterPoolBuilder,
         access::Access,
-        engine::{Delivery, Engine, Notes},
+        content,
+        engine::{Delivery, Engine, EngineError, Notes},
         message::{Answer, Content, Failure, Reply, Request},
         server::{Server, for_each_server},
         topology::Topology,
@@ -74,8 +75,12 @@ impl Node {
     }
 
     async fn take(&self) -> Taken {
-        let mut pull = self.engine.pull("default", 1, SOON).await.unwrap();
-        let delivery = soon(pull.next()).await.expect("a job").unwrap();
+        let mut pull = self.engine.pull("default", 1, SOON).await;
+        while let Err(EngineError::Lost(_)) = pull {
+            // The server is just coming back.
+            pull = self.engine.pull("default", 1, SOON).await;
+        }
+        let delivery = soon(pull.unwrap().next()).await.expect("a job").unwrap();
         Taken { request: Request::from_envelope(&delivery.envelope).unwrap(), delivery }
     }
 
@@ -131,197 +136,240 @@ async fn becomes<T>(task: &Task<T>, status: TaskStatus) {
 
 #[test]
 fn a_job_goes_to_a_node_and_its_result_comes_back() {
-    at_each("a_job_goes_to_a_node_and_its_result_comes_back", |b| b.retries(3), async |node, pool| {
-        let task = pool.run(double, 4);
-        let taken = node.take().await;
-        let Request { job, retries, argument, .. } = taken.request.clone();
-        assert_eq!((job.as_str(), retries), ("client.double", 3));
-        let Content::Here(argument) = argument else { panic!("it is small") };
-        assert_eq!(content::unpack::<u32>(argument), Ok(4));
-        assert_eq!((task.status(), pool.metrics().queued), (TaskStatus::Queued, 1));
-        node.begin(&taken).await;
-        becomes(&task, TaskStatus::Running).await;
-        assert_eq!((pool.metrics().queued, pool.metrics().running), (0, 1));
-        node.answer(taken, 8u32).await;
-        assert_eq!(task.await.unwrap(), 8);
-        let metrics = pool.metrics();
-        assert_eq!((metrics.succeeded, metrics.running, metrics.run_time.count), (1, 0, 1));
-        assert!(metrics.run_time.max >= Duration::from_millis(3) && metrics.run_time.max < SOON);
-        assert_eq!(pool.shutdown(Shutdown::Drain).await, Default::default());
-    });
+    at_each(
+        "a_job_goes_to_a_node_and_its_result_comes_back",
+        |b| b.retries(3),
+        async |node, pool| {
+            let task = pool.run(double, 4);
+            let taken = node.take().await;
+            let Request { job, retries, argument, .. } = taken.request.clone();
+            assert_eq!((job.as_str(), retries), ("client.double", 3));
+            let Content::Here(argument) = argument else { panic!("it is small") };
+            assert_eq!(content::unpack::<u32>(argument), Ok(4));
+            assert_eq!((task.status(), pool.metrics().queued), (TaskStatus::Queued, 1));
+            node.begin(&taken).await;
+            becomes(&task, TaskStatus::Running).await;
+            assert_eq!((pool.metrics().queued, pool.metrics().running), (0, 1));
+            node.answer(taken, 8u32).await;
+            assert_eq!(task.await.unwrap(), 8);
+            let metrics = pool.metrics();
+            assert_eq!((metrics.succeeded, metrics.running, metrics.run_time.count), (1, 0, 1));
+            assert!(metrics.run_time.max >= Duration::from_millis(3) && metrics.run_time.max < SOON);
+            assert_eq!(pool.shutdown(Shutdown::Drain).await, Default::default());
+        },
+    );
 }
 
 #[test]
 fn copies_and_strangers_do_no_harm() {
-    at_each("copies_and_strangers_do_no_harm", |b| b, async |node, pool| {
-        let task = pool.run(double, 4);
-        let taken = node.take().await;
-        let request = taken.request.clone();
-        let client = request.client.as_str();
-        for id in ["nobody-7", client, &format!("{client}-"), &format!("{client}-x"), &format!("{client}-77")] {
-            node.say_of(id, client, Answer::Failed(Failure::Cancelled)).await;
-        }
-        node.answer(taken, 8u32).await;
-        assert_eq!(task.await.unwrap(), 8);
-        node.say(&request, Answer::Value(Content::Here(Bytes::from_static(b"?")))).await;
-        let again = pool.run(double, 5);
-        let taken = node.take().await;
-        node.answer(taken, 10u32).await;
-        assert_eq!(again.await.unwrap(), 10);
-        assert_eq!((pool.metrics().succeeded, pool.metrics().failed), (2, 0));
-    });
+    at_each(
+        "copies_and_strangers_do_no_harm",
+        |b| b,
+        async |node, pool| {
+            let task = pool.run(double, 4);
+            let taken = node.take().await;
+            let request = taken.request.clone();
+            let client = request.client.as_str();
+            for id in
+                ["nobody-7", client, &format!("{client}-"), &format!("{client}-x"), &format!("{client}-77")]
+            {
+                node.say_of(id, client, Answer::Failed(Failure::Cancelled)).await;
+            }
+            node.answer(taken, 8u32).await;
+            assert_eq!(task.await.unwrap(), 8);
+            node.say(&request, Answer::Value(Content::Here(Bytes::from_static(b"?")))).await;
+            let again = pool.run(double, 5);
+            let taken = node.take().await;
+            node.answer(taken, 10u32).await;
+            assert_eq!(again.await.unwrap(), 10);
+            assert_eq!((pool.metrics().succeeded, pool.metrics().failed), (2, 0));
+        },
+    );
 }
 
 #[test]
 fn what_is_cancelled_in_the_queue_leaves_it() {
-    at_each("what_is_cancelled_in_the_queue_leaves_it", |b| b, async |mut node, pool| {
-        let task = pool.run(double, 4);
-        // As soon as it is published it can be seen there.
-        until("the job in its queue", async || node.engine.job_at(1).await.unwrap().is_some()).await;
-        assert!(task.cancel());
-        assert!(task.await.unwrap_err().is_cancelled());
-        until("an empty queue", async || node.engine.job_at(1).await.unwrap().is_none()).await;
-        assert!(node.cancelled().await.ends_with("-1"));
-        // Cancelled before anybody knows whether it has been published.
-        drop(pool.run(double, 5));
-        let next = pool.run(double, 6);
-        let taken = node.take().await;
-        assert!(taken.request.id.ends_with("-3"));
-        node.answer(taken, 12u32).await;
-        assert_eq!(next.await.unwrap(), 12);
-        assert_eq!(pool.shutdown(Shutdown::Drain).await.cancelled, 0);
-        assert_eq!((pool.metrics().cancelled, pool.metrics().queued), (2, 0));
-    });
+    at_each(
+        "what_is_cancelled_in_the_queue_leaves_it",
+        |b| b,
+        async |mut node, pool| {
+            let task = pool.run(double, 4);
+            // As soon as it is published it can be seen there.
+            until("the job in its queue", async || node.engine.job_at(1).await.unwrap().is_some()).await;
+            assert!(task.cancel());
+            assert!(task.await.unwrap_err().is_cancelled());
+            until("an empty queue", async || node.engine.job_at(1).await.unwrap().is_none()).await;
+            assert!(node.cancelled().await.ends_with("-1"));
+            // Cancelled before anybody knows whether it has been published.
+            drop(pool.run(double, 5));
+            let next = pool.run(double, 6);
+            let taken = node.take().await;
+            assert!(taken.request.id.ends_with("-3"));
+            node.answer(taken, 12u32).await;
+            assert_eq!(next.await.unwrap(), 12);
+            assert_eq!(pool.shutdown(Shutdown::Drain).await.cancelled, 0);
+            assert_eq!((pool.metrics().cancelled, pool.metrics().queued), (2, 0));
+        },
+    );
 }
 
 #[test]
 fn what_is_cancelled_while_it_runs_is_stopped_there() {
-    at_each("what_is_cancelled_while_it_runs_is_stopped_there", |b| b, async |mut node, pool| {
-        let task = pool.run(double, 4);
-        let taken = node.take().await;
-        node.begin(&taken).await;
-        becomes(&task, TaskStatus::Running).await;
-        drop(task);
-        assert_eq!(node.cancelled().await, taken.request.id);
-        node.say(&taken.request, Answer::Failed(Failure::Cancelled)).await;
-        let metrics = pool.metrics();
-        assert_eq!((metrics.cancelled, metrics.running, metrics.queued), (1, 0, 0));
-    });
+    at_each(
+        "what_is_cancelled_while_it_runs_is_stopped_there",
+        |b| b,
+        async |mut node, pool| {
+            let task = pool.run(double, 4);
+            let taken = node.take().await;
+            node.begin(&taken).await;
+            becomes(&task, TaskStatus::Running).await;
+            drop(task);
+            assert_eq!(node.cancelled().await, taken.request.id);
+            node.say(&taken.request, Answer::Failed(Failure::Cancelled)).await;
+            let metrics = pool.metrics();
+            assert_eq!((metrics.cancelled, metrics.running, metrics.queued), (1, 0, 0));
+        },
+    );
 }
 
 #[test]
 fn time_limits_end_what_waits() {
     let short = Duration::from_millis(150);
-    at_each("time_limits_end_what_waits", |b| b.deadline(4 * short), async |mut node, pool| {
-        let late = pool.job(double, 1).queue_timeout(short).run();
-        let taken = node.take().await;
-        assert!(taken.request.queue_deadline.is_some());
-        let error = late.await.unwrap_err();
-        assert!(error.to_string().ends_with("timed out: queue_timeout is 150ms"), "{error}");
-        assert_eq!(node.cancelled().await, taken.request.id);
-        // What has begun is past the queue, and has the deadline left.
-        let task = pool.job(double, 2).queue_timeout(short).run();
-        let taken = node.take().await;
-        node.begin(&taken).await;
-        let error = task.await.unwrap_err();
-        assert!(error.to_string().ends_with("timed out: deadline is 600ms"), "{error}");
-        assert_eq!(node.cancelled().await, taken.request.id);
-        assert_eq!((pool.metrics().timed_out, pool.metrics().queued, pool.metrics().running), (2, 0, 0));
-    });
+    at_each(
+        "time_limits_end_what_waits",
+        |b| b.deadline(4 * short),
+        async |mut node, pool| {
+            let late = pool.job(double, 1).queue_timeout(short).run();
+            let taken = node.take().await;
+            assert!(taken.request.queue_deadline.is_some());
+            let error = late.await.unwrap_err();
+            assert!(error.to_string().ends_with("timed out: queue_timeout is 150ms"), "{error}");
+            assert_eq!(node.cancelled().await, taken.request.id);
+            // What has begun is past the queue, and has the deadline left.
+            let task = pool.job(double, 2).queue_timeout(short).run();
+            let taken = node.take().await;
+            node.begin(&taken).await;
+            let error = task.await.unwrap_err();
+            assert!(error.to_string().ends_with("timed out: deadline is 600ms"), "{error}");
+            assert_eq!(node.cancelled().await, taken.request.id);
+            assert_eq!((pool.metrics().timed_out, pool.metrics().queued, pool.metrics().running), (2, 0, 0));
+        },
+    );
 }
 
 #[test]
 fn a_job_that_every_node_refuses_is_unavailable() {
     let short = Duration::from_millis(200);
-    at_each("a_job_that_every_node_refuses_is_unavailable", |b| b.refusal_timeout(short), async |node, pool| {
-        let refused = pool.run(double, 4);
-        let taken = node.take().await;
-        for (count, has) in [(1, "it has nothing"), (2, "it has `client.double` of another version")] {
-            node.say(&taken.request, Answer::Refused { count, has: has.into() }).await;
-        }
-        let error = refused.await.unwrap_err();
-        assert_eq!(error.kind(), TaskErrorKind::Unavailable);
-        let why = "2 nodes of queue \"default\" refused it, and none took it within 200ms (refusal_timeout): it has `client.double` \
+    at_each(
+        "a_job_that_every_node_refuses_is_unavailable",
+        |b| b.refusal_timeout(short),
+        async |node, pool| {
+            let refused = pool.run(double, 4);
+            let taken = node.take().await;
+            for (count, has) in [(1, "it has nothing"), (2, "it has `client.double` of another version")] {
+                node.say(&taken.request, Answer::Refused { count, has: has.into() }).await;
+            }
+            let error = refused.await.unwrap_err();
+            assert_eq!(error.kind(), TaskErrorKind::Unavailable);
+            let why = "2 nodes of queue \"default\" refused it, and none took it within 200ms (refusal_timeout): it has `client.double` \
                    of another version";
-        assert!(error.to_string().ends_with(why), "{error}");
-        taken.delivery.ack().await.unwrap();
-        // One that another node takes.
-        let task = pool.run(double, 5);
-        let taken = node.take().await;
-        node.say(&taken.request, Answer::Refused { count: 1, has: "nothing".into() }).await;
-        node.begin(&taken).await;
-        becomes(&task, TaskStatus::Running).await;
-        tokio::time::sleep(2 * short).await;
-        node.answer(taken, 10u32).await;
-        assert_eq!(task.await.unwrap(), 10);
-    });
+            assert!(error.to_string().ends_with(why), "{error}");
+            taken.delivery.ack().await.unwrap();
+            // One that another node takes.
+            let task = pool.run(double, 5);
+            let taken = node.take().await;
+            node.say(&taken.request, Answer::Refused { count: 1, has: "nothing".into() }).await;
+            node.begin(&taken).await;
+            becomes(&task, TaskStatus::Running).await;
+            tokio::time::sleep(2 * short).await;
+            node.answer(taken, 10u32).await;
+            assert_eq!(task.await.unwrap(), 10);
+        },
+    );
 }
 
 #[test]
 fn a_failure_is_the_error_of_its_task() {
-    at_each("a_failure_is_the_error_of_its_task", |b| b, async |node, pool| {
-        let died = Failure::WorkerDied {
-            pid: 7,
-            code: None,
-            signal: Some(11),
-            stderr_tail: "last words".into(),
-            note: None,
-        };
-        let task = pool.job(double, 4).name("crash").run();
-        let taken = node.take().await;
-        node.say(&taken.request, Answer::Failed(died)).await;
-        let error = task.await.unwrap_err();
-        assert!(error.to_string().ends_with("(\"crash\") lost its worker: pid 7 died of SIGSEGV"), "{error}");
-        assert_eq!(error.worker().unwrap().stderr_tail(), "last words");
-        // A value that is none.
-        let task = pool.run(double, 4);
-        let taken = node.take().await;
-        node.answer(taken, "text".to_owned()).await;
-        assert_eq!(task.await.unwrap_err().kind(), TaskErrorKind::Decode);
-        let metrics = pool.metrics();
-        assert_eq!((metrics.failed, metrics.worker_deaths, metrics.running), (2, 1, 0));
-    });
+    at_each(
+        "a_failure_is_the_error_of_its_task",
+        |b| b,
+        async |node, pool| {
+            let died = Failure::WorkerDied {
+                pid: 7,
+                code: None,
+                signal: Some(11),
+                stderr_tail: "last words".into(),
+                note: None,
+            };
+            let task = pool.job(double, 4).name("crash").run();
+            let taken = node.take().await;
+            node.say(&taken.request, Answer::Failed(died)).await;
+            let error = task.await.unwrap_err();
+            assert!(
+                error.to_string().ends_with("(\"crash\") lost its worker: pid 7 died of SIGSEGV"),
+                "{error}"
+            );
+            assert_eq!(error.worker().unwrap().stderr_tail(), "last words");
+            // A value that is none.
+            let task = pool.run(double, 4);
+            let taken = node.take().await;
+            node.answer(taken, "text".to_owned()).await;
+            assert_eq!(task.await.unwrap_err().kind(), TaskErrorKind::Decode);
+            let metrics = pool.metrics();
+            assert_eq!((metrics.failed, metrics.worker_deaths, metrics.running), (2, 1, 0));
+        },
+    );
 }
 
 #[test]
 fn what_is_large_travels_as_an_object_and_is_gone_afterwards() {
-    at_each("what_is_large_travels_as_an_object_and_is_gone_afterwards", |b| b, async |node, pool| {
-        let task = pool.run(length, vec![1; 3 << 20]);
-        let taken = node.take().await;
-        let Content::Stored { object, len } = taken.request.argument.clone() else { panic!("it is large") };
-        assert_eq!(node.engine.load(&object, len).await.unwrap().len(), 3 << 20);
-        node.answer(taken, 5u64).await;
-        assert_eq!(task.await.unwrap(), 5);
-        until("no argument", async || node.engine.load(&object, len).await.is_err()).await;
+    at_each(
+        "what_is_large_travels_as_an_object_and_is_gone_afterwards",
+        |b| b,
+        async |node, pool| {
+            let task = pool.run(length, vec![1; 3 << 20]);
+            let taken = node.take().await;
+            let Content::Stored { object, len } = taken.request.argument.clone() else {
+                panic!("it is large")
+            };
+            assert_eq!(node.engine.load(&object, len).await.unwrap().len(), 3 << 20);
+            node.answer(taken, 5u64).await;
+            assert_eq!(task.await.unwrap(), 5);
+            until("no argument", async || node.engine.load(&object, len).await.is_err()).await;
 
-        let task = pool.run(zeros, 4 << 20);
-        let taken = node.take().await;
-        let value = content::pack(vec![0u8; 4 << 20]).unwrap();
-        let (object, len) = ("result".to_owned(), value.len() as u64);
-        node.engine.store(&object, value).await.unwrap();
-        node.say(&taken.request, Answer::Value(Content::Stored { object: object.clone(), len })).await;
-        assert_eq!(task.await.unwrap().len(), 4 << 20);
-        until("no result", async || node.engine.load(&object, len).await.is_err()).await;
-        taken.delivery.ack().await.unwrap();
+            let task = pool.run(zeros, 4 << 20);
+            let taken = node.take().await;
+            let value = content::pack(vec![0u8; 4 << 20]).unwrap();
+            let (object, len) = ("result".to_owned(), value.len() as u64);
+            node.engine.store(&object, value).await.unwrap();
+            node.say(&taken.request, Answer::Value(Content::Stored { object: object.clone(), len })).await;
+            assert_eq!(task.await.unwrap().len(), 4 << 20);
+            until("no result", async || node.engine.load(&object, len).await.is_err()).await;
+            taken.delivery.ack().await.unwrap();
 
-        let metrics = pool.metrics();
-        assert_eq!((metrics.payloads.argument_bytes, metrics.payloads.result_bytes), (3 << 20, 4 << 20));
-    });
+            let metrics = pool.metrics();
+            assert_eq!((metrics.payloads.argument_bytes, metrics.payloads.result_bytes), (3 << 20, 4 << 20));
+        },
+    );
 }
 
 #[test]
 fn what_is_too_large_is_refused_on_either_way() {
-    at_each("what_is_too_large_is_refused_on_either_way", |b| b.max_payload(1000), async |node, pool| {
-        let error = pool.run(length, vec![1; 2000]).await.unwrap_err();
-        assert!(error.to_string().ends_with("takes 2000 bytes (max_payload is 1000)"), "{error}");
-        let task = pool.run(zeros, 2000);
-        let taken = node.take().await;
-        let stored = Content::Stored { object: "some".into(), len: 2000 };
-        node.say(&taken.request, Answer::Value(stored)).await;
-        let error = task.await.unwrap_err();
-        assert!(error.to_string().contains("the result of") && error.is_too_large(), "{error}");
-        assert_eq!(pool.metrics().failed, 2);
-    });
+    at_each(
+        "what_is_too_large_is_refused_on_either_way",
+        |b| b.max_payload(1000),
+        async |node, pool| {
+            let error = pool.run(length, vec![1; 2000]).await.unwrap_err();
+            assert!(error.to_string().ends_with("takes 2000 bytes (max_payload is 1000)"), "{error}");
+            let task = pool.run(zeros, 2000);
+            let taken = node.take().await;
+            let stored = Content::Stored { object: "some".into(), len: 2000 };
+            node.say(&taken.request, Answer::Value(stored)).await;
+            let error = task.await.unwrap_err();
+            assert!(error.to_string().contains("the result of") && error.is_too_large(), "{error}");
+            assert_eq!(pool.metrics().failed, 2);
+        },
+    );
 }
 
 #[test]
@@ -347,23 +395,28 @@ fn a_full_queue_is_overloaded() {
 
 #[test]
 fn what_is_urgent_is_published_first() {
-    at_each("what_is_urgent_is_published_first", |b| b.in_flight(1), async |node, pool| {
-        let first = pool.run(double, 0);
-        let taken = node.take().await;
-        let jobs = [(1, Priority::Low), (2, Priority::Normal), (3, Priority::High), (4, Priority::Normal)];
-        let tasks = jobs.map(|(n, priority)| pool.job(double, n).priority(priority).run());
-        node.answer(taken, 0u32).await;
-        assert_eq!(first.await.unwrap(), 0);
-        let mut order = Vec::new();
-        for _ in &tasks {
+    at_each(
+        "what_is_urgent_is_published_first",
+        |b| b.in_flight(1),
+        async |node, pool| {
+            let first = pool.run(double, 0);
             let taken = node.take().await;
-            let Content::Here(argument) = taken.request.argument.clone() else { panic!("it is small") };
-            order.push(content::unpack::<u32>(argument).unwrap());
+            let jobs =
+                [(1, Priority::Low), (2, Priority::Normal), (3, Priority::High), (4, Priority::Normal)];
+            let tasks = jobs.map(|(n, priority)| pool.job(double, n).priority(priority).run());
             node.answer(taken, 0u32).await;
-        }
-        assert_eq!(order, [3, 2, 4, 1]);
-        crate::gather(tasks).await.unwrap();
-    });
+            assert_eq!(first.await.unwrap(), 0);
+            let mut order = Vec::new();
+            for _ in &tasks {
+                let taken = node.take().await;
+                let Content::Here(argument) = taken.request.argument.clone() else { panic!("it is small") };
+                order.push(content::unpack::<u32>(argument).unwrap());
+                node.answer(taken, 0u32).await;
+            }
+            assert_eq!(order, [3, 2, 4, 1]);
+            crate::gather(tasks).await.unwrap();
+        },
+    );
 }
 
 #[test]
@@ -395,49 +448,67 @@ fn a_job_survives_the_servers_absence() {
 #[test]
 fn a_shutdown_does_as_its_mode_says() {
     for mode in [Shutdown::Drain, Shutdown::CancelQueued, Shutdown::Kill] {
-        at_each("a_shutdown_does_as_its_mode_says", |b| b, async |mut node, pool| {
-            let begun = pool.run(double, 1);
-            let taken = node.take().await;
-            node.begin(&taken).await;
-            becomes(&begun, TaskStatus::Running).await;
-            let queued = pool.run(double, 2);
-            until("the job in its queue", async || node.engine.job_at(2).await.unwrap().is_some()).await;
-            let closing = pool.shutdown(mode);
-            assert!(pool.run(double, 3).await.unwrap_err().is_closed());
-            if mode == Shutdown::Drain {
-                let second = node.take().await;
-                node.answer(second, 4u32).await;
-            } else {
-                until("an empty queue", async || node.engine.job_at(2).await.unwrap().is_none()).await;
-                assert!(node.cancelled().await.ends_with(if mode == Shutdown::Kill { "-1" } else { "-2" }));
-            }
-            node.answer(taken, 2u32).await;
-            let report = soon(closing).await;
-            let expected = match mode {
-                Shutdown::Drain => (2, 0),
-                Shutdown::CancelQueued => (1, 1),
-                Shutdown::Kill => (0, 2),
-            };
-            assert_eq!((report.succeeded, report.cancelled, report.abandoned), (expected.0, expected.1, 0));
-            assert_eq!(begun.await.is_ok(), mode != Shutdown::Kill);
-            assert_eq!(queued.await.is_ok(), mode == Shutdown::Drain);
-            assert_eq!((pool.metrics().workers, pool.metrics().queued, pool.metrics().running), (0, 0, 0));
-        });
+        at_each(
+            "a_shutdown_does_as_its_mode_says",
+            |b| b,
+            async |mut node, pool| {
+                let begun = pool.run(double, 1);
+                let taken = node.take().await;
+                node.begin(&taken).await;
+                becomes(&begun, TaskStatus::Running).await;
+                let queued = pool.run(double, 2);
+                until("the job in its queue", async || node.engine.job_at(2).await.unwrap().is_some()).await;
+                let closing = pool.shutdown(mode);
+                assert!(pool.run(double, 3).await.unwrap_err().is_closed());
+                if mode == Shutdown::Drain {
+                    let second = node.take().await;
+                    node.answer(second, 4u32).await;
+                } else {
+                    until("an empty queue", async || node.engine.job_at(2).await.unwrap().is_none()).await;
+                    assert!(node.cancelled().await.ends_with(if mode == Shutdown::Kill {
+                        "-1"
+                    } else {
+                        "-2"
+                    }));
+                }
+                node.answer(taken, 2u32).await;
+                let report = soon(closing).await;
+                let expected = match mode {
+                    Shutdown::Drain => (2, 0),
+                    Shutdown::CancelQueued => (1, 1),
+                    Shutdown::Kill => (0, 2),
+                };
+                assert_eq!(
+                    (report.succeeded, report.cancelled, report.abandoned),
+                    (expected.0, expected.1, 0)
+                );
+                assert_eq!(begun.await.is_ok(), mode != Shutdown::Kill);
+                assert_eq!(queued.await.is_ok(), mode == Shutdown::Drain);
+                assert_eq!(
+                    (pool.metrics().workers, pool.metrics().queued, pool.metrics().running),
+                    (0, 0, 0)
+                );
+            },
+        );
     }
 }
 
 #[test]
 fn the_last_handle_gone_what_is_wanted_still_runs() {
-    at_each("the_last_handle_gone_what_is_wanted_still_runs", |b| b, async |node, pool| {
-        let (wanted, detached) = (pool.run(double, 1), pool.run(double, 2));
-        detached.detach();
-        drop(pool);
-        for value in [2u32, 4] {
-            let taken = node.take().await;
-            node.answer(taken, value).await;
-        }
-        assert_eq!(wanted.await.unwrap(), 2);
-    });
+    at_each(
+        "the_last_handle_gone_what_is_wanted_still_runs",
+        |b| b,
+        async |node, pool| {
+            let (wanted, detached) = (pool.run(double, 1), pool.run(double, 2));
+            detached.detach();
+            drop(pool);
+            for value in [2u32, 4] {
+                let taken = node.take().await;
+                node.answer(taken, value).await;
+            }
+            assert_eq!(wanted.await.unwrap(), 2);
+        },
+    );
 }
 
 #[test]
@@ -445,34 +516,44 @@ fn a_function_without_a_name_says_what_to_do() {
     fn nameless(n: u32) -> u32 {
         n
     }
-    at_each("a_function_without_a_name_says_what_to_do", |b| b, async |_node, pool| {
-        for error in [pool.run(nameless, 1).await.unwrap_err(), pool.run(|n: u32| n, 1).await.unwrap_err()] {
-            assert_eq!(error.kind(), TaskErrorKind::Unavailable);
-            assert!(error.to_string().contains("write `#[heavylift::job]` above"), "{error}");
-        }
-        assert_eq!((pool.metrics().failed, pool.metrics().queued), (2, 0));
-    });
+    at_each(
+        "a_function_without_a_name_says_what_to_do",
+        |b| b,
+        async |_node, pool| {
+            for error in
+                [pool.run(nameless, 1).await.unwrap_err(), pool.run(|n: u32| n, 1).await.unwrap_err()]
+            {
+                assert_eq!(error.kind(), TaskErrorKind::Unavailable);
+                assert!(error.to_string().contains("write `#[heavylift::job]` above"), "{error}");
+            }
+            assert_eq!((pool.metrics().failed, pool.metrics().queued), (2, 0));
+        },
+    );
 }
 
 #[test]
 fn without_a_queue_a_call_is_answered_or_lost() {
     use crate::cluster::Delivery::AtMostOnce;
-    at_each("without_a_queue_a_call_is_answered_or_lost", |b| b.delivery(AtMostOnce), async |mut node, pool| {
-        let error = pool.run(double, 1).await.unwrap_err();
-        assert_eq!(error.kind(), TaskErrorKind::Unavailable, "no node is there: {error}");
-        let mut calls = node.engine.calls("default").await.unwrap();
-        let task = pool.run(double, 4);
-        let call = soon(calls.next()).await.unwrap();
-        let Request { id, .. } = Request::from_envelope(&call.envelope).unwrap();
-        let value = Answer::Value(Content::Here(content::pack(8u32).unwrap()));
-        let reply = Reply { id, node: "n1".into(), attempt: 1, ran: Duration::ZERO, answer: value };
-        call.reply(reply.to_envelope()).await.unwrap();
-        assert_eq!(task.await.unwrap(), 8);
-        let unwanted = pool.run(double, 5);
-        let call = soon(calls.next()).await.unwrap();
-        drop(unwanted);
-        let cancelled = node.cancelled().await;
-        assert_eq!(cancelled, Request::from_envelope(&call.envelope).unwrap().id);
-        assert!(soon(pool.shutdown(Shutdown::Drain)).await.is_complete());
-    });
+    at_each(
+        "without_a_queue_a_call_is_answered_or_lost",
+        |b| b.delivery(AtMostOnce),
+        async |mut node, pool| {
+            let error = pool.run(double, 1).await.unwrap_err();
+            assert_eq!(error.kind(), TaskErrorKind::Unavailable, "no node is there: {error}");
+            let mut calls = node.engine.calls("default").await.unwrap();
+            let task = pool.run(double, 4);
+            let call = soon(calls.next()).await.unwrap();
+            let Request { id, .. } = Request::from_envelope(&call.envelope).unwrap();
+            let value = Answer::Value(Content::Here(content::pack(8u32).unwrap()));
+            let reply = Reply { id, node: "n1".into(), attempt: 1, ran: Duration::ZERO, answer: value };
+            call.reply(reply.to_envelope()).await.unwrap();
+            assert_eq!(task.await.unwrap(), 8);
+            let unwanted = pool.run(double, 5);
+            let call = soon(calls.next()).await.unwrap();
+            drop(unwanted);
+            let cancelled = node.cancelled().await;
+            assert_eq!(cancelled, Request::from_envelope(&call.envelope).unwrap().id);
+            assert!(soon(pool.shutdown(Shutdown::Drain)).await.is_complete());
+        },
+    );
 }
