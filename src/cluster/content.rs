@@ -24,6 +24,9 @@ use crate::{
     wire::{self, Arrived, Body, is_bulk},
 };
 
+/// The version of this layout, and of what `crate::wire` writes. Part of each fingerprint: to be counted up when either changes.
+pub(super) const FORMAT: u32 = 1;
+
 /// How many bytes say how long a piece is.
 const LEN: usize = size_of::<u64>();
 /// How many bytes say how many pieces there are.

@@ -51,6 +51,12 @@ impl Block {
         Ok(Self::over(Sealed::open(fd).map_err(explained)?, None))
     }
 
+    /// A piece of no length, without a descriptor.
+    #[cfg(feature = "nats")]
+    pub(super) fn nothing() -> Self {
+        Self::over(Sealed::nothing(), None)
+    }
+
     fn new((sealed, fd): (Sealed, OwnedFd)) -> Self {
         Self::over(sealed, Some(Descriptor::new(fd)))
     }

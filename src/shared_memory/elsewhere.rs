@@ -32,6 +32,12 @@ impl Block {
         Ok(Self { pages, len })
     }
 
+    /// A piece of no length.
+    #[cfg(feature = "nats")]
+    pub(super) fn nothing() -> Self {
+        Self { pages: Vec::new(), len: 0 }
+    }
+
     pub(super) fn copy(bytes: &[u8]) -> io::Result<Self> {
         Self::create(bytes.len(), |area| area.copy_from_slice(bytes))
     }

@@ -31,6 +31,8 @@ pub(crate) use block::Reader;
 pub use bytes::SharedBytes;
 #[cfg(target_os = "linux")]
 pub(crate) use bytes::Watch;
+#[cfg(feature = "nats")]
+pub(crate) use passing::take_read_piece;
 pub(crate) use passing::{collecting, resolving};
 pub use slice::Shared;
 

@@ -111,6 +111,25 @@ pub(super) fn number_of(piece: &SharedBytes) -> Result<u32, String> {
     })
 }
 
+#[cfg(feature = "nats")]
+thread_local! {
+    /// Of the piece that was read last: the type of its elements, and their size.
+    static READ: Cell<Option<(std::any::TypeId, usize)>> = const { Cell::new(None) };
+}
+
+/// Notes for [`take_read_piece`] what elements a piece was read as.
+pub(super) fn note_elements<T: 'static>() {
+    #[cfg(feature = "nats")]
+    READ.set(Some((std::any::TypeId::of::<T>(), size_of::<T>())));
+}
+
+/// What the elements are, and how large, if it was a piece that was read last on this thread: who looks at a type by reading
+/// it sees no more of a piece than its number.
+#[cfg(feature = "nats")]
+pub(crate) fn take_read_piece() -> Option<(std::any::TypeId, usize)> {
+    READ.take()
+}
+
 /// The piece that a number in the payload that is being read stands for.
 pub(super) fn piece_of(number: u32) -> Result<SharedBytes, String> {
     ARRIVED.with_borrow(|arrived| {

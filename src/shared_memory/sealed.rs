@@ -68,6 +68,12 @@ impl Sealed {
         Self::finish(fd)
     }
 
+    /// No memory at all, and so nothing that could change.
+    #[cfg(feature = "nats")]
+    pub(super) fn nothing() -> Self {
+        Self(Mapping { start: NonNull::<Page>::dangling().cast(), len: 0 })
+    }
+
     fn finish(fd: OwnedFd) -> io::Result<(Self, OwnedFd)> {
         fcntl_add_seals(&fd, SEALS)?;
         Ok((Self::open(fd.as_fd())?, fd))

@@ -5,7 +5,7 @@ use std::{fmt, io, marker::PhantomData, ops::Deref};
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::SharedBytes;
+use super::{SharedBytes, passing};
 
 /// A slice of plain old data in shared memory, as `Shared<[T]>`: [`SharedBytes`] of numbers.
 ///
@@ -138,7 +138,9 @@ impl<T: Pod> Serialize for Shared<[T]> {
 
 impl<'de, T: Pod> Deserialize<'de> for Shared<[T]> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::check(SharedBytes::deserialize(deserializer)?).map_err(de::Error::custom)
+        let bytes = SharedBytes::deserialize(deserializer)?;
+        passing::note_elements::<T>();
+        Self::check(bytes).map_err(de::Error::custom)
     }
 }
 

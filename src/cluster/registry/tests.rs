@@ -1,3 +1,7 @@
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
 use super::*;
 use crate::{
     cluster::perform::{Perform, perform},
@@ -35,6 +39,33 @@ fn a_function_is_found_by_its_type_and_by_its_name() {
     assert!(found.at.contains("registry/tests.rs:"), "{}", found.at);
     assert!(named("who").is_none());
     assert_eq!(double(4), 8, "it is still a function");
+}
+
+/// Counts how often it is read.
+#[derive(Debug, Serialize)]
+struct Counted;
+
+static READ: AtomicU32 = AtomicU32::new(0);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        READ.fetch_add(1, Relaxed);
+        <()>::deserialize(deserializer).map(|()| Self)
+    }
+}
+
+#[heavylift::job]
+fn look(_: Counted) -> u8 {
+    0
+}
+
+#[test]
+fn types_are_looked_at_once() {
+    let function = named("heavylift::cluster::registry::tests::look").unwrap();
+    let fingerprint = function.fingerprint();
+    assert_eq!(function.fingerprint(), fingerprint);
+    assert_eq!(READ.load(Relaxed), 1);
+    assert_eq!(fingerprint, schema::fingerprint::<(), u8>(), "it reads as `()` does");
 }
 
 #[test]
