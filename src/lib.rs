@@ -132,7 +132,7 @@ mod trace;
 mod wire;
 
 #[cfg(feature = "nats")]
-pub use cluster::ClusterPool;
+pub use cluster::{ClusterPool, Node};
 #[cfg(unix)]
 pub use ctrl_c::{ShutdownOnCtrlC, shutdown_on_ctrl_c};
 pub use error::{

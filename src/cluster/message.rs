@@ -22,6 +22,8 @@ use crate::text::beginning;
 
 /// The version of the protocol. What stands behind a point in the header, as in `1.2`, does not matter.
 pub(super) const VERSION: u32 = 1;
+/// What the reason of an unavailable call begins with when the node had no slot for it.
+pub(super) const BUSY: &str = "busy";
 
 /// What headers are called.
 mod header {
@@ -106,7 +108,8 @@ pub(super) enum Answer {
     /// The encoded result.
     Value(Content),
     Failed(Failure),
-    /// This node cannot run it; others may. `count` nodes have said so by now, `has` is what the last one has instead.
+    /// This node cannot run it; others may. `count` deliveries were no runs by now, `has` is what the last node has instead; nothing, if it
+    /// would have run it but had no room, or was ending: that is no refusal to a client.
     Refused {
         count: u32,
         has: String,

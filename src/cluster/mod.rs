@@ -11,6 +11,7 @@ mod failure;
 mod map;
 mod message;
 mod names;
+mod node;
 mod perform;
 mod pool;
 mod registry;
@@ -27,6 +28,7 @@ pub use access::{Credentials, Tls};
 pub use builder::ClusterPoolBuilder;
 pub use delivery::Delivery;
 pub use error::{ClusterError, ClusterErrorKind};
+pub use node::{Node, NodeBuilder, NodeMetrics, NodeReport};
 pub use pool::ClusterPool;
 
 /// What `#[heavylift::job]` writes names these.

@@ -367,6 +367,24 @@ impl TaskError {
         payload.ok_or(self)
     }
 
+    /// Which time limit was reached, by the name of its setting, and how long it is.
+    #[cfg(feature = "nats")]
+    pub(crate) fn time_limit(&self) -> Option<(&'static str, Duration)> {
+        match self.0.detail {
+            Detail::TimedOut { limit, after } => Some((limit, after)),
+            _ => None,
+        }
+    }
+
+    /// What was too large, its size, and the limit.
+    #[cfg(feature = "nats")]
+    pub(crate) fn size_limit(&self) -> Option<(Operand, u64, u64)> {
+        match self.0.detail {
+            Detail::TooLarge { operand, size, limit } => Some((operand, size, limit)),
+            _ => None,
+        }
+    }
+
     /// How the worker process ended, where it died under the job: the last one, if the job was
     /// [run again](crate::Job::retry).
     pub fn worker(&self) -> Option<&WorkerExit> {

@@ -68,6 +68,12 @@ impl WorkerExit {
         }
     }
 
+    /// What it had done to be killed, if there is anything to say.
+    #[cfg(feature = "nats")]
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// The last 4 KiB that it wrote to its standard error, invalid UTF-8 replaced.
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail

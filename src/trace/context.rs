@@ -90,6 +90,30 @@ fn from_bytes(bytes: &[u8]) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
+/// Calls `start`, which makes a task, so that its span is below the span that a `traceparent` from elsewhere names.
+#[cfg(feature = "nats")]
+pub(crate) fn below<R>(traceparent: Option<&str>, start: impl FnOnce() -> R) -> R {
+    let mut entered = None;
+    if let Some(parent) = traceparent.and_then(parse) {
+        shield(|| entered = Some(Context::new().with_remote_span_context(parent).attach()));
+    }
+    let result = start();
+    crate::panic::drop_shielded(entered);
+    result
+}
+
+/// Reads a `traceparent`, as W3C writes it.
+#[cfg(any(feature = "nats", test))]
+fn parse(traceparent: &str) -> Option<SpanContext> {
+    let mut parts = traceparent.split('-');
+    let (_version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let trace = TraceId::from_hex(trace).ok()?;
+    let span = SpanId::from_hex(span).ok()?;
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
+    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+    context.is_valid().then_some(context)
+}
+
 /// The trace of the job that runs in this worker. A worker runs one at a time, on whatever threads.
 static CURRENT: RwLock<Option<Arc<SpanContext>>> = RwLock::new(None);
 
@@ -142,6 +166,17 @@ mod tests {
         let long = vendors.join(",");
         assert!(long.len() > LONGEST_STATE);
         assert_eq!(from_bytes(&to_bytes(&context(&long)).unwrap()), Some(context("")));
+    }
+
+    #[test]
+    fn a_traceparent_is_read() {
+        let text = "00-0000000000000000000000000000000a-000000000000000b-01";
+        let context = parse(text).unwrap();
+        assert_eq!((context.trace_id(), context.span_id()), (TraceId::from(10), SpanId::from(11)));
+        assert!(context.is_sampled() && context.is_remote());
+        for wrong in ["", "00", "00-0-0-0", "00-00000000000000000000000000000000-0000000000000000-01"] {
+            assert!(parse(wrong).is_none(), "{wrong}");
+        }
     }
 
     proptest! {

@@ -70,6 +70,8 @@ mod run;
 mod span;
 
 pub(crate) use context::Note;
+#[cfg(feature = "nats")]
+pub(crate) use context::below;
 #[cfg(all(feature = "opentelemetry", target_os = "linux"))]
 pub(crate) use context::set_current;
 #[cfg(feature = "opentelemetry")]

@@ -1,0 +1,223 @@
+//! [`settle`]: publishes what became of a delivery, and takes it off the queue or gives it back.
+
+use std::{borrow::Cow, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    super::{
+        engine::{Delivery, EngineError},
+        message::{Answer, Content, Envelope, Failure, Reply, Request},
+    },
+    decide::End,
+    run::{Ended, Run},
+    serve::Site,
+};
+
+/// How often a message is taken off the queue, if the server does not answer. It has been answered: should it come again, it is not run.
+const TRIES: usize = 4;
+/// How long a job stays away whose outcome cannot be published from here.
+const UNPUBLISHED: Duration = Duration::from_secs(2);
+
+/// Brings a delivery to its end.
+pub(super) async fn settle(site: &Site, run: &Run, ended: Ended) {
+    let Ended { end, attempt, refusals, ran } = ended;
+    let reply = |answer| reply(site, &run.request, attempt, ran, answer);
+    match end {
+        End::Known => take_off(site, run, Off::Done).await,
+        End::Answered(answer) => {
+            if publish(site, run, reply(answer)).await {
+                take_off(site, run, Off::Done).await;
+            } else {
+                give_back(site, run, UNPUBLISHED).await;
+            }
+        }
+        End::Refused { count, has, delay } => {
+            site.counts.refused.one_more();
+            publish(site, run, reply(Answer::Refused { count, has })).await;
+            give_back(site, run, delay).await;
+        }
+        End::Again { delay } => {
+            site.counts.given_back.one_more();
+            give_back(site, run, delay).await;
+        }
+        End::Untouched { delay } => {
+            site.counts.given_back.one_more();
+            let count = refusals.saturating_add(1);
+            // With nothing that it has instead: it is no refusal, but does not count as a run either.
+            publish(site, run, reply(Answer::Refused { count, has: String::new() })).await;
+            give_back(site, run, delay).await;
+        }
+        End::Dead(failure) => {
+            if let Some(delivery) = run.delivery() {
+                bury(site, &run.request, &delivery.envelope, &failure, run.until()).await;
+            }
+            if publish(site, run, reply(Answer::Failed(failure))).await {
+                take_off(site, run, Off::Dead).await;
+            } else {
+                give_back(site, run, UNPUBLISHED).await;
+            }
+        }
+    }
+}
+
+pub(super) fn reply(site: &Site, request: &Request, attempt: u32, ran: Duration, answer: Answer) -> Reply {
+    Reply { id: request.id.clone(), node: site.settings.name.clone(), attempt, ran, answer }
+}
+
+/// Publishes a reply, until nobody wants it any more. Says whether that was done.
+async fn publish(site: &Site, run: &Run, reply: Reply) -> bool {
+    let is_outcome = !matches!(reply.answer, Answer::Refused { .. });
+    let reply = fitting(site, run, reply, site.engine.max_message() / 2).await;
+    let outcome = match send(site, run, &reply).await {
+        Err(EngineError::TooLarge { size, limit }) => {
+            let reply = match fitting(site, run, reply, 0).await {
+                small @ Reply { answer: Answer::Value(Content::Stored { .. }), .. } => small,
+                reply => Reply { answer: Answer::Failed(does_not_fit(size, limit)), ..reply },
+            };
+            send(site, run, &reply).await
+        }
+        outcome => outcome,
+    };
+    if outcome.is_ok() && is_outcome {
+        site.counts.answered.one_more();
+    }
+    outcome.is_ok()
+}
+
+async fn send(site: &Site, run: &Run, reply: &Reply) -> Result<(), EngineError> {
+    let request = &run.request;
+    let message_id = match &reply.answer {
+        // Each counts, so each must pass.
+        Answer::Refused { count, .. } => format!("{}-refused-{count}", request.message_id()),
+        Answer::Value(_) | Answer::Failed(_) => format!("{}-result", request.message_id()),
+    };
+    let envelope = reply.to_envelope();
+    let send = || site.engine.answer(&request.client, &request.id, &message_id, envelope.clone());
+    site.patiently(run.until(), send).await
+}
+
+/// An error in words.
+pub(super) fn why(error: &EngineError) -> String {
+    match error {
+        EngineError::Lost(why) | EngineError::Full(why) | EngineError::Denied(why) | EngineError::Failed(why) => {
+            why.clone()
+        }
+        EngineError::TooLarge { size, limit } => format!("{size} bytes, where the server takes {limit}"),
+    }
+}
+
+/// The words of a failure take more than a message may.
+fn does_not_fit(size: u64, limit: u64) -> Failure {
+    Failure::Unavailable { why: format!("the answer takes {size} bytes, and the server takes {limit}") }
+}
+
+/// Puts a value of more than `most` bytes into the object store; refuses one that is larger than this node may send.
+pub(super) async fn fitting(site: &Site, run: &Run, reply: Reply, most: u64) -> Reply {
+    let Answer::Value(Content::Here(bytes)) = &reply.answer else { return reply };
+    let (len, limit) = (bytes.len() as u64, site.settings.max_payload);
+    let answer = if len > limit {
+        Answer::Failed(Failure::ResultTooLarge { size: len, limit })
+    } else if len > most {
+        store(site, run, bytes, reply.attempt).await
+    } else {
+        return reply;
+    };
+    Reply { answer, ..reply }
+}
+
+async fn store(site: &Site, run: &Run, bytes: &Bytes, attempt: u32) -> Answer {
+    let object = format!("{}-result-{attempt}", run.request.message_id());
+    let len = bytes.len() as u64;
+    match site.patiently(run.until(), || site.engine.store(&object, bytes.clone())).await {
+        Ok(()) => Answer::Value(Content::Stored { object, len }),
+        Err(error) => {
+            let error = why(&error);
+            let why = format!("the result of {len} bytes cannot be put into the object store: {error}");
+            Answer::Failed(Failure::Unavailable { why })
+        }
+    }
+}
+
+/// How a message leaves the queue.
+#[derive(Debug, Clone, Copy)]
+enum Off {
+    Done,
+    /// Nobody can do it.
+    Dead,
+}
+
+async fn take_off(site: &Site, run: &Run, off: Off) {
+    for _ in 0..TRIES {
+        let Some(delivery) = run.delivery() else { return };
+        let outcome = match off {
+            Off::Done => delivery.ack().await,
+            Off::Dead => delivery.terminate().await,
+        };
+        site.note(&outcome);
+        match outcome {
+            Err(EngineError::Lost(_)) => site.pause(Duration::from_millis(250)).await,
+            _ => return,
+        }
+    }
+}
+
+async fn give_back(site: &Site, run: &Run, delay: Duration) {
+    let Some(delivery) = run.delivery() else { return };
+    // If it fails the lease ends by itself.
+    let outcome = delivery.give_back(delay).await;
+    site.note(&outcome);
+}
+
+/// Puts a job among the dead letters.
+pub(super) async fn bury(
+    site: &Site,
+    request: &Request,
+    envelope: &Envelope,
+    failure: &Failure,
+    until: std::time::SystemTime,
+) {
+    let message_id = format!("{}-dead", request.message_id());
+    let letter = letter(site, envelope, &words(failure));
+    let send = || site.engine.dead_letter(&request.queue, &message_id, letter.clone());
+    if site.patiently(until, send).await.is_ok() {
+        site.counts.dead_letters.one_more();
+    }
+}
+
+/// A message with what it died of.
+pub(super) fn letter(site: &Site, envelope: &Envelope, why: &str) -> Envelope {
+    let mut letter = envelope.clone();
+    // What the server makes of its own headers is about another message.
+    letter.headers.retain(|(name, _)| !name.starts_with("Nats-"));
+    // A header is one line.
+    let why: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    letter.headers.push((Cow::Borrowed("Hl-Dead-Reason"), why));
+    letter.headers.push((Cow::Borrowed("Hl-Dead-Node"), site.settings.name.clone()));
+    letter
+}
+
+/// A failure in a line.
+fn words(failure: &Failure) -> String {
+    match failure {
+        Failure::WorkerDied { pid, signal: Some(signal), .. } => format!("worker {pid} died of signal {signal}"),
+        Failure::WorkerDied { pid, code: Some(code), .. } => format!("worker {pid} exited with code {code}"),
+        Failure::WorkerDied { pid, .. } => format!("worker {pid} died"),
+        Failure::Unavailable { why } => why.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A message that is no job: nobody can be told.
+pub(super) async fn unreadable(site: &Rc<Site>, queue: usize, delivery: &Delivery, why: &str) {
+    let queue = &site.settings.queues[queue];
+    let letter = letter(site, &delivery.envelope, &format!("not a job: {why}"));
+    let message_id = format!("{}-unreadable-{}", queue, delivery.sequence);
+    let outcome = site.engine.dead_letter(queue, &message_id, letter).await;
+    site.note(&outcome);
+    if outcome.is_ok() {
+        site.counts.dead_letters.one_more();
+        let outcome = delivery.terminate().await;
+        site.note(&outcome);
+    }
+}

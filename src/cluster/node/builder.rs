@@ -1,0 +1,305 @@
+//! [`NodeBuilder`].
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use super::{Node, NodeReport, serve};
+use crate::{
+    AnyExecutor, Executor, ProcessPool,
+    cluster::{
+        access::{Access, Credentials, Tls},
+        error::{ClusterError, ClusterErrorKind},
+        registry,
+    },
+    pool::sealed::Pool,
+};
+
+/// Builds a [`Node`]. Made by [`Node::builder`].
+#[derive(Debug)]
+#[must_use = "a node starts with `serve` or `start`"]
+pub struct NodeBuilder {
+    access: Access,
+    queues: Vec<String>,
+    slots: Option<usize>,
+    pool: Option<AnyExecutor>,
+    name: Option<String>,
+    drain_timeout: Duration,
+    max_payload: u64,
+}
+
+/// What a node is to be, checked.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) access: Access,
+    pub(super) queues: Vec<String>,
+    pub(super) slots: usize,
+    pub(super) pool: AnyExecutor,
+    /// Whether the pool was made for this node, and ends with it.
+    pub(super) owns_pool: bool,
+    pub(super) name: String,
+    pub(super) drain_timeout: Duration,
+    pub(super) max_payload: u64,
+}
+
+impl NodeBuilder {
+    pub(super) fn new() -> Self {
+        let access = Access {
+            servers: vec!["nats://127.0.0.1:4222".to_owned()],
+            credentials: Credentials::default(),
+            tls: None,
+            prefix: "heavylift".to_owned(),
+            connect_timeout: Duration::from_secs(5),
+        };
+        Self {
+            access,
+            queues: vec!["default".to_owned()],
+            slots: None,
+            pool: None,
+            name: None,
+            drain_timeout: Duration::from_secs(30),
+            max_payload: 1 << 30,
+        }
+    }
+
+    /// The servers, as `nats://host:port` or `tls://host:port`; several of one cluster, of which any will do. Default:
+    /// `nats://127.0.0.1:4222`.
+    pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        self.access.servers = servers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Who this program is to the servers. Default: anybody.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.access.credentials = credentials;
+        self
+    }
+
+    /// Encrypts the connection. Default: only with servers given as `tls://`, trusting the system's roots.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.access.tls = Some(tls);
+        self
+    }
+
+    /// Before the names of all streams and subjects; the same for pools and nodes that belong together. Letters, digits, `_` and `-`.
+    /// Default: `heavylift`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.access.prefix = prefix.into();
+        self
+    }
+
+    /// The queues that it serves: what this machine can do, `gpu` or `bigmem`, say. Free slots go to the queues that have jobs, and none
+    /// is left out. Default: `default` alone.
+    pub fn queues<S: Into<String>>(mut self, queues: impl IntoIterator<Item = S>) -> Self {
+        self.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many jobs it has at a time. Default: as many as its pool has workers at most.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// The pool that runs the jobs. Default: a [`ProcessPool`] of its own with as many workers as slots, or as CPUs.
+    ///
+    /// On a [`ThreadPool`](crate::ThreadPool) a job cannot be killed, and one that crashes takes the node with it; its jobs then run again
+    /// elsewhere. Other jobs of the pool take turns with those of the node. The pool is not shut down with the node; when it is shut down by
+    /// others the node ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heavylift::{Node, ThreadPool};
+    ///
+    /// let builder = Node::builder().pool(ThreadPool::cpu());
+    /// ```
+    pub fn pool(mut self, pool: impl Into<AnyExecutor>) -> Self {
+        self.pool = Some(pool.into());
+        self
+    }
+
+    /// What clients and the servers call it. Default: the host's name and the process id.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long running jobs may go on after the node was told to end; then they are stopped and given back, for others to run. Default: 30 s.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.drain_timeout = limit;
+        self
+    }
+
+    /// How long it may take to connect at first. Later it tries for ever. Default: 5 s.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.access.connect_timeout = limit;
+        self
+    }
+
+    /// The largest result, in bytes; a larger one ends its task as [too large](crate::TaskErrorKind::TooLarge). What does not fit into half a
+    /// message of the server goes through its object store. Default: 1 GiB.
+    pub fn max_payload(mut self, bytes: u64) -> Self {
+        self.max_payload = bytes;
+        self
+    }
+
+    /// Serves until the program is asked to end, by SIGTERM or SIGINT, and returns what the node has done.
+    ///
+    /// The first signal drains, the second stops what runs and gives it back, the third ends the program. From this call on the signals
+    /// no longer end it at once, also once the node has ended: `main` must return by itself. Other listeners, such as
+    /// [`shutdown_on_ctrl_c`](crate::shutdown_on_ctrl_c) or tokio's, hear them as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start). Once it serves nothing ends it but signals and the end of its pool: a lost connection is made again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the node drains in the background.
+    #[cfg(unix)]
+    pub async fn serve(self) -> Result<NodeReport, ClusterError> {
+        let no_signals = |error| ClusterError::new(ClusterErrorKind::Other, format!("signals: {error}"));
+        let mut ear = super::signals::hear().map_err(no_signals)?;
+        let node = tokio::select! {
+            node = self.start() => node?,
+            () = ear.next() => return Ok(NodeReport::default()),
+        };
+        let mut ended = std::pin::pin!(node.ended());
+        let mut mode = crate::Shutdown::Drain;
+        loop {
+            tokio::select! {
+                report = &mut ended => return Ok(report),
+                () = ear.next() => drop(node.shutdown(mode)),
+            }
+            mode = crate::Shutdown::Kill;
+        }
+    }
+
+    /// Starts the node, and returns its handle once it serves. Listens to no signals.
+    ///
+    /// # Errors
+    ///
+    /// A setting is wrong, or a pool cannot be built ([`Setting`](ClusterErrorKind::Setting)); two functions have one name
+    /// ([`Registration`](ClusterErrorKind::Registration)); no server answers within `connect_timeout`
+    /// ([`Unreachable`](ClusterErrorKind::Unreachable), [`Tls`](ClusterErrorKind::Tls), [`Denied`](ClusterErrorKind::Denied)); streams or queues are
+    /// missing ([`Topology`](ClusterErrorKind::Topology): call [`ensure_topology`](crate::cluster::ensure_topology)).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the node does not start, or ends.
+    pub async fn start(self) -> Result<Node, ClusterError> {
+        registry::check().map_err(|why| ClusterError::new(ClusterErrorKind::Registration, why))?;
+        serve::start(self.check()?).await
+    }
+
+    fn check(self) -> Result<Settings, ClusterError> {
+        let wrong = |what: &str, why: &str| {
+            Err(ClusterError::new(ClusterErrorKind::Setting, format!("{what}: {why}")))
+        };
+        if self.access.servers.is_empty() {
+            return wrong("servers", "none given: at least one, such as nats://127.0.0.1:4222");
+        }
+        if !is_token(&self.access.prefix) {
+            let why = format!("{:?} must be 1 to 32 letters, digits, `_` or `-`", self.access.prefix);
+            return wrong("prefix", &why);
+        }
+        if self.queues.is_empty() {
+            return wrong("queues", "none given: at least one");
+        }
+        for (n, queue) in self.queues.iter().enumerate() {
+            if !is_token(queue) {
+                return wrong("queues", &format!("{queue:?} must be 1 to 32 letters, digits, `_` or `-`"));
+            }
+            if self.queues[..n].contains(queue) {
+                return wrong("queues", &format!("{queue:?} is given twice"));
+            }
+        }
+        if self.slots == Some(0) {
+            return wrong("slots", "0 slots cannot run anything: at least 1");
+        }
+        if self.max_payload == 0 {
+            return wrong("max_payload", "a limit of 0: at least 1");
+        }
+        let name = self.name.unwrap_or_else(default_name);
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return wrong("name", &format!("{name:?} must be a text without control characters"));
+        }
+        let owns_pool = self.pool.is_none();
+        let pool = match self.pool {
+            Some(pool) if pool.kind() == "inline" => {
+                return wrong("pool", "`Inline` would run jobs on the node's own thread: use a `ThreadPool`");
+            }
+            Some(pool) => pool,
+            None => own_pool(self.slots, self.max_payload)?,
+        };
+        let slots = self.slots.unwrap_or_else(|| pool.metrics().max_workers.max(1));
+        let (access, queues) = (self.access, self.queues);
+        let (drain_timeout, max_payload) = (self.drain_timeout, self.max_payload);
+        Ok(Settings { access, queues, slots, pool, owns_pool, name, drain_timeout, max_payload })
+    }
+}
+
+fn own_pool(slots: Option<usize>, max_payload: u64) -> Result<AnyExecutor, ClusterError> {
+    // The result travels in an envelope of its own between the worker and the node.
+    let builder = ProcessPool::builder().name("node").max_payload(max_payload.saturating_add(1 << 10));
+    let builder = match slots.and_then(NonZeroUsize::new) {
+        Some(slots) => builder.max_workers(slots.get()),
+        None => builder,
+    };
+    let wrong = |error| ClusterError::new(ClusterErrorKind::Setting, format!("pool: {error}"));
+    Ok(builder.build().map_err(wrong)?.into())
+}
+
+fn is_token(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+fn default_name() -> String {
+    format!("{}-{}", host_name(), std::process::id())
+}
+
+#[cfg(target_os = "linux")]
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn host_name() -> String {
+    std::env::var("HOSTNAME").unwrap_or_else(|_| "node".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Inline, ThreadPool};
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        let new = || Node::builder().pool(ThreadPool::cpu());
+        let no: [&str; 0] = [];
+        for (builder, named) in [
+            (new().servers(no), "servers"),
+            (new().prefix("a b"), "\"a b\""),
+            (new().prefix(""), "prefix"),
+            (new().queues(no), "queues"),
+            (new().queues(["a.b"]), "\"a.b\""),
+            (new().queues(["a", "b", "a"]), "twice"),
+            (new().slots(0), "slots"),
+            (new().max_payload(0), "max_payload"),
+            (new().name("a\nb"), "name"),
+            (Node::builder().pool(Inline::new()), "Inline"),
+        ] {
+            let error = builder.check().unwrap_err();
+            assert_eq!(error.kind(), ClusterErrorKind::Setting);
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn slots_are_those_of_the_pool() {
+        let pool = ThreadPool::builder().max_workers(7).build().unwrap();
+        let settings = Node::builder().pool(&pool).check().unwrap();
+        assert_eq!((settings.slots, settings.owns_pool), (7, false));
+        assert!(settings.name.ends_with(&format!("-{}", std::process::id())), "{}", settings.name);
+        assert_eq!(Node::builder().pool(&pool).slots(3).check().unwrap().slots, 3);
+    }
+}

@@ -1,0 +1,70 @@
+//! [`answer`]: the fast mode. Calls come without a queue and are answered at once, or not at all.
+
+use std::{rc::Rc, time::{Duration, SystemTime}};
+
+use tokio::task::spawn_local;
+
+use super::{
+    super::{
+        engine::{Call, Calls},
+        message::{Answer, BUSY, Failure, Request},
+    },
+    answer::{fitting, reply},
+    decide::{End, Verdict, judge},
+    run::{Present, here, work},
+    serve::{Occupied, Site},
+    slots::Slot,
+};
+
+/// Answers the calls of a queue.
+pub(super) async fn answer(site: Rc<Site>, mut calls: Calls) {
+    while let Some(call) = calls.next().await {
+        // A slot may have been asked for by now: then one job more runs, for as long as this one takes.
+        let slot = if site.is_ending() { None } else { site.slots.borrow() };
+        spawn_local(one(site.clone(), slot, call, site.occupy()));
+    }
+}
+
+async fn one(site: Rc<Site>, slot: Option<Slot>, call: Call, _occupied: Occupied) {
+    // Without a readable id there is nobody to answer.
+    let Ok(request) = Request::from_envelope(&call.envelope) else { return };
+    let busy = || Failure::Unavailable { why: format!("{BUSY}: node {} has no free slot", site.settings.name) };
+    // Nothing runs twice: a second call of the same id finds the first.
+    let Some(here) = Present::enter(&site, request, None) else { return };
+    let (answer, ran) = match slot {
+        None => {
+            site.counts.calls_refused.one_more();
+            (Answer::Failed(busy()), Duration::ZERO)
+        }
+        Some(slot) => {
+            site.counts.calls.one_more();
+            site.count_running();
+            let (end, ran) = attempt(&site, &here).await;
+            drop(slot);
+            (in_one(end, busy), ran)
+        }
+    };
+    site.count_running();
+    let reply = reply(&site, &here.run.request, 1, ran, answer);
+    let reply = fitting(&site, &here.run, reply, site.engine.max_message() / 2).await;
+    let outcome = call.reply(reply.to_envelope()).await;
+    site.note(&outcome);
+}
+
+async fn attempt(site: &Site, present: &Present<'_>) -> (End, Duration) {
+    let request = &present.run.request;
+    match judge(request, 1, None, SystemTime::now(), here(request)) {
+        Verdict::Run { attempt, .. } => work(site, &present.run, attempt, 0).await,
+        Verdict::End(end) => (end, Duration::ZERO),
+    }
+}
+
+/// What a client is told that has no second try.
+fn in_one(end: End, busy: impl FnOnce() -> Failure) -> Answer {
+    match end {
+        End::Answered(answer) => answer,
+        End::Refused { count, has, .. } => Answer::Refused { count, has },
+        End::Dead(failure) => Answer::Failed(failure),
+        End::Known | End::Again { .. } | End::Untouched { .. } => Answer::Failed(busy()),
+    }
+}

@@ -1,0 +1,327 @@
+//! [`judge`] and [`after`]: what to do with a delivery, and what to do once its job has ended. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use super::super::{
+    message::{Answer, Content, Failure, Reply, Request},
+    perform::Performed,
+};
+use crate::{TaskError, TaskErrorKind, error::Operand};
+
+/// How long a refused job stays away, the first time; then twice as long, and so on.
+const FIRST_REFUSAL: Duration = Duration::from_millis(250);
+const LONGEST_REFUSAL: Duration = Duration::from_secs(2);
+/// How long a job stays away after a worker died under it.
+const AFTER_DEATH: Duration = Duration::from_millis(300);
+/// How long it does when the pool had no room for it.
+const AFTER_OVERLOAD: Duration = Duration::from_millis(250);
+/// How long it does when the pool's workers do not start.
+const AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
+
+/// What this program has under a job's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Here {
+    Nothing,
+    /// A function with other types.
+    Other(u64),
+    Same,
+}
+
+/// What to do with a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Verdict {
+    /// It is that run of the job, from 1; so many deliveries before were none.
+    Run {
+        attempt: u32,
+        refusals: u32,
+    },
+    End(End),
+}
+
+/// How a delivery ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum End {
+    /// Its outcome is known to the client already.
+    Known,
+    Answered(Answer),
+    /// So many have refused it by now, this node included.
+    Refused {
+        count: u32,
+        has: String,
+        delay: Duration,
+    },
+    /// Its run has failed, and another may succeed. It counts as one.
+    Again {
+        delay: Duration,
+    },
+    /// It goes back as if it had not been delivered. It does not count.
+    Untouched {
+        delay: Duration,
+    },
+    /// Nobody can do it: it is kept, with the reason.
+    Dead(Failure),
+}
+
+/// Decides about a delivery, given what was last published of the job.
+pub(super) fn judge(
+    request: &Request,
+    delivered: u64,
+    last: Option<&Reply>,
+    now: SystemTime,
+    here: Here,
+) -> Verdict {
+    let refusals = match last.map(|reply| &reply.answer) {
+        None => 0,
+        Some(Answer::Refused { count, .. }) => *count,
+        Some(_) => return Verdict::End(End::Known),
+    };
+    let attempts = delivered.saturating_sub(refusals.into()).max(1);
+    let over = |limit: &str| {
+        let failure = Failure::TimedOut { limit: limit.to_owned(), after_ms: 0 };
+        Verdict::End(End::Answered(Answer::Failed(failure)))
+    };
+    if request.deadline.is_some_and(|deadline| deadline <= now) {
+        return over("deadline");
+    }
+    // A later run is one of a job that has begun.
+    if attempts == 1 && request.queue_deadline.is_some_and(|deadline| deadline <= now) {
+        return over("queue_timeout");
+    }
+    if attempts > u64::from(request.retries) + 1 {
+        return Verdict::End(End::Dead(given_up(attempts - 1)));
+    }
+    let has = match here {
+        Here::Same => {
+            let attempt = u32::try_from(attempts).unwrap_or(u32::MAX);
+            return Verdict::Run { attempt, refusals };
+        }
+        Here::Nothing => "no job of that name".to_owned(),
+        Here::Other(fingerprint) => format!("a job of that name with fingerprint {fingerprint:016x}"),
+    };
+    Verdict::End(End::Refused { count: refusals.saturating_add(1), has, delay: refusal_delay(refusals) })
+}
+
+fn refusal_delay(before: u32) -> Duration {
+    FIRST_REFUSAL.saturating_mul(1 << before.min(8)).min(LONGEST_REFUSAL)
+}
+
+/// The job was delivered that often, and nobody has answered.
+pub(super) fn given_up(deliveries: u64) -> Failure {
+    let why = format!("given up after {deliveries} deliveries: the nodes that took it died, or lost it");
+    Failure::Unavailable { why }
+}
+
+/// Decides about a job that the local pool has ended. Says how long it ran, where the job's own clock knows.
+pub(super) fn after(
+    outcome: Result<Performed, &TaskError>,
+    attempt: u32,
+    retries: u32,
+) -> (End, Option<Duration>) {
+    let failed = |failure| (End::Answered(Answer::Failed(failure)), None);
+    match outcome {
+        Ok(Performed::Value(value, ran)) => (End::Answered(Answer::Value(Content::Here(value))), Some(ran)),
+        Ok(Performed::ArgumentNotDecodable(why)) => failed(Failure::ArgumentNotDecodable { why }),
+        Ok(Performed::ResultNotEncodable(why)) => failed(Failure::ResultNotEncodable { why }),
+        Ok(Performed::Unknown) => {
+            failed(Failure::Unavailable { why: "the worker does not know the job".to_owned() })
+        }
+        Err(error) => (after_error(error, attempt <= retries), None),
+    }
+}
+
+fn after_error(error: &TaskError, is_left: bool) -> End {
+    let failure = || failure(error);
+    match error.kind() {
+        TaskErrorKind::WorkerDied if is_left => End::Again { delay: AFTER_DEATH },
+        TaskErrorKind::WorkerDied => End::Dead(failure()),
+        TaskErrorKind::Unavailable if is_left => End::Again { delay: AFTER_UNAVAILABLE },
+        TaskErrorKind::Overloaded => End::Untouched { delay: AFTER_OVERLOAD },
+        // The pool is being shut down: others run it.
+        TaskErrorKind::Closed | TaskErrorKind::Cancelled => End::Untouched { delay: Duration::ZERO },
+        _ => End::Answered(Answer::Failed(failure())),
+    }
+}
+
+/// The error of a local task, for another machine.
+pub(super) fn failure(error: &TaskError) -> Failure {
+    let why = || error.to_string();
+    match error.kind() {
+        TaskErrorKind::Panicked => Failure::Panicked {
+            message: error.panic_message().unwrap_or_default().to_owned(),
+            location: error.panic_location().map(str::to_owned),
+            backtrace: error.backtrace().map(str::to_owned),
+        },
+        TaskErrorKind::TimedOut => match error.time_limit() {
+            Some((limit, after)) => Failure::TimedOut {
+                limit: limit.to_owned(),
+                after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            },
+            None => Failure::Unavailable { why: why() },
+        },
+        TaskErrorKind::WorkerDied => match error.worker() {
+            Some(exit) => Failure::WorkerDied {
+                pid: exit.pid(),
+                code: exit.code(),
+                signal: exit.signal(),
+                stderr_tail: exit.stderr_tail().to_owned(),
+                note: exit.note().map(str::to_owned),
+            },
+            None => Failure::Unavailable { why: why() },
+        },
+        TaskErrorKind::Cancelled => Failure::Cancelled,
+        TaskErrorKind::TooLarge => match error.size_limit() {
+            Some((Operand::Result, size, limit)) => Failure::ResultTooLarge { size, limit },
+            _ => Failure::Unavailable { why: why() },
+        },
+        // What comes from the worker is ours: bytes with a time. It is not as it should be.
+        TaskErrorKind::Decode => Failure::ResultNotEncodable { why: why() },
+        _ => Failure::Unavailable { why: why() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        WorkerExit,
+        error::{ExitCause, PanicReport, TaskLabel},
+        task::{Options, label},
+    };
+
+    fn second(n: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(n)
+    }
+
+    fn request() -> Request {
+        Request {
+            id: "c-1".into(),
+            resubmission: 0,
+            client: "c".into(),
+            job: "job".into(),
+            fingerprint: 7,
+            queue: "default".into(),
+            deadline: Some(second(100)),
+            queue_deadline: Some(second(50)),
+            run_timeout: None,
+            retries: 1,
+            traceparent: None,
+            argument: Content::Here(Bytes::new()),
+        }
+    }
+
+    fn last(answer: Answer) -> Reply {
+        Reply { id: "c-1".into(), node: "n".into(), attempt: 1, ran: Duration::ZERO, answer }
+    }
+
+    fn refused(count: u32) -> Option<Reply> {
+        Some(last(Answer::Refused { count, has: "nothing".into() }))
+    }
+
+    #[test]
+    fn a_delivery_is_run_answered_refused_or_given_up() {
+        let run = |attempt, refusals| Verdict::Run { attempt, refusals };
+        let late = |limit: &str| {
+            let failure = Failure::TimedOut { limit: limit.into(), after_ms: 0 };
+            Verdict::End(End::Answered(Answer::Failed(failure)))
+        };
+        let no = |count, has: &str, ms| {
+            let delay = Duration::from_millis(ms);
+            Verdict::End(End::Refused { count, has: has.into(), delay })
+        };
+        let value = Some(last(Answer::Value(Content::Here(Bytes::new()))));
+        let failed = Some(last(Answer::Failed(Failure::Cancelled)));
+        let nothing = "no job of that name";
+        let other = "a job of that name with fingerprint 00000000000000ff";
+        let known = || Verdict::End(End::Known);
+        let dead = |n| Verdict::End(End::Dead(given_up(n)));
+        let table = [
+            (1, None, 0, Here::Same, run(1, 0)),
+            (2, None, 0, Here::Same, run(2, 0)),
+            (3, None, 0, Here::Same, dead(2)),
+            (3, refused(1), 0, Here::Same, run(2, 1)),
+            (9, refused(8), 0, Here::Same, run(1, 8)),
+            (9, refused(6), 0, Here::Same, dead(2)),
+            (1, None, 50, Here::Same, late("queue_timeout")),
+            (2, None, 50, Here::Same, run(2, 0)),
+            (2, refused(1), 50, Here::Same, late("queue_timeout")),
+            (2, None, 100, Here::Same, late("deadline")),
+            (2, value, 200, Here::Nothing, known()),
+            (2, failed, 0, Here::Same, known()),
+            (1, None, 0, Here::Nothing, no(1, nothing, 250)),
+            (2, refused(1), 0, Here::Other(255), no(2, other, 500)),
+            (7, refused(6), 0, Here::Nothing, no(7, nothing, 2000)),
+            (1, None, 200, Here::Nothing, late("deadline")),
+        ];
+        for (delivered, last, now, here, verdict) in table {
+            let found = judge(&request(), delivered, last.as_ref(), second(now), here);
+            assert_eq!(found, verdict, "delivery {delivered} after {last:?} at {now} with {here:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_without_limits_is_never_late() {
+        let request = Request { deadline: None, queue_deadline: None, ..request() };
+        let verdict = judge(&request, 1, None, SystemTime::now(), Here::Same);
+        assert_eq!(verdict, Verdict::Run { attempt: 1, refusals: 0 });
+    }
+
+    fn of_task() -> TaskLabel {
+        label("job", &mut Options::default(), Location::caller())
+    }
+
+    #[test]
+    fn an_ended_job_is_answered_or_run_again_or_dead() {
+        let exit = WorkerExit::new(42, ExitCause::Signal(11), "oh".into()).with_note(Some("why"));
+        let died = Failure::WorkerDied {
+            pid: 42,
+            code: None,
+            signal: Some(11),
+            stderr_tail: "oh".into(),
+            note: Some("why".into()),
+        };
+        let report =
+            PanicReport { message: "no luck".into(), location: Some("a.rs:1:2".into()), ..Default::default() };
+        let panicked = Failure::Panicked {
+            message: "no luck".into(),
+            location: Some("a.rs:1:2".into()),
+            backtrace: None,
+        };
+        let answered = |failure| End::Answered(Answer::Failed(failure));
+        let unavailable = TaskError::unavailable(of_task(), "no workers");
+        let no_workers = Failure::Unavailable { why: unavailable.to_string() };
+        let table = [
+            (TaskError::worker_died(of_task(), exit.clone()), 1, End::Again { delay: AFTER_DEATH }),
+            (TaskError::worker_died(of_task(), exit), 2, End::Dead(died)),
+            (TaskError::panicked(of_task(), report), 1, answered(panicked)),
+            (
+                TaskError::timed_out(of_task(), "run_timeout", Duration::from_secs(2)),
+                1,
+                answered(Failure::TimedOut { limit: "run_timeout".into(), after_ms: 2000 }),
+            ),
+            (TaskError::overloaded(of_task(), "p", 1), 2, End::Untouched { delay: AFTER_OVERLOAD }),
+            (TaskError::closed(of_task(), "p"), 2, End::Untouched { delay: Duration::ZERO }),
+            (TaskError::cancelled(of_task()), 2, End::Untouched { delay: Duration::ZERO }),
+            (
+                TaskError::too_large(of_task(), Operand::Result, 9, 8),
+                1,
+                answered(Failure::ResultTooLarge { size: 9, limit: 8 }),
+            ),
+            (unavailable, 2, answered(no_workers)),
+            (
+                TaskError::unavailable(of_task(), "no workers"),
+                1,
+                End::Again { delay: AFTER_UNAVAILABLE },
+            ),
+        ];
+        for (error, attempt, end) in table {
+            assert_eq!(after(Err(&error), attempt, 1), (end, None), "{error}, attempt {attempt}");
+        }
+        let (value, ran) = (Bytes::from_static(b"v"), Duration::from_millis(3));
+        let end = End::Answered(Answer::Value(Content::Here(value.clone())));
+        assert_eq!(after(Ok(Performed::Value(value, ran)), 1, 0), (end, Some(ran)));
+    }
+}

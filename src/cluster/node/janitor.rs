@@ -1,0 +1,81 @@
+//! What no delivery takes care of any more: jobs that were delivered too often, and messages that a server has forgotten to remove.
+//!
+//! Every node does both. Each job that was given up is seen by one of them; that two remove the same message hurts nobody.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    super::{
+        engine::{EngineError, GivenUp},
+        message::{Answer, Failure, Request},
+    },
+    answer::{bury, letter, reply},
+    decide::given_up,
+    run::last_answer,
+    serve::Site,
+};
+
+/// How often orphans are looked for, about: so that nodes that start together do not look together.
+const ROUND: Duration = Duration::from_secs(60);
+/// How long one job may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Answers for jobs that the server delivers no more.
+pub(super) async fn bury_given_up(site: Rc<Site>, mut jobs: GivenUp) {
+    while let Some(job) = jobs.next().await {
+        // If it fails it comes again, here or elsewhere.
+        if bury_one(&site, job.sequence, job.deliveries).await.is_ok() {
+            job.ack().await;
+        }
+    }
+}
+
+async fn bury_one(site: &Site, sequence: u64, deliveries: u64) -> Result<(), EngineError> {
+    let until = SystemTime::now() + PATIENCE;
+    let Some(envelope) = site.patiently(until, || site.engine.job_at(sequence)).await? else { return Ok(()) };
+    match Request::from_envelope(&envelope) {
+        // It will be answered by its run.
+        Ok(request) if site.runs.borrow().contains_key(&request.id) => return Ok(()),
+        Ok(request) => {
+            let last = last_answer(site, &request, until).await;
+            if last.is_none_or(|last| matches!(last.answer, Answer::Refused { .. })) {
+                let failure = given_up(deliveries);
+                bury(site, &request, &envelope, &failure, until).await;
+                tell(site, &request, failure, until).await?;
+            }
+        }
+        Err(why) => {
+            let letter = letter(site, &envelope, &format!("not a job: {why}"));
+            let message_id = format!("unreadable-{sequence}");
+            let send = || site.engine.dead_letter("unknown", &message_id, letter.clone());
+            site.patiently(until, send).await?;
+        }
+    }
+    site.patiently(until, || site.engine.withdraw(sequence)).await.map(drop)
+}
+
+async fn tell(site: &Site, request: &Request, failure: Failure, until: SystemTime) -> Result<(), EngineError> {
+    let reply = reply(site, request, 0, Duration::ZERO, Answer::Failed(failure)).to_envelope();
+    let message_id = format!("{}-result", request.message_id());
+    let send = || site.engine.answer(&request.client, &request.id, &message_id, reply.clone());
+    site.patiently(until, send).await
+}
+
+/// Removes messages that were acked and are still there, about once a minute and after each reconnection.
+pub(super) async fn remove_orphans(site: Rc<Site>) {
+    let chance = RandomState::new().hash_one(&site.settings.name) % 1000;
+    let round = ROUND.mul_f64(0.75 + chance as f64 / 2000.0);
+    loop {
+        site.pause(round).await;
+        let Ok(orphans) = site.engine.orphans(&site.settings.queues).await else { continue };
+        for sequence in orphans {
+            if site.engine.withdraw(sequence).await.is_err() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! [`attend`]: a delivery, from its arrival to its end.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::{Future, pending},
+    rc::Rc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use tokio::{sync::Notify, time::sleep};
+
+use super::{
+    super::{
+        engine::{Delivery, EngineError},
+        message::{Answer, Content, Failure, Reply, Request},
+        perform::{Perform, Performed, perform},
+        registry,
+    },
+    Stop, answer,
+    decide::{End, Here, Verdict, after, judge},
+    serve::{Occupied, Site},
+    slots::Slot,
+};
+use crate::{Executor, Task, TaskError, panic::drop_shielded, trace};
+
+/// What no deadline is: longer no stream keeps a job.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A job that is here.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) request: Request,
+    /// The last one, should it have been delivered again. None if it is a call of the fast mode.
+    delivery: RefCell<Option<Rc<Delivery>>>,
+    /// Nobody wants it any more.
+    pub(super) cancel: Notify,
+    arrived: SystemTime,
+}
+
+/// How a run ended, with what its reply needs.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) end: End,
+    pub(super) attempt: u32,
+    /// How many deliveries before were no runs.
+    pub(super) refusals: u32,
+    pub(super) ran: Duration,
+}
+
+/// Takes care of a delivery.
+pub(super) async fn attend(site: Rc<Site>, slot: Slot, queue: usize, delivery: Delivery, _occupied: Occupied) {
+    site.counts.taken.one_more();
+    if delivery.delivered > 1 {
+        site.counts.redelivered.one_more();
+    }
+    site.count_running();
+    let request = match Request::from_envelope(&delivery.envelope) {
+        Ok(request) => request,
+        Err(why) => {
+            drop(slot);
+            return answer::unreadable(&site, queue, &delivery, &why).await;
+        }
+    };
+    let delivery = Rc::new(delivery);
+    let Some(here) = Present::enter(&site, request, Some(delivery.clone())) else {
+        drop(slot);
+        return copy(&site, delivery).await;
+    };
+    let ended = attempt(&site, &here.run, &delivery).await;
+    // Before the answer: what the servers do slowly holds up no slot.
+    drop(slot);
+    site.count_running();
+    answer::settle(&site, &here.run, ended).await;
+}
+
+/// A job that runs here has come again, for its heartbeats were late: it goes on, with the new lease.
+async fn copy(site: &Site, delivery: Rc<Delivery>) {
+    site.counts.duplicates.one_more();
+    site.count_running();
+    let _ = delivery.progress().await;
+}
+
+/// Looks whether it is to be run, and runs it.
+async fn attempt(site: &Site, run: &Run, delivery: &Delivery) -> Ended {
+    let verdict = look(site, run, delivery.delivered).await;
+    let (attempt, refusals) = match verdict {
+        Verdict::Run { attempt, refusals } => (attempt, refusals),
+        Verdict::End(end) => return Ended { end, attempt: 0, refusals: 0, ran: Duration::ZERO },
+    };
+    if site.is_ending() {
+        let end = End::Untouched { delay: Duration::ZERO };
+        return Ended { end, attempt, refusals, ran: Duration::ZERO };
+    }
+    let (end, ran) = work(site, run, attempt, run.request.retries).await;
+    Ended { end, attempt, refusals, ran }
+}
+
+async fn look(site: &Site, run: &Run, delivered: u64) -> Verdict {
+    let last = if delivered > 1 { last_answer(site, &run.request, run.until()).await } else { None };
+    judge(&run.request, delivered, last.as_ref(), SystemTime::now(), here(&run.request))
+}
+
+/// What was last published of a job, as far as it can be learnt.
+pub(super) async fn last_answer(site: &Site, request: &Request, until: SystemTime) -> Option<Reply> {
+    let ask = || site.engine.last_answer(&request.client, &request.id);
+    let envelope = site.patiently(until, ask).await.ok()??;
+    Reply::from_envelope(&envelope).ok()
+}
+
+/// What this program has under the job's name.
+pub(super) fn here(request: &Request) -> Here {
+    match registry::named(&request.job).map(registry::Registered::fingerprint) {
+        None => Here::Nothing,
+        Some(fingerprint) if fingerprint == request.fingerprint => Here::Same,
+        Some(fingerprint) => Here::Other(fingerprint),
+    }
+}
+
+/// Runs a job unless something ends it: it is not wanted any more, its deadline is reached, the node ends.
+pub(super) async fn work(site: &Site, run: &Run, attempt: u32, retries: u32) -> (End, Duration) {
+    let begun = Instant::now();
+    let failed = |failure| End::Answered(Answer::Failed(failure));
+    let left = run.until().duration_since(SystemTime::now()).unwrap_or_default();
+    // Whatever loses is dropped: with the local task the job is stopped.
+    let (end, ran) = tokio::select! {
+        biased;
+        ended = run_here(site, run, attempt, retries) => ended,
+        () = run.cancel.notified() => (failed(Failure::Cancelled), None),
+        () = site.reached(Stop::GivingBack) => (End::Untouched { delay: Duration::ZERO }, None),
+        () = sleep(left) => (failed(Failure::TimedOut { limit: "deadline".to_owned(), after_ms: 0 }), None),
+    };
+    (end, ran.unwrap_or_else(|| begun.elapsed()))
+}
+
+async fn run_here(site: &Site, run: &Run, attempt: u32, retries: u32) -> (End, Option<Duration>) {
+    let argument = match load(site, run).await {
+        Ok(argument) => argument,
+        Err(failure) => return (End::Answered(Answer::Failed(failure)), None),
+    };
+    let mut task = start(site, &run.request, attempt, argument);
+    let outcome = tokio::select! {
+        biased;
+        never = tell_begun(site, &run.request) => match never {},
+        outcome = &mut task => outcome,
+    };
+    match outcome {
+        Ok(performed) => after(Ok(performed), attempt, retries),
+        Err(error) => {
+            // The pool was shut down: this node can run nothing more.
+            if error.is_closed() || error.is_cancelled() {
+                Stop::raise(&site.stop, Stop::Draining);
+            }
+            let end = after(Err(&error), attempt, retries);
+            drop_shielded::<TaskError>(error);
+            end
+        }
+    }
+}
+
+async fn load(site: &Site, run: &Run) -> Result<Bytes, Failure> {
+    match &run.request.argument {
+        Content::Here(bytes) => Ok(bytes.clone()),
+        Content::Stored { object, len } => {
+            let loaded = site.patiently(run.until(), || site.engine.load(object, *len)).await;
+            let failed = |error: EngineError| {
+                let error = answer::why(&error);
+                format!("the argument of {len} bytes cannot be read from the object store: {error}")
+            };
+            loaded.map_err(|error| Failure::Unavailable { why: failed(error) })
+        }
+    }
+}
+
+fn start(site: &Site, request: &Request, attempt: u32, argument: Bytes) -> Task<Performed> {
+    let call = Perform { job: request.job.clone(), id: request.id.clone(), attempt, argument };
+    let job = site.settings.pool.job(perform, call).name(request.job.as_str());
+    let job = match request.run_timeout {
+        Some(limit) => job.run_timeout(limit),
+        None => job,
+    };
+    trace::below(request.traceparent.as_deref(), || job.run())
+}
+
+/// Tells the client once, whether it hears it or not.
+fn tell_begun(site: &Site, request: &Request) -> impl Future<Output = Infallible> {
+    async move {
+        let _ = site.engine.tell_begun(&request.client, &request.id, &site.settings.name).await;
+        pending().await
+    }
+}
+
+impl Run {
+    /// When nobody wants its result any more.
+    pub(super) fn until(&self) -> SystemTime {
+        self.request.deadline.unwrap_or(self.arrived + A_DAY)
+    }
+
+    pub(super) fn delivery(&self) -> Option<Rc<Delivery>> {
+        self.delivery.borrow().clone()
+    }
+
+    /// Renews its lease.
+    pub(super) async fn progress(&self) {
+        if let Some(delivery) = self.delivery() {
+            // The next one comes soon.
+            let _ = delivery.progress().await;
+        }
+    }
+}
+
+/// A job's presence in `runs`, as long as this is there.
+#[derive(Debug)]
+pub(super) struct Present<'a> {
+    site: &'a Site,
+    pub(super) run: Rc<Run>,
+}
+
+impl<'a> Present<'a> {
+    /// Enters it; `None` if it is there already, which then has the new delivery.
+    pub(super) fn enter(site: &'a Site, request: Request, delivery: Option<Rc<Delivery>>) -> Option<Self> {
+        let mut runs = site.runs.borrow_mut();
+        if let Some(run) = runs.get(&request.id) {
+            if delivery.is_some() {
+                *run.delivery.borrow_mut() = delivery;
+            }
+            return None;
+        }
+        let id = request.id.clone();
+        let (delivery, cancel) = (RefCell::new(delivery), Notify::new());
+        let run = Rc::new(Run { request, delivery, cancel, arrived: SystemTime::now() });
+        runs.insert(id, run.clone());
+        Some(Self { site, run })
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.site.runs.borrow_mut().remove(&self.run.request.id);
+    }
+}

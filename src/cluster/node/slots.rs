@@ -1,0 +1,172 @@
+//! [`Slots`]: how many jobs a node may have, how many run, and for how many it has asked.
+//!
+//! 1. `running + asked ≤ total`, over all queues, whatever happens: what is asked for is counted by an [`Asked`], a job by a [`Slot`], and
+//!    one becomes the other. A call of the fast mode takes a slot past this, if fewer than `total` run.
+//! 2. Whoever lets go of a slot, or of what was asked for, wakes who asks.
+
+use std::{cell::RefCell, rc::Rc};
+
+use tokio::sync::Notify;
+
+use super::share::{Ask, Line, share};
+
+/// The slots of a node. On its thread only.
+#[derive(Debug)]
+pub(super) struct Slots {
+    total: usize,
+    state: RefCell<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    running: usize,
+    lines: Vec<Line>,
+    /// Whose turn it is when there are fewer slots than queues.
+    turn: usize,
+}
+
+impl Slots {
+    pub(super) fn new(total: usize, queues: usize) -> Rc<Self> {
+        let state = State { running: 0, lines: vec![Line::default(); queues], turn: 0 };
+        Rc::new(Self { total, state: RefCell::new(state), changed: Notify::new() })
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.state.borrow().running
+    }
+
+    /// What is to be asked for now. It counts as asked for from here on.
+    pub(super) fn asks(self: &Rc<Self>) -> Vec<(Ask, Asked)> {
+        let asks = {
+            let State { running, lines, turn } = &mut *self.state.borrow_mut();
+            let asked: usize = lines.iter().map(|line| line.asked).sum();
+            let asks = share(self.total.saturating_sub(*running + asked), lines, turn);
+            for ask in &asks {
+                lines[ask.queue].asked += ask.most;
+            }
+            asks
+        };
+        let guarded = |ask: Ask| (ask, Asked { slots: self.clone(), queue: ask.queue, left: ask.most });
+        asks.into_iter().map(guarded).collect()
+    }
+
+    /// Takes a slot that nobody's job is in, although it may have been asked for.
+    pub(super) fn borrow(self: &Rc<Self>) -> Option<Slot> {
+        let mut state = self.state.borrow_mut();
+        if state.running >= self.total {
+            return None;
+        }
+        state.running += 1;
+        Some(Slot(self.clone()))
+    }
+
+    /// Resolves when it may be that more is to be asked for. For one who waits.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// A job's place; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot(Rc<Slots>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.state.borrow_mut().running -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+/// What was asked for of one queue and has not come.
+#[derive(Debug)]
+pub(super) struct Asked {
+    slots: Rc<Slots>,
+    queue: usize,
+    left: usize,
+}
+
+impl Asked {
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// One has come: the queue has more, it seems.
+    pub(super) fn arrived(&mut self) -> Slot {
+        let mut state = self.slots.state.borrow_mut();
+        self.left = self.left.saturating_sub(1);
+        let line = &mut state.lines[self.queue];
+        line.asked = line.asked.saturating_sub(1);
+        line.hot = true;
+        state.running += 1;
+        self.slots.changed.notify_one();
+        Slot(self.slots.clone())
+    }
+
+    /// The time is over, and not all has come: the queue is empty, it seems.
+    pub(super) fn unfilled(&self) {
+        self.slots.state.borrow_mut().lines[self.queue].hot = false;
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.slots.state.borrow_mut().lines[self.queue].asked -= self.left;
+        self.slots.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(slots: &Slots) -> usize {
+        slots.state.borrow().lines.iter().map(|line| line.asked).sum()
+    }
+
+    #[test]
+    fn what_runs_and_what_was_asked_for_are_never_more_than_there_are() {
+        let slots = Slots::new(3, 1);
+        let mut pulls = slots.asks();
+        assert_eq!((pulls.len(), asked(&slots), slots.running()), (1, 3, 0));
+        assert!(slots.asks().is_empty());
+
+        let first = pulls[0].1.arrived();
+        let second = pulls[0].1.arrived();
+        assert_eq!((asked(&slots), slots.running()), (1, 2));
+        assert!(slots.asks().is_empty());
+
+        drop(first);
+        let more = slots.asks();
+        assert_eq!((more[0].0.most, asked(&slots), slots.running()), (1, 2, 1));
+        drop((pulls, more, second));
+        assert_eq!((asked(&slots), slots.running()), (0, 0));
+    }
+
+    #[test]
+    fn an_empty_queue_is_asked_by_one_pull_at_a_time() {
+        let slots = Slots::new(2, 1);
+        let mut pulls = slots.asks();
+        let job = pulls[0].1.arrived();
+        drop(job);
+        let more = slots.asks();
+        assert_eq!(more.len(), 1, "it has more, it seems");
+        more[0].1.unfilled();
+        drop(more);
+        assert!(slots.asks().is_empty(), "the first pull is still there");
+        drop(pulls);
+        assert_eq!(slots.asks()[0].0.most, 2);
+    }
+
+    #[test]
+    fn a_call_takes_a_slot_that_was_asked_for_but_none_that_runs() {
+        let slots = Slots::new(1, 1);
+        let pulls = slots.asks();
+        let call = slots.borrow();
+        assert!(call.is_some() && slots.borrow().is_none());
+        drop(pulls);
+        assert!(slots.asks().is_empty(), "nothing is free");
+        drop(call);
+        assert_eq!(slots.asks().len(), 1);
+    }
+}
