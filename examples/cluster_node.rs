@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> Result<(), ClusterError> {
     // Nodes that start together may all do this. In production an administrator does, once, and nodes need no right to.
-    ensure_topology(topology(&args)).await?;
+    ensure_topology(&topology(&args)).await?;
     let report = node(&args)?.serve().await?;
     println!("{} has ended: {report}", report.name);
     Ok(())

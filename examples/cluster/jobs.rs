@@ -71,3 +71,15 @@ pub fn leave_a_line((file, time): (String, Duration)) -> u32 {
     std::thread::sleep(time);
     this.attempt()
 }
+
+/// Leaves a file in a directory, and waits until so many are there: so many jobs run at the same time.
+#[job(name = "examples::meet")]
+pub fn meet((directory, name, count): (String, String, usize)) -> bool {
+    std::fs::write(std::path::Path::new(&directory).join(name), "").expect("the file can be written");
+    let end = Instant::now() + Duration::from_secs(20);
+    let here = || std::fs::read_dir(&directory).map(Iterator::count).unwrap_or_default();
+    while here() < count && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    here() >= count
+}

@@ -18,7 +18,7 @@ impl Failure {
             | Self::ResultNotEncodable { .. }
             | Self::ResultTooLarge { .. } => true,
             Self::TimedOut { limit, .. } => limit_of(limit) == RUN_TIMEOUT,
-            Self::Cancelled | Self::Unavailable { .. } => false,
+            Self::Cancelled | Self::Overloaded { .. } | Self::Unavailable { .. } => false,
         }
     }
 
@@ -38,6 +38,7 @@ impl Failure {
             Self::ArgumentNotDecodable { why } => TaskError::decode(label, Operand::Argument, why),
             Self::ResultNotEncodable { why } => TaskError::encode(label, Operand::Result, why),
             Self::ResultTooLarge { size, limit } => TaskError::too_large(label, Operand::Result, size, limit),
+            Self::Overloaded { queue, why } => TaskError::overloaded_there(label, &queue, &why),
             Self::Unavailable { why } => TaskError::unavailable(label, why),
         }
     }
@@ -105,6 +106,11 @@ mod tests {
                 Failure::ResultTooLarge { size: 20, limit: 10 },
                 "the result of it takes 20 bytes (max_payload is 10)",
                 true,
+            ),
+            (
+                Failure::Overloaded { queue: "gpu".into(), why: why() },
+                "it was refused: queue \"gpu\" of the cluster is full (no luck)",
+                false,
             ),
             (Failure::Unavailable { why: why() }, "it cannot run: no luck", false),
         ];

@@ -22,8 +22,6 @@ use crate::text::beginning;
 
 /// The version of the protocol. What stands behind a point in the header, as in `1.2`, does not matter.
 pub(super) const VERSION: u32 = 1;
-/// What the reason of an unavailable call begins with when the node had no slot for it.
-pub(super) const BUSY: &str = "busy";
 
 /// What headers are called.
 mod header {
@@ -148,6 +146,11 @@ pub(super) enum Failure {
     ResultTooLarge {
         size: u64,
         limit: u64,
+    },
+    /// Of a call without a queue: the node had no slot for it.
+    Overloaded {
+        queue: String,
+        why: String,
     },
     Unavailable {
         why: String,

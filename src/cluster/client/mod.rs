@@ -400,6 +400,8 @@ impl Client {
     fn reply(&mut self, number: u64, reply: Reply) {
         let Reply { ran, answer, .. } = reply;
         match answer {
+            // It goes back untouched, from a node that would have run it.
+            Answer::Refused { has, .. } if has.is_empty() => {}
             Answer::Refused { count, has } => self.refused(number, count, &has),
             Answer::Failed(failure) => {
                 let Some(mut held) = self.table.take(number) else { return };

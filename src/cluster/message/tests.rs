@@ -66,6 +66,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         text().prop_map(|why| Failure::ArgumentNotDecodable { why }),
         text().prop_map(|why| Failure::ResultNotEncodable { why }),
         any::<(u64, u64)>().prop_map(|(size, limit)| Failure::ResultTooLarge { size, limit }),
+        text().prop_map(|why| Failure::Overloaded { queue: "q".into(), why }),
         text().prop_map(|why| Failure::Unavailable { why }),
     ]
 }

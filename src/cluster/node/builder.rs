@@ -1,20 +1,23 @@
 //! [`NodeBuilder`].
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{fmt, num::NonZeroUsize, time::Duration};
 
 use super::{Node, NodeReport, serve};
 use crate::{
     AnyExecutor, Executor, ProcessPool,
     cluster::{
-        access::{Access, Credentials, Tls},
+        access::{Access, Credentials, Tls, check_queue},
         error::{ClusterError, ClusterErrorKind},
         registry,
     },
+    panic::shield,
     pool::sealed::Pool,
 };
 
+/// Called with the node's name.
+type OnServing = Box<dyn FnOnce(&str) + Send>;
+
 /// Builds a [`Node`]. Made by [`Node::builder`].
-#[derive(Debug)]
 #[must_use = "a node starts with `serve` or `start`"]
 pub struct NodeBuilder {
     access: Access,
@@ -24,6 +27,7 @@ pub struct NodeBuilder {
     name: Option<String>,
     drain_timeout: Duration,
     max_payload: u64,
+    on_serving: Option<OnServing>,
 }
 
 /// What a node is to be, checked.
@@ -42,21 +46,15 @@ pub(super) struct Settings {
 
 impl NodeBuilder {
     pub(super) fn new() -> Self {
-        let access = Access {
-            servers: vec!["nats://127.0.0.1:4222".to_owned()],
-            credentials: Credentials::default(),
-            tls: None,
-            prefix: "heavylift".to_owned(),
-            connect_timeout: Duration::from_secs(5),
-        };
         Self {
-            access,
+            access: Access::new(["nats://127.0.0.1:4222"]),
             queues: vec!["default".to_owned()],
             slots: None,
             pool: None,
             name: None,
             drain_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
+            on_serving: None,
         }
     }
 
@@ -142,6 +140,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Is called with the node's name once it serves: to tell a supervisor that it is ready. A panic in it is reported and hurts nobody.
+    /// Default: nothing.
+    pub fn on_serving(mut self, callback: impl FnOnce(&str) + Send + 'static) -> Self {
+        self.on_serving = Some(Box::new(callback));
+        self
+    }
+
     /// Serves until the program is asked to end, by SIGTERM or SIGINT, and returns what the node has done.
     ///
     /// The first signal drains, the second stops what runs and gives it back, the third ends the program. From this call on the signals
@@ -186,29 +191,26 @@ impl NodeBuilder {
     /// # Cancel safety
     ///
     /// Dropped, the node does not start, or ends.
-    pub async fn start(self) -> Result<Node, ClusterError> {
+    pub async fn start(mut self) -> Result<Node, ClusterError> {
         registry::check().map_err(|why| ClusterError::new(ClusterErrorKind::Registration, why))?;
-        serve::start(self.check()?).await
+        let on_serving = self.on_serving.take();
+        let node = serve::start(self.check()?).await?;
+        if let Some(callback) = on_serving {
+            shield(|| callback(node.name()));
+        }
+        Ok(node)
     }
 
     fn check(self) -> Result<Settings, ClusterError> {
         let wrong = |what: &str, why: &str| {
             Err(ClusterError::new(ClusterErrorKind::Setting, format!("{what}: {why}")))
         };
-        if self.access.servers.is_empty() {
-            return wrong("servers", "none given: at least one, such as nats://127.0.0.1:4222");
-        }
-        if !is_token(&self.access.prefix) {
-            let why = format!("{:?} must be 1 to 32 letters, digits, `_` or `-`", self.access.prefix);
-            return wrong("prefix", &why);
-        }
+        self.access.check()?;
         if self.queues.is_empty() {
             return wrong("queues", "none given: at least one");
         }
         for (n, queue) in self.queues.iter().enumerate() {
-            if !is_token(queue) {
-                return wrong("queues", &format!("{queue:?} must be 1 to 32 letters, digits, `_` or `-`"));
-            }
+            check_queue(queue)?;
             if self.queues[..n].contains(queue) {
                 return wrong("queues", &format!("{queue:?} is given twice"));
             }
@@ -249,8 +251,17 @@ fn own_pool(slots: Option<usize>, max_payload: u64) -> Result<AnyExecutor, Clust
     Ok(builder.build().map_err(wrong)?.into())
 }
 
-fn is_token(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder")
+            .field("access", &self.access)
+            .field("queues", &self.queues)
+            .field("slots", &self.slots)
+            .field("pool", &self.pool)
+            .field("name", &self.name)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 fn default_name() -> String {

@@ -7,7 +7,7 @@ use tokio::task::spawn_local;
 use super::{
     super::{
         engine::{Call, Calls},
-        message::{Answer, BUSY, Failure, Request},
+        message::{Answer, Failure, Request},
     },
     answer::{fitting, reply},
     decide::{End, Verdict, judge},
@@ -28,9 +28,12 @@ pub(super) async fn answer(site: Rc<Site>, mut calls: Calls) {
 async fn one(site: Rc<Site>, slot: Option<Slot>, call: Call, _occupied: Occupied) {
     // Without a readable id there is nobody to answer.
     let Ok(request) = Request::from_envelope(&call.envelope) else { return };
-    let busy = || Failure::Unavailable { why: format!("{BUSY}: node {} has no free slot", site.settings.name) };
     // Nothing runs twice: a second call of the same id finds the first.
     let Some(here) = Present::enter(&site, request, None) else { return };
+    let busy = || Failure::Overloaded {
+        queue: here.run.request.queue.clone(),
+        why: format!("node {} has no free slot", site.settings.name),
+    };
     let (answer, ran) = match slot {
         None => {
             site.counts.calls_refused.one_more();
