@@ -1,4 +1,7 @@
 //! The cluster, with servers of its own: see `server`.
 
+#[path = "../../examples/cluster/jobs.rs"]
+mod jobs;
+mod node;
 mod server;
 mod topology;

@@ -100,9 +100,10 @@ async fn send(site: &Site, run: &Run, reply: &Reply) -> Result<(), EngineError> 
 /// An error in words.
 pub(super) fn why(error: &EngineError) -> String {
     match error {
-        EngineError::Lost(why) | EngineError::Full(why) | EngineError::Denied(why) | EngineError::Failed(why) => {
-            why.clone()
-        }
+        EngineError::Lost(why)
+        | EngineError::Full(why)
+        | EngineError::Denied(why)
+        | EngineError::Failed(why) => why.clone(),
         EngineError::TooLarge { size, limit } => format!("{size} bytes, where the server takes {limit}"),
     }
 }
@@ -200,7 +201,9 @@ pub(super) fn letter(site: &Site, envelope: &Envelope, why: &str) -> Envelope {
 /// A failure in a line.
 fn words(failure: &Failure) -> String {
     match failure {
-        Failure::WorkerDied { pid, signal: Some(signal), .. } => format!("worker {pid} died of signal {signal}"),
+        Failure::WorkerDied { pid, signal: Some(signal), .. } => {
+            format!("worker {pid} died of signal {signal}")
+        }
         Failure::WorkerDied { pid, code: Some(code), .. } => format!("worker {pid} exited with code {code}"),
         Failure::WorkerDied { pid, .. } => format!("worker {pid} died"),
         Failure::Unavailable { why } => why.clone(),

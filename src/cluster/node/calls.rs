@@ -1,6 +1,9 @@
 //! [`answer`]: the fast mode. Calls come without a queue and are answered at once, or not at all.
 
-use std::{rc::Rc, time::{Duration, SystemTime}};
+use std::{
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::task::spawn_local;
 

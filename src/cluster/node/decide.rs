@@ -283,8 +283,11 @@ mod tests {
             stderr_tail: "oh".into(),
             note: Some("why".into()),
         };
-        let report =
-            PanicReport { message: "no luck".into(), location: Some("a.rs:1:2".into()), ..Default::default() };
+        let report = PanicReport {
+            message: "no luck".into(),
+            location: Some("a.rs:1:2".into()),
+            ..Default::default()
+        };
         let panicked = Failure::Panicked {
             message: "no luck".into(),
             location: Some("a.rs:1:2".into()),
@@ -311,11 +314,7 @@ mod tests {
                 answered(Failure::ResultTooLarge { size: 9, limit: 8 }),
             ),
             (unavailable, 2, answered(no_workers)),
-            (
-                TaskError::unavailable(of_task(), "no workers"),
-                1,
-                End::Again { delay: AFTER_UNAVAILABLE },
-            ),
+            (TaskError::unavailable(of_task(), "no workers"), 1, End::Again { delay: AFTER_UNAVAILABLE }),
         ];
         for (error, attempt, end) in table {
             assert_eq!(after(Err(&error), attempt, 1), (end, None), "{error}, attempt {attempt}");

@@ -58,7 +58,12 @@ async fn bury_one(site: &Site, sequence: u64, deliveries: u64) -> Result<(), Eng
     site.patiently(until, || site.engine.withdraw(sequence)).await.map(drop)
 }
 
-async fn tell(site: &Site, request: &Request, failure: Failure, until: SystemTime) -> Result<(), EngineError> {
+async fn tell(
+    site: &Site,
+    request: &Request,
+    failure: Failure,
+    until: SystemTime,
+) -> Result<(), EngineError> {
     let reply = reply(site, request, 0, Duration::ZERO, Answer::Failed(failure)).to_envelope();
     let message_id = format!("{}-result", request.message_id());
     let send = || site.engine.answer(&request.client, &request.id, &message_id, reply.clone());

@@ -50,7 +50,13 @@ pub(super) struct Ended {
 }
 
 /// Takes care of a delivery.
-pub(super) async fn attend(site: Rc<Site>, slot: Slot, queue: usize, delivery: Delivery, _occupied: Occupied) {
+pub(super) async fn attend(
+    site: Rc<Site>,
+    slot: Slot,
+    queue: usize,
+    delivery: Delivery,
+    _occupied: Occupied,
+) {
     site.counts.taken.one_more();
     if delivery.delivered > 1 {
         site.counts.redelivered.one_more();
