@@ -23,7 +23,7 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Sets up a [`ClusterPool`].
 ///
-/// Made by [`ClusterPool::builder`]. What is not set has its default; only [`servers`](Self::servers) has none.
+/// Made by [`ClusterPool::builder`]. What is not set has its default.
 ///
 /// # Examples
 ///
@@ -66,7 +66,7 @@ pub struct ClusterPoolBuilder {
 impl ClusterPoolBuilder {
     pub(super) fn new() -> Self {
         Self {
-            access: Access::new([""; 0]),
+            access: Access::new(["nats://127.0.0.1:4222"]),
             name: super::pool::NAME.to_owned(),
             queue: "default".to_owned(),
             delivery: Delivery::default(),
@@ -85,7 +85,7 @@ impl ClusterPoolBuilder {
 /// How the servers are reached.
 impl ClusterPoolBuilder {
     /// Which servers to connect to, as `nats://host:port` or `tls://host:port`: to any of them, and to another when that is lost.
-    /// Default: none, so this must be called.
+    /// Default: `nats://127.0.0.1:4222`.
     pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
         self.access.servers = servers.into_iter().map(Into::into).collect();
         self

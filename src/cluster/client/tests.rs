@@ -329,13 +329,12 @@ fn what_is_large_travels_as_an_object_and_is_gone_afterwards() {
         async |node, pool| {
             let task = pool.run(length, vec![1; 3 << 20]);
             let taken = node.take().await;
-            let Content::Stored { object, len } = taken.request.argument.clone() else {
+            let Content::Stored { object: argument, len } = taken.request.argument.clone() else {
                 panic!("it is large")
             };
-            assert_eq!(node.engine.load(&object, len).await.unwrap().len(), 3 << 20);
+            assert_eq!(node.engine.load(&argument, len).await.unwrap().len(), 3 << 20);
             node.answer(taken, 5u64).await;
             assert_eq!(task.await.unwrap(), 5);
-            until("no argument", async || node.engine.load(&object, len).await.is_err()).await;
 
             let task = pool.run(zeros, 4 << 20);
             let taken = node.take().await;
@@ -344,8 +343,13 @@ fn what_is_large_travels_as_an_object_and_is_gone_afterwards() {
             node.engine.store(&object, value).await.unwrap();
             node.say(&taken.request, Answer::Value(Content::Stored { object: object.clone(), len })).await;
             assert_eq!(task.await.unwrap().len(), 4 << 20);
-            until("no result", async || node.engine.load(&object, len).await.is_err()).await;
             taken.delivery.ack().await.unwrap();
+
+            pool.shutdown(Shutdown::Drain).await;
+            for object in [argument, object] {
+                let gone = node.engine.load(&object, len).await;
+                assert!(matches!(gone, Err(EngineError::Failed(_))), "{:?}", gone.map(|bytes| bytes.len()));
+            }
 
             let metrics = pool.metrics();
             assert_eq!((metrics.payloads.argument_bytes, metrics.payloads.result_bytes), (3 << 20, 4 << 20));
