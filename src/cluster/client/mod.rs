@@ -138,7 +138,11 @@ struct Connected {
 async fn connect(shared: &Shared, access: &Access) -> Result<Connected, ClusterError> {
     let engine = Engine::connect(access, &shared.setup.name).await?;
     let results = match shared.setup.delivery {
-        Delivery::AtLeastOnce => Some(engine.results(&shared.setup.client).await?),
+        Delivery::AtLeastOnce => {
+            let results = engine.results(&shared.setup.client).await?;
+            engine.find_queue(&shared.setup.queue).await?;
+            Some(results)
+        }
         Delivery::AtMostOnce => None,
     };
     let begun = engine.begun(&shared.setup.client).await?;

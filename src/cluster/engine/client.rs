@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Engine, EngineError, Notes, request::envelope};
-use crate::cluster::{error::ClusterError, message::Envelope};
+use crate::cluster::{
+    error::{ClusterError, ClusterErrorKind},
+    message::Envelope,
+};
 
 #[derive(Deserialize)]
 struct Deleted {
@@ -23,6 +26,17 @@ impl Engine {
         job: Envelope,
     ) -> Result<u64, EngineError> {
         self.publish(subject, message_id, job).await
+    }
+
+    /// Fails if there is no such queue; not if nobody may tell whether there is.
+    pub(in crate::cluster) async fn find_queue(&self, queue: &str) -> Result<(), ClusterError> {
+        let names = self.names();
+        let what = format!("CONSUMER.INFO.{}.{}", names.tasks_stream(), names.queue_consumer(queue));
+        let missing = format!("queue `{queue}` is not there");
+        match self.must_be_there::<IgnoredAny>(&what, &missing).await {
+            Err(why) if why.kind() == ClusterErrorKind::Topology => Err(why),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a job out of its queue. Says whether it was there.

@@ -34,7 +34,7 @@ impl Engine {
         Ok(least)
     }
 
-    async fn must_be_there<T: serde::de::DeserializeOwned>(
+    pub(super) async fn must_be_there<T: serde::de::DeserializeOwned>(
         &self,
         what: &str,
         missing: &str,
