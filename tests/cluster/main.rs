@@ -3,5 +3,6 @@
 #[path = "../../examples/cluster/jobs.rs"]
 mod jobs;
 mod node;
+mod pool;
 mod server;
 mod topology;
