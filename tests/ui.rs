@@ -12,6 +12,9 @@ const RECORDED_WITH: &str = "rustc 1.95.";
 fn mistakes_do_not_compile_and_the_message_says_what_to_do() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/a_plain_function.rs");
+    if cfg!(feature = "nats") {
+        cases.pass("tests/ui/a_job.rs");
+    }
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output().expect("cargo has just run this compiler");
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
@@ -22,4 +25,8 @@ fn mistakes_do_not_compile_and_the_message_says_what_to_do() {
     cases.compile_fail("tests/ui/a_capture.rs");
     cases.compile_fail("tests/ui/a_fn_pointer.rs");
     cases.compile_fail("tests/ui/no_payload.rs");
+    if cfg!(feature = "nats") {
+        cases.compile_fail("tests/ui/no_job.rs");
+        cases.compile_fail("tests/ui/no_job_payload.rs");
+    }
 }

@@ -47,3 +47,18 @@ fn check(name: &str) -> std::result::Result<(), String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_of_ascii_and_not_too_long() {
+        for name in ["a", "crate::path", "images.scale-2/x_y", &"n".repeat(MOST)] {
+            assert_eq!(check(name), Ok(()), "{name}");
+        }
+        for name in ["", " ", "a b", "a\tb", "a\0", "*", "a.>", "größe", &"n".repeat(MOST + 1)] {
+            assert!(check(name).is_err(), "{name}");
+        }
+    }
+}

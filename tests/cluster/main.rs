@@ -2,6 +2,7 @@
 
 #[path = "../../examples/cluster/jobs.rs"]
 mod jobs;
+mod named;
 mod node;
 mod pool;
 mod server;
