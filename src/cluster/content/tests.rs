@@ -67,7 +67,8 @@ fn bulk_data_is_not_copied_where_its_buffer_can_be_taken_over() {
     let view = unpack::<Bytes>(packed.clone()).unwrap();
     assert_eq!(view.as_ptr(), address, "a handle is enough, although there are others");
     drop(view);
-    assert_eq!(unpack::<Vec<u8>>(packed).unwrap().as_ptr(), address);
+    let taken_over = unpack::<Vec<u8>>(packed).unwrap();
+    assert_eq!(taken_over.as_ptr(), address);
     let numbers = vec![0.5f64; 1 << 10];
     let address = numbers.as_ptr().cast();
     assert_eq!(pack(numbers).unwrap().as_ptr(), address);
