@@ -108,7 +108,22 @@ impl Server {
         Self::in_dir(binary, dir, config)
     }
 
-    /// In a directory that was made before, with certificates in it, say.
+    /// With the users `producer`, `node` and `admin` of `docs/cluster`, whose passwords are `secret-` and their names, and with more
+    /// lines of configuration.
+    pub fn with_users(binary: &Binary, config: &str) -> Self {
+        Self::with_users_in(binary, tempfile::tempdir().expect("a directory for the server"), config)
+    }
+
+    /// The same in a directory that was made before, with certificates in it, say.
+    pub fn with_users_in(binary: &Binary, dir: TempDir, config: &str) -> Self {
+        for file in ["accounts.conf", "producer.conf", "node.conf", "admin.conf"] {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster").join(file);
+            fs::copy(from, dir.path().join(file)).expect("the file with permissions");
+        }
+        Self::in_dir(binary, dir, &format!("include \"accounts.conf\"\n{config}"))
+    }
+
+    /// In a directory that was made before.
     pub fn in_dir(binary: &Binary, dir: TempDir, config: &str) -> Self {
         let config = config.replace("$DIR", &dir.path().display().to_string());
         let mut server = Self { binary: binary.clone(), dir, config, port: 0, child: None };
@@ -161,6 +176,9 @@ impl Server {
             .arg(dir)
             .arg("-l")
             .arg(dir.join("log"));
+        for user in ["producer", "node", "admin"] {
+            command.env(format!("HEAVYLIFT_{}_PASSWORD", user.to_uppercase()), format!("secret-{user}"));
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.child = Some(child.expect("the server starts"));
     }

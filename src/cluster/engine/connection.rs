@@ -132,6 +132,13 @@ async fn options(access: &Access, name: &str, watch: &Arc<Watch>) -> Result<Conn
         })?,
     };
     let Some(tls) = &access.tls else { return Ok(options) };
+    for path in tls.roots.iter().chain(tls.client.iter().flat_map(|(certificate, key)| [certificate, key])) {
+        // The library does not say which one it is.
+        std::fs::File::open(path).map_err(|error| {
+            let text = format!("file {} for TLS cannot be read: {error}", path.display());
+            ClusterError::new(ClusterErrorKind::Tls, text)
+        })?;
+    }
     options = options.require_tls(true);
     if let Some(roots) = &tls.roots {
         options = options.add_root_certificates(roots.clone());

@@ -122,6 +122,9 @@ pub(super) fn connecting(error: &ConnectError, servers: &[String]) -> ClusterErr
             (ClusterErrorKind::Denied, format!("{servers}: the credentials cannot be used: {why}"))
         }
         ConnectErrorKind::Tls => (ClusterErrorKind::Tls, format!("{servers}: TLS cannot be set up: {why}")),
+        _ if is_tls(error) && why.contains("corrupt message") => {
+            (ClusterErrorKind::Tls, format!("{servers}: the server does not speak TLS: {why}"))
+        }
         _ if is_tls(error) => (ClusterErrorKind::Tls, format!("{servers}: TLS fails: {why}")),
         _ if is_refusal(error) => (ClusterErrorKind::Denied, format!("{servers}: {why}")),
         _ => (ClusterErrorKind::Unreachable, format!("no server answers: {servers}: {why}")),

@@ -46,7 +46,8 @@ impl Engine {
         self.direct(&self.names().tasks_stream(), format!(r#"{{"seq":{sequence}}}"#)).await
     }
 
-    /// Jobs that their queues are past and that are still there: acked, as a server of version 2.9 leaves them when it is killed, or given up.
+    /// Jobs that their queues are past and that are still there. Some were acked, as a server of version 2.9 leaves them when it is killed;
+    /// some were given up, in every version, once a later job is acked: look at the last answer before one is withdrawn.
     /// At most a thousand for each queue.
     pub(in crate::cluster) async fn orphans(&self, queues: &[String]) -> Result<Vec<u64>, EngineError> {
         let names = self.names();

@@ -75,7 +75,8 @@ impl Engine {
         nobody: impl FnOnce() -> EngineError,
     ) -> Result<Message, EngineError> {
         let size = self.fits(message)?;
-        let mut request = Request::new().payload(message.body.clone()).timeout(Some(limit));
+        // `guard` has the time limit.
+        let mut request = Request::new().payload(message.body.clone()).timeout(None);
         if !message.headers.is_empty() {
             request = request.headers(errors::headers(message)?);
         }

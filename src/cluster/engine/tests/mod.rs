@@ -2,6 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
+mod janitor;
+mod permissions;
+mod reconnect;
+
 use super::*;
 use crate::cluster::{
     access::Access,
