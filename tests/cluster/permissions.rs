@@ -1,6 +1,11 @@
 //! Users, passwords and certificates, as a program meets them.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use heavylift::cluster::{ClusterError, ClusterErrorKind, Credentials, Tls, Topology, ensure_topology};
 
@@ -93,4 +98,27 @@ fn said_as_tls(topology: &Topology, what: &str) {
     // Which server, or which file.
     let text = error.to_string();
     assert!(text.contains("127.0.0.1") || text.contains("nowhere.pem"), "{what}: {text}");
+}
+
+#[test]
+fn servers_take_the_configuration_of_the_docs() {
+    for binary in binaries("servers_take_the_configuration_of_the_docs") {
+        let dir = tempfile::tempdir().unwrap();
+        if !certificates::make(dir.path()) {
+            return skipped("permissions", "there is no openssl");
+        }
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster");
+        for file in ["server.conf", "accounts.conf", "producer.conf", "node.conf", "admin.conf"] {
+            let text = fs::read_to_string(docs.join(file)).unwrap();
+            let text = text.replace("/etc/nats", dir.path().to_str().unwrap());
+            fs::write(dir.path().join(file), text).unwrap();
+        }
+        let mut command = Command::new(&binary.path);
+        command.arg("-t").arg("-c").arg(dir.path().join("server.conf")).env("NATS_NAME", "nats-0");
+        for user in ["PRODUCER", "NODE", "ADMIN"] {
+            command.env(format!("HEAVYLIFT_{user}_PASSWORD"), "open-sesame");
+        }
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{}: {}", binary.version, String::from_utf8_lossy(&done.stderr));
+    }
 }
