@@ -79,9 +79,7 @@ impl Engine {
 
     /// Counts how often it has connected: changes at each reconnection.
     pub(in crate::cluster) fn connections(&self) -> watch::Receiver<u64> {
-        let mut connections = self.shared.watch.connections.subscribe();
-        connections.mark_unchanged();
-        connections
+        self.shared.watch.connections.subscribe()
     }
 
     /// The last that the server has complained of (a permission, for one), for texts of errors.

@@ -80,6 +80,10 @@ impl EngineError {
         let (kind, why) = match self {
             Self::Lost(text) => (ClusterErrorKind::Unreachable, text),
             Self::Denied(text) => (ClusterErrorKind::Denied, text),
+            // "stream not found", "consumer not found".
+            Self::Failed(text) if text.contains("code 10059") || text.contains("code 10014") => {
+                (ClusterErrorKind::Topology, format!("{text}: run `ensure_topology`"))
+            }
             Self::Full(text) | Self::Failed(text) => (ClusterErrorKind::Other, text),
             Self::TooLarge { size, limit } => {
                 (ClusterErrorKind::Other, format!("{size} bytes, where the server takes {limit}"))

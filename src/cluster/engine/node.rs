@@ -20,7 +20,12 @@ impl Engine {
     /// Checks that streams and consumers of these queues are there, and returns for how long a job may go without progress.
     pub(in crate::cluster) async fn lease(&self, queues: &[String]) -> Result<Duration, ClusterError> {
         let names = self.names();
-        for stream in [names.tasks_stream(), names.results_stream(), names.dead_letters_stream()] {
+        for stream in [
+            names.tasks_stream(),
+            names.results_stream(),
+            names.dead_letters_stream(),
+            names.payloads_stream(),
+        ] {
             let missing = format!("stream `{stream}` is not there");
             self.must_be_there::<IgnoredAny>(&format!("STREAM.INFO.{stream}"), &missing).await?;
         }

@@ -73,8 +73,10 @@ impl Engine {
         }
         let name = self.names().payloads_bucket();
         let found = self.context.get_object_store(&name).await;
-        let bucket =
-            found.map_err(|error| EngineError::Lost(format!("bucket `{name}`: {}", chain(&error))))?;
+        let bucket = found.map_err(|error| {
+            let text = format!("bucket `{name}`: {}", chain(&error));
+            if text.contains("not found") { EngineError::Failed(text) } else { EngineError::Lost(text) }
+        })?;
         *known() = Some(bucket.clone());
         Ok(bucket)
     }

@@ -49,9 +49,10 @@ impl Engine {
             let asked = consumer.batch().max_messages(most).expires(expires).messages().await;
             asked.map_err(|error| EngineError::Lost(error.to_string()))
         };
-        let batch = self.guard(&subject, TIME_LIMIT, batch).await?;
+        // A request for none is one for one, to the server.
+        let batch = if most == 0 { None } else { Some(self.guard(&subject, TIME_LIMIT, batch).await?) };
         let end = Box::pin(tokio::time::sleep(expires.saturating_add(GRACE)));
-        Ok(Asked { batch: Some(batch), connections, complaints, end })
+        Ok(Asked { batch, connections, complaints, end })
     }
 
     /// A consumer that is there. It is asked for once.

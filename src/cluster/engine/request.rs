@@ -61,7 +61,9 @@ impl Engine {
     /// Sends a message and waits for the answer. That nobody listens means that a server starts or a leader is being elected.
     pub(super) async fn request(&self, subject: &str, message: &Envelope) -> Result<Message, EngineError> {
         let nobody = || {
-            EngineError::Lost(format!("nobody answers on `{subject}`: a server starts, or has no JetStream"))
+            EngineError::Lost(format!(
+                "nobody answers on `{subject}`: a server starts, or JetStream or the stream is not there"
+            ))
         };
         self.ask(subject, message, TIME_LIMIT, nobody).await
     }
@@ -153,7 +155,8 @@ impl Engine {
             // A round trip: what the server thinks of the subscription comes before this answer.
             let what = format!("STREAM.INFO.{}", self.names().tasks_stream());
             match self.api::<IgnoredAny>(&what, String::new()).await {
-                Ok(_) | Err(EngineError::Lost(_)) => Ok(subscriber),
+                Ok(Ok(_)) | Err(EngineError::Lost(_)) => Ok(subscriber),
+                Ok(Err(error)) => Err(error.into_engine(self.max_message())),
                 Err(error) => Err(error),
             }
         };

@@ -9,6 +9,7 @@ mod reconnect;
 use super::*;
 use crate::cluster::{
     access::Access,
+    error::ClusterErrorKind,
     message::Envelope,
     server::{Server, for_each_server},
     topology::Topology,
@@ -141,6 +142,33 @@ fn a_full_queue_and_a_large_message_are_refused() {
             let Err(EngineError::TooLarge { size, limit }) = refused else { panic!("{refused:?}") };
             assert_eq!(limit, 1 << 20);
             assert!(size > limit && size < limit + 50, "{size}");
+        });
+    });
+}
+
+#[test]
+fn a_server_without_topology_says_what_to_do() {
+    for_each_server("a_server_without_topology_says_what_to_do", |server| {
+        block_on(async {
+            let engine = Engine::connect(&Access::new([server.url()]), "test").await.unwrap();
+            let queues = ["default".to_owned()];
+            let errors = [
+                engine.lease(&queues).await.unwrap_err(),
+                engine.results("c").await.unwrap_err(),
+                engine.begun("c").await.unwrap_err(),
+                engine.given_up().await.unwrap_err(),
+            ];
+            engine.ensure(&Topology::new([server.url()])).await.unwrap();
+            let other = engine.lease(&["gpu".to_owned()]).await.unwrap_err();
+            assert!(other.to_string().contains("`gpu`"), "{other}");
+            for error in errors.into_iter().chain([other]) {
+                assert_eq!(error.kind(), ClusterErrorKind::Topology, "{error}");
+                assert!(error.to_string().contains("run `ensure_topology`"), "{error}");
+            }
+            // None is none.
+            engine.submit(&subject(&engine), "c-1.0", job("4")).await.unwrap();
+            assert!(engine.pull("default", 0, SOON).await.unwrap().next().await.is_none());
+            assert_eq!(pulled(&engine).await.delivered, 1);
         });
     });
 }

@@ -7,7 +7,6 @@ use async_nats::jetstream::consumer::{FromConsumer, PullConsumer, pull};
 use super::*;
 use crate::cluster::{
     access::Credentials,
-    error::ClusterErrorKind,
     server::{Binary, binaries},
 };
 

@@ -115,3 +115,27 @@ fn the_loss_of_a_leader_loses_nothing() {
         });
     }
 }
+
+#[test]
+fn who_waits_for_longer_than_any_heartbeat_is_served_at_once() {
+    for_each_server("who_waits_for_longer_than_any_heartbeat_is_served_at_once", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            let mut results = engine.results("c").await.unwrap();
+            let mut pull = engine.pull("default", 1, Duration::from_secs(20)).await.unwrap();
+            let idle = tokio::time::timeout(Duration::from_secs(6), async {
+                tokio::select! {
+                    result = results.next() => panic!("{result:?}"),
+                    delivery = pull.next() => panic!("{delivery:?}"),
+                }
+            });
+            assert!(idle.await.is_err());
+            let begun = Instant::now();
+            engine.submit(&subject(&engine), "c-1.0", job("4")).await.unwrap();
+            soon(pull.next()).await.unwrap();
+            engine.answer("c", "c-1", "c-1", job("5")).await.unwrap();
+            soon(results.next()).await.ack().await;
+            assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        });
+    });
+}
