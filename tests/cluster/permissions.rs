@@ -7,12 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use heavylift::cluster::{ClusterError, ClusterErrorKind, Credentials, Tls, Topology, ensure_topology};
+use heavylift::{
+    ClusterPool, Node, Shutdown,
+    cluster::{ClusterError, ClusterErrorKind, Credentials, Delivery, Tls, Topology, ensure_topology},
+};
 
 use crate::{
-    certificates,
+    certificates, jobs,
     server::{Binary, Server, binaries, skipped},
 };
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(100);
 
 fn ensure(topology: &Topology) -> Result<heavylift::cluster::TopologyReport, ClusterError> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(ensure_topology(topology))
@@ -120,5 +126,37 @@ fn servers_take_the_configuration_of_the_docs() {
         }
         let done = command.output().unwrap();
         assert!(done.status.success(), "{}: {}", binary.version, String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
+fn a_pool_and_a_node_need_no_more_than_theirs() {
+    for binary in binaries("a_pool_and_a_node_need_no_more_than_theirs") {
+        let server = Server::with_users(&binary, "");
+        let topology = by(&server, "admin").queues(["default", "idle"]).lease(Duration::from_secs(1));
+        ensure(&topology).unwrap();
+        let who = |user: &str| Credentials::user(user, format!("secret-{user}"));
+        let body = async {
+            let node = Node::builder().servers([server.url()]).credentials(who("node")).slots(2);
+            let node = node.queues(["default", "idle"]).start().await.unwrap();
+            let pool = ClusterPool::builder().servers([server.url()]).credentials(who("producer")).retries(1);
+            let pool = pool.connect().await.unwrap();
+            let large = vec![7; 3 << 20];
+            assert_eq!(pool.run(jobs::echo, large.clone()).await.unwrap(), large);
+            assert!(pool.run(jobs::crash, ()).await.unwrap_err().is_worker_died());
+            let stopped = pool.job(jobs::spin, LONG).run_timeout(Duration::from_millis(1500)).run().await;
+            assert!(stopped.unwrap_err().is_timed_out());
+            drop(pool.run(jobs::spin, LONG));
+            let idle =
+                ClusterPool::builder().servers([server.url()]).credentials(who("producer")).queue("idle");
+            let idle = idle.delivery(Delivery::AtMostOnce).connect().await.unwrap();
+            assert_eq!(idle.run(jobs::echo, vec![1]).await.unwrap(), [1]);
+            node.shutdown(Shutdown::Kill).await;
+        };
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            tokio::time::timeout(Duration::from_secs(30), body).await.unwrap();
+        });
+        let log = server.log();
+        assert!(!log.contains("Violation"), "{log}");
     }
 }

@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// A consumer that is there. It is asked for once.
-    pub(super) async fn consumer(&self, stream: &str, name: &str) -> Result<PullConsumer, EngineError> {
+    async fn consumer(&self, stream: &str, name: &str) -> Result<PullConsumer, EngineError> {
         let what = format!("CONSUMER.INFO.{stream}.{name}");
         let known = || self.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(consumer) = known().get(&what) {

@@ -7,7 +7,6 @@ use async_nats::{
     jetstream::consumer::{AckPolicy, pull},
 };
 use futures_util::StreamExt;
-use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use super::{
@@ -15,10 +14,7 @@ use super::{
     acker::{ACK, Acker},
     request::envelope,
 };
-use crate::cluster::{
-    error::{ClusterError, ClusterErrorKind},
-    message::Envelope,
-};
+use crate::cluster::{error::ClusterError, message::Envelope};
 
 /// How many results the server may send ahead.
 const AHEAD: usize = 256;
@@ -50,21 +46,9 @@ impl Engine {
     /// The results of a client's jobs, from a durable consumer that it makes. Survives the server's restarts; makes the consumer again should it be gone.
     pub(in crate::cluster) async fn results(&self, client: &str) -> Result<Results, ClusterError> {
         let connections = self.connections();
-        let reading = match self.read_results(client).await {
-            Ok(reading) => reading,
-            Err(error) => return Err(self.no_results(error).await),
-        };
+        let what = format!("cannot read results from `{}`", self.names().results_stream());
+        let reading = self.read_results(client).await.map_err(|error| error.into_cluster(&what))?;
         Ok(Results { engine: self.clone(), client: client.to_owned(), connections, reading: Some(reading) })
-    }
-
-    /// Why results cannot be read: the stream may not be there.
-    async fn no_results(&self, error: EngineError) -> ClusterError {
-        let stream = self.names().results_stream();
-        let missing = format!("stream `{stream}` is not there");
-        match self.must_be_there::<IgnoredAny>(&format!("STREAM.INFO.{stream}"), &missing).await {
-            Err(why) if why.kind() == ClusterErrorKind::Topology => why,
-            _ => error.into_cluster(&format!("cannot read results from `{stream}`")),
-        }
     }
 
     async fn read_results(&self, client: &str) -> Result<pull::Stream, EngineError> {

@@ -155,7 +155,7 @@ fn a_server_without_topology_says_what_to_do() {
             let errors = [
                 engine.lease(&queues).await.unwrap_err(),
                 engine.results("c").await.unwrap_err(),
-                engine.begun("c").await.unwrap_err(),
+                engine.find_queue("default").await.unwrap_err(),
                 engine.given_up().await.unwrap_err(),
             ];
             engine.ensure(&Topology::new([server.url()])).await.unwrap();
