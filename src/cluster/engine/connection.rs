@@ -82,7 +82,8 @@ impl Engine {
         self.shared.watch.connections.subscribe()
     }
 
-    /// The last that the server has complained of (a permission, for one), for texts of errors.
+    /// The last that the server has complained of: a permission, for one.
+    #[cfg(test)]
     pub(in crate::cluster) fn complaint(&self) -> Option<String> {
         self.shared.watch.last()
     }

@@ -35,9 +35,9 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub(super) use janitor::{GivenUp, GivenUpJob};
+pub(super) use janitor::GivenUp;
 pub(super) use node::{Call, Calls};
-pub(super) use pull::{Delivery, Pull};
+pub(super) use pull::Delivery;
 pub(super) use results::{ResultMessage, Results};
 
 /// How long one request may take.

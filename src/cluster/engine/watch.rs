@@ -64,6 +64,7 @@ impl Watch {
         found.or_else(inbox).map(|(_, text)| text.clone())
     }
 
+    #[cfg(test)]
     pub(super) fn last(&self) -> Option<String> {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner).front().map(|(_, text)| text.clone())
     }

@@ -23,6 +23,13 @@ async fn insist_on_answer(engine: &Engine, id: &str) {
     }
 }
 
+/// Answers a job and acks it, until that is done.
+async fn answered(engine: &Engine, delivery: Delivery) -> u64 {
+    insist_on_answer(engine, &format!("c-{}", delivery.sequence)).await;
+    while delivery.ack().await.is_err() {}
+    delivery.sequence
+}
+
 #[test]
 fn a_server_that_comes_back_is_used_again() {
     for_each_server("a_server_that_comes_back_is_used_again", |server| {
@@ -103,9 +110,7 @@ fn the_loss_of_a_leader_loses_nothing() {
             while ids.len() < 2 {
                 let Ok(mut pull) = engine.pull("default", 2, Duration::from_secs(1)).await else { continue };
                 while let Some(Ok(delivery)) = pull.next().await {
-                    insist_on_answer(&engine, &format!("c-{}", delivery.sequence)).await;
-                    while delivery.ack().await.is_err() {}
-                    ids.push(delivery.sequence);
+                    ids.push(answered(&engine, delivery).await);
                 }
             }
             for _ in 0..2 {
