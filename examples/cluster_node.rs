@@ -7,6 +7,8 @@
 //!
 //! SIGTERM or Ctrl-C has it finish what runs, and end with status 0. Start as many as you like, on any machines.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it tells who started it")]
+
 #[path = "cluster/jobs.rs"]
 mod jobs;
 

@@ -14,32 +14,32 @@ use sha2::{Digest, Sha256};
 
 /// The SHA-256 of some bytes, in hexadecimal.
 #[job(name = "examples::sha256")]
-pub fn sha256(bytes: Vec<u8>) -> String {
+pub(crate) fn sha256(bytes: Vec<u8>) -> String {
     Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What it was given.
 #[job(name = "examples::echo")]
-pub fn echo(bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn echo(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
 /// The process that it runs in.
 #[job(name = "examples::pid")]
-pub fn pid(_: ()) -> u32 {
+pub(crate) fn pid(_: ()) -> u32 {
     process::id()
 }
 
 /// Waits, and returns the process that it has waited in.
 #[job(name = "examples::sleep")]
-pub fn sleep(time: Duration) -> u32 {
+pub(crate) fn sleep(time: Duration) -> u32 {
     std::thread::sleep(time);
     process::id()
 }
 
 /// Computes for some time, and returns how often it went round.
 #[job(name = "examples::spin")]
-pub fn spin(time: Duration) -> u64 {
+pub(crate) fn spin(time: Duration) -> u64 {
     let (begun, mut rounds) = (Instant::now(), 0);
     while begun.elapsed() < time {
         rounds = std::hint::black_box(rounds + 1);
@@ -49,13 +49,13 @@ pub fn spin(time: Duration) -> u64 {
 
 /// Kills its worker.
 #[job(name = "examples::crash")]
-pub fn crash(_: ()) {
+pub(crate) fn crash(_: ()) {
     process::abort();
 }
 
 /// Panics with these words.
 #[job(name = "examples::complain")]
-pub fn complain(words: String) {
+pub(crate) fn complain(words: String) {
     panic!("{words}");
 }
 
@@ -63,7 +63,7 @@ pub fn complain(words: String) {
 ///
 /// What was written tells how often a job has run, whatever became of it.
 #[job(name = "examples::leave_a_line")]
-pub fn leave_a_line((file, time): (String, Duration)) -> u32 {
+pub(crate) fn leave_a_line((file, time): (String, Duration)) -> u32 {
     let this = job::current();
     let line = format!("{} {} {}\n", this.id(), this.attempt(), process::id());
     let opened = OpenOptions::new().create(true).append(true).open(&file);
@@ -74,7 +74,7 @@ pub fn leave_a_line((file, time): (String, Duration)) -> u32 {
 
 /// Leaves a file in a directory, and waits until so many are there: so many jobs run at the same time.
 #[job(name = "examples::meet")]
-pub fn meet((directory, name, count): (String, String, usize)) -> bool {
+pub(crate) fn meet((directory, name, count): (String, String, usize)) -> bool {
     std::fs::write(std::path::Path::new(&directory).join(name), "").expect("the file can be written");
     let end = Instant::now() + Duration::from_secs(20);
     let here = || std::fs::read_dir(&directory).map(Iterator::count).unwrap_or_default();

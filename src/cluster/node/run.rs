@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
-    future::{Future, pending},
+    future::pending,
     rc::Rc,
     time::{Duration, Instant, SystemTime},
 };
@@ -190,11 +190,9 @@ fn start(site: &Site, request: &Request, attempt: u32, argument: Bytes) -> Task<
 }
 
 /// Tells the client once, whether it hears it or not.
-fn tell_begun(site: &Site, request: &Request) -> impl Future<Output = Infallible> {
-    async move {
-        let _ = site.engine.tell_begun(&request.client, &request.id, &site.settings.name).await;
-        pending().await
-    }
+async fn tell_begun(site: &Site, request: &Request) -> Infallible {
+    let _ = site.engine.tell_begun(&request.client, &request.id, &site.settings.name).await;
+    pending().await
 }
 
 impl Run {

@@ -77,9 +77,11 @@ mod tests {
     }
 
     /// Free slots, queues, whose turn; how many are asked of each, and how long.
+    type Row<'a> = (usize, &'a [Line], usize, &'a [usize], &'a [Duration]);
+
     #[test]
     fn free_slots_go_to_where_the_jobs_are_and_every_queue_is_asked() {
-        let table: &[(usize, &[Line], usize, &[usize], &[Duration])] = &[
+        let table: &[Row<'_>] = &[
             (4, &[IDLE], 0, &[4], &[PATIENT]),
             (0, &[IDLE], 0, &[0], &[]),
             (0, &[HOT, IDLE], 0, &[0, 0], &[]),
