@@ -1,5 +1,7 @@
 //! The cluster, with servers of its own: see `server`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod certificates;
 #[path = "../../examples/cluster/jobs.rs"]
 mod jobs;

@@ -135,6 +135,7 @@ fn a_time_limit_kills_and_a_cancelled_job_is_killed() {
         assert_eq!(lines(&file).len(), 1);
         let metrics = node.shutdown(Shutdown::Drain).await.metrics;
         assert_eq!((metrics.given_back, metrics.dead_letters, metrics.running), (0, 0, 0), "{metrics:?}");
+        assert_eq!(metrics.trouble, None);
     });
 }
 

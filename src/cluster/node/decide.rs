@@ -88,7 +88,7 @@ pub(super) fn judge(
         return over("queue_timeout");
     }
     if attempts > u64::from(request.retries) + 1 {
-        return Verdict::End(End::Dead(given_up(attempts - 1)));
+        return Verdict::End(End::Dead(given_up(Some(attempts - 1))));
     }
     let has = match here {
         Here::Same => {
@@ -105,10 +105,14 @@ fn refusal_delay(before: u32) -> Duration {
     FIRST_REFUSAL.saturating_mul(1 << before.min(8)).min(LONGEST_REFUSAL)
 }
 
-/// The job was delivered that often, and nobody has answered.
-pub(super) fn given_up(deliveries: u64) -> Failure {
-    let why = format!("given up after {deliveries} deliveries: the nodes that took it died, or lost it");
-    Failure::Unavailable { why }
+/// The job was delivered, that often if that is known, and nobody has answered.
+pub(super) fn given_up(deliveries: Option<u64>) -> Failure {
+    let after = match deliveries {
+        None => String::new(),
+        Some(1) => " after 1 delivery".to_owned(),
+        Some(times) => format!(" after {times} deliveries"),
+    };
+    Failure::Unavailable { why: format!("given up{after}: the nodes that took it died, or lost it") }
 }
 
 /// Decides about a job that the local pool has ended. Says how long it ran, where the job's own clock knows.
@@ -237,7 +241,7 @@ mod tests {
         let nothing = "no job of that name";
         let other = "a job of that name with fingerprint 00000000000000ff";
         let known = || Verdict::End(End::Known);
-        let dead = |n| Verdict::End(End::Dead(given_up(n)));
+        let dead = |n| Verdict::End(End::Dead(given_up(Some(n))));
         let table = [
             (1, None, 0, Here::Same, run(1, 0)),
             (2, None, 0, Here::Same, run(2, 0)),

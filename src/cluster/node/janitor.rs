@@ -1,6 +1,7 @@
 //! What no delivery takes care of any more: jobs that were delivered too often, and messages that a server has forgotten to remove.
 //!
-//! Every node does both. Each job that was given up is seen by one of them; that two remove the same message hurts nobody.
+//! Every node does both. Each job that was given up is seen by one of them; that two remove the same message hurts nobody. A message that
+//! its queue is past may be either: what has an outcome was acked, what has none was given up, and the note of that may be lost.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -28,13 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn bury_given_up(site: Rc<Site>, mut jobs: GivenUp) {
     while let Some(job) = jobs.next().await {
         // If it fails it comes again, here or elsewhere.
-        if bury_one(&site, job.sequence, job.deliveries).await.is_ok() {
+        if bury_one(&site, job.sequence, Some(job.deliveries)).await.is_ok() {
             job.ack().await;
         }
     }
 }
 
-async fn bury_one(site: &Site, sequence: u64, deliveries: u64) -> Result<(), EngineError> {
+/// Removes a message that nobody delivers any more, and answers for it if nobody has.
+async fn bury_one(site: &Site, sequence: u64, deliveries: Option<u64>) -> Result<(), EngineError> {
     let until = SystemTime::now() + PATIENCE;
     let Some(envelope) = site.patiently(until, || site.engine.job_at(sequence)).await? else { return Ok(()) };
     match Request::from_envelope(&envelope) {
@@ -70,7 +72,7 @@ async fn tell(
     site.patiently(until, send).await
 }
 
-/// Removes messages that were acked and are still there, about once a minute and after each reconnection.
+/// Removes messages that their queues are past and that are still there, about once a minute and after each reconnection.
 pub(super) async fn remove_orphans(site: Rc<Site>) {
     let chance = RandomState::new().hash_one(&site.settings.name) % 1000;
     let round = ROUND.mul_f64(0.75 + chance as f64 / 2000.0);
@@ -78,7 +80,7 @@ pub(super) async fn remove_orphans(site: Rc<Site>) {
         site.pause(round).await;
         let Ok(orphans) = site.engine.orphans(&site.settings.queues).await else { continue };
         for sequence in orphans {
-            if site.engine.withdraw(sequence).await.is_err() {
+            if bury_one(&site, sequence, None).await.is_err() {
                 break;
             }
         }

@@ -168,19 +168,4 @@ impl Drop for Node {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_only_comes_closer() {
-        let (stop, seen) = watch::channel(Stop::Serving);
-        for (to, is) in [
-            (Stop::Draining, Stop::Draining),
-            (Stop::GivingBack, Stop::GivingBack),
-            (Stop::Draining, Stop::GivingBack),
-        ] {
-            Stop::raise(&stop, to);
-            assert_eq!(*seen.borrow(), is);
-        }
-    }
-}
+mod tests;

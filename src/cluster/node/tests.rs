@@ -1,0 +1,243 @@
+//! A node at servers of its own, where the test is the client.
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::{
+    ThreadPool,
+    cluster::{
+        access::Access,
+        content,
+        engine::{Engine, Results},
+        message::{Answer, Content, Envelope, Failure, Reply, Request},
+        registry,
+        server::for_each_server,
+        topology::{Topology, ensure_topology},
+    },
+};
+
+/// Within which time anything here happens.
+const SOON: Duration = Duration::from_secs(10);
+
+#[crate::job(name = "node.double")]
+fn double(n: u32) -> u32 {
+    n * 2
+}
+
+/// What a test works with.
+struct Client {
+    url: String,
+    engine: Engine,
+    results: Results,
+}
+
+impl Client {
+    async fn reply(&mut self) -> Reply {
+        let message = tokio::time::timeout(SOON, self.results.next()).await.expect("it comes soon").unwrap();
+        let reply = Reply::from_envelope(&message.envelope).unwrap();
+        message.ack().await;
+        reply
+    }
+
+    async fn submit(&self, request: &Request) -> u64 {
+        self.submit_as(&request.message_id(), request.to_envelope()).await
+    }
+
+    async fn submit_as(&self, message_id: &str, envelope: Envelope) -> u64 {
+        let subject = self.engine.names().task("default", "node.double");
+        self.engine.submit(&subject, message_id, envelope).await.unwrap()
+    }
+
+    /// Takes a job, and gives it back at once.
+    async fn touch(&self) {
+        let mut pull = self.engine.pull("default", 1, SOON).await.unwrap();
+        pull.next().await.unwrap().unwrap().give_back(Duration::ZERO).await.unwrap();
+    }
+
+    async fn node(&self) -> Node {
+        Node::builder().servers([&self.url]).pool(ThreadPool::cpu()).slots(2).start().await.unwrap()
+    }
+
+    /// Waits until a job is off its queue.
+    async fn is_gone(&self, sequence: u64) {
+        let gone = async {
+            while self.engine.job_at(sequence).await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, gone).await.expect("it is gone soon");
+    }
+}
+
+fn for_each<F: Future<Output = ()>>(
+    test: &str,
+    set: impl Fn(Topology) -> Topology,
+    body: impl Fn(Client) -> F,
+) {
+    for_each_server(test, |server| {
+        let test = async {
+            let url = server.url();
+            ensure_topology(&set(Topology::new([&url]))).await.unwrap();
+            let engine = Engine::connect(&Access::new([&url]), "test").await.unwrap();
+            let results = engine.results("c").await.unwrap();
+            body(Client { url, engine, results }).await;
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(5 * SOON, test).await.expect("it ends in time") });
+    });
+}
+
+fn request(number: u32) -> Request {
+    Request {
+        id: format!("c-{number}"),
+        resubmission: 0,
+        client: "c".to_owned(),
+        job: "node.double".to_owned(),
+        fingerprint: registry::named("node.double").unwrap().fingerprint(),
+        queue: "default".to_owned(),
+        deadline: Some(SystemTime::now() + 5 * SOON),
+        queue_deadline: None,
+        run_timeout: None,
+        retries: 0,
+        traceparent: None,
+        argument: Content::Here(content::pack(number).unwrap()),
+    }
+}
+
+fn value(reply: &Reply) -> u32 {
+    let Answer::Value(Content::Here(bytes)) = &reply.answer else { panic!("{reply:?}") };
+    content::unpack(bytes.clone()).unwrap()
+}
+
+#[test]
+fn what_is_not_here_goes_back_and_is_counted_and_others_are_served() {
+    let test = "what_is_not_here_goes_back_and_is_counted_and_others_are_served";
+    for_each(
+        test,
+        |topology| topology,
+        |mut client| async move {
+            let node = client.node().await;
+            for (request, has) in [
+                (Request { job: "nowhere".to_owned(), ..request(1) }, "no job of that name".to_owned()),
+                (
+                    Request { fingerprint: 5, ..request(2) },
+                    format!("a job of that name with fingerprint {:016x}", request(2).fingerprint),
+                ),
+            ] {
+                let sequence = client.submit(&request).await;
+                // It may run once at most, and each of these deliveries was none.
+                for count in 1..4 {
+                    let reply = client.reply().await;
+                    assert_eq!(reply.id, request.id);
+                    assert_eq!(reply.answer, Answer::Refused { count, has: has.clone() });
+                }
+                assert_eq!(client.engine.withdraw(sequence).await, Ok(true));
+            }
+            client.submit(&request(3)).await;
+            assert_eq!(value(&client.reply().await), 6);
+            let metrics = node.shutdown(Shutdown::Drain).await.metrics;
+            assert!(metrics.refused >= 6, "{metrics:?}");
+            assert_eq!((metrics.answered, metrics.dead_letters), (1, 0), "{metrics:?}");
+        },
+    );
+}
+
+#[test]
+fn a_job_whose_outcome_is_known_is_not_run_again() {
+    for_each(
+        "a_job_whose_outcome_is_known_is_not_run_again",
+        |topology| topology,
+        |mut client| async move {
+            let request = request(1);
+            let sequence = client.submit(&request).await;
+            let answer = Answer::Failed(Failure::Cancelled);
+            let reply = Reply { id: request.id.clone(), node: "n".into(), attempt: 1, ran: SOON, answer };
+            client.engine.answer("c", &request.id, "first", reply.to_envelope()).await.unwrap();
+            assert_eq!(client.reply().await, reply);
+            client.touch().await;
+
+            let node = client.node().await;
+            client.is_gone(sequence).await;
+            let metrics = node.shutdown(Shutdown::Drain).await.metrics;
+            assert_eq!((metrics.taken, metrics.redelivered, metrics.answered), (1, 1, 0), "{metrics:?}");
+        },
+    );
+}
+
+#[test]
+fn a_job_that_is_late_or_has_run_too_often_is_answered_without_a_run() {
+    let test = "a_job_that_is_late_or_has_run_too_often_is_answered_without_a_run";
+    for_each(
+        test,
+        |topology| topology,
+        |mut client| async move {
+            let sequence = client.submit(&request(1)).await;
+            client.touch().await;
+            let node = client.node().await;
+            let reply = client.reply().await;
+            let Answer::Failed(Failure::Unavailable { why }) = &reply.answer else { panic!("{reply:?}") };
+            assert!(why.starts_with("given up after 1 delivery"), "{why}");
+            client.is_gone(sequence).await;
+
+            let late = Request { queue_deadline: Some(SystemTime::UNIX_EPOCH), ..request(2) };
+            client.submit(&late).await;
+            let reply = client.reply().await;
+            let Answer::Failed(Failure::TimedOut { limit, .. }) = &reply.answer else { panic!("{reply:?}") };
+            assert_eq!(limit, "queue_timeout");
+            let metrics = node.shutdown(Shutdown::Drain).await.metrics;
+            assert_eq!((metrics.dead_letters, metrics.answered), (1, 2), "{metrics:?}");
+        },
+    );
+}
+
+#[test]
+fn what_is_no_job_is_kept_and_the_next_is_served() {
+    for_each(
+        "what_is_no_job_is_kept_and_the_next_is_served",
+        |topology| topology,
+        |mut client| async move {
+            let nonsense = Envelope { headers: Vec::new(), body: Bytes::from_static(b"nonsense") };
+            let sequence = client.submit_as("nonsense", nonsense).await;
+            let node = client.node().await;
+            client.submit(&request(2)).await;
+            assert_eq!(value(&client.reply().await), 4);
+            client.is_gone(sequence).await;
+            assert_eq!(node.shutdown(Shutdown::Drain).await.metrics.dead_letters, 1);
+        },
+    );
+}
+
+/// Nobody delivers it any more: the janitor of a node answers for it.
+#[test]
+fn a_job_that_the_server_has_given_up_is_answered_and_kept() {
+    let once = |topology: Topology| topology.max_deliver(1).lease(Duration::from_secs(1));
+    for_each("a_job_that_the_server_has_given_up_is_answered_and_kept", once, |mut client| async move {
+        let sequence = client.submit(&Request { retries: 9, ..request(1) }).await;
+        client.touch().await;
+        let node = client.node().await;
+        let reply = client.reply().await;
+        let Answer::Failed(Failure::Unavailable { why }) = &reply.answer else { panic!("{reply:?}") };
+        assert!(why.starts_with("given up after 1 delivery"), "{why}");
+        client.is_gone(sequence).await;
+        let metrics = node.shutdown(Shutdown::Drain).await.metrics;
+        assert_eq!((metrics.dead_letters, metrics.taken), (1, 0), "{metrics:?}");
+    });
+}
+
+#[test]
+fn an_end_only_comes_closer() {
+    let (stop, seen) = watch::channel(Stop::Serving);
+    for (to, is) in [
+        (Stop::Draining, Stop::Draining),
+        (Stop::GivingBack, Stop::GivingBack),
+        (Stop::Draining, Stop::GivingBack),
+    ] {
+        Stop::raise(&stop, to);
+        assert_eq!(*seen.borrow(), is);
+    }
+}
