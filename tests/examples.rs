@@ -36,6 +36,9 @@ mod args;
 #[path = "../examples/digest/name.rs"]
 #[allow(dead_code, reason = "only the tests in it are wanted")]
 mod name;
+#[cfg(feature = "nats")]
+#[path = "cluster/server.rs"]
+mod server;
 #[path = "../examples/digest/walk.rs"]
 #[allow(dead_code, reason = "only the tests in it are wanted")]
 mod walk;
@@ -68,6 +71,7 @@ fn build_examples(profile: &Path) {
         let features = [
             ("dashboard", cfg!(feature = "dashboard")),
             ("metrics", cfg!(feature = "metrics")),
+            ("nats", cfg!(feature = "nats")),
             ("tracing", cfg!(feature = "tracing")),
         ];
         let on: Vec<&str> = features.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect();
@@ -257,6 +261,32 @@ fn prometheus_serves_the_figures_of_all_pools() {
     assert!(last.starts_with("HTTP/1.0 200 OK") && last.contains("_bucket{"), "{last}");
     child.kill().unwrap();
     assert_eq!(text(&output_of(child).stderr), "");
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn cluster_node_serves_until_it_is_asked_to_end() {
+    server::for_each_server("cluster_node_serves_until_it_is_asked_to_end", |server| {
+        let mut command = Command::new(example("cluster_node"));
+        command.args(["--server", &server.url(), "--slots", "1", "--queue", "q", "--name", "n"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It serves or gives up, so these lines come.
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = String::new();
+        stdout.read_line(&mut lines).unwrap();
+        assert_eq!(lines, format!("serving on {} as n\n", server.url()));
+        kill_process(pid_of(&child), Signal::TERM).unwrap();
+        let output = output_of(child);
+        assert!(output.status.success(), "{output:?}");
+        stdout.read_to_string(&mut lines).unwrap();
+        assert!(
+            lines.ends_with("\nn has ended: 0 answered, 0 given back, 0 refused, 0 dead letters, 0 left\n"),
+            "{lines}"
+        );
+    });
+    let output = run(Command::new(example("cluster_node")).arg("--frob"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--frob"), "{output:?}");
 }
 
 #[test]

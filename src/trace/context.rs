@@ -179,6 +179,26 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "nats")]
+    #[test]
+    fn what_is_started_below_a_traceparent_is_of_its_trace() {
+        use opentelemetry::trace::TracerProvider;
+        use tracing_subscriber::layer::SubscriberExt;
+
+        let label = crate::task::label("job", &mut Default::default(), std::panic::Location::caller());
+        let tracer = opentelemetry_sdk::trace::SdkTracerProvider::default().tracer("test");
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+        let trace_of = |traceparent| {
+            let span = below(traceparent, || JobSpan::open("thread", "a pool", &label));
+            span.span().unwrap().context().span().span_context().trace_id()
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let text = "00-0000000000000000000000000000000a-000000000000000b-01";
+            assert_eq!(trace_of(Some(text)), TraceId::from(10));
+            assert_ne!(trace_of(None), TraceId::from(10));
+        });
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_context_or_none(bytes in any::<Vec<u8>>()) {

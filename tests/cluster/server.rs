@@ -6,6 +6,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::print_stderr,
     reason = "each of the test programs that share this file uses a part of it"
 )]
 

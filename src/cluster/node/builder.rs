@@ -71,7 +71,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Encrypts the connection. Default: only with servers given as `tls://`, trusting the system's roots.
+    /// How the connection is encrypted. Default: as the servers want it, with the roots of the operating system.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.access.tls = Some(tls);
         self
@@ -100,7 +100,8 @@ impl NodeBuilder {
     /// The pool that runs the jobs. Default: a [`ProcessPool`] of its own with as many workers as slots, or as CPUs.
     ///
     /// On a [`ThreadPool`](crate::ThreadPool) a job cannot be killed, and one that crashes takes the node with it; its jobs then run again
-    /// elsewhere. Other jobs of the pool take turns with those of the node. The pool is not shut down with the node; when it is shut down by
+    /// elsewhere. What is tokio's current runtime there is the node's own: a job puts nothing on it that computes. Other jobs of the pool take
+    /// turns with those of the node. The pool is not shut down with the node; when it is shut down by
     /// others the node ends.
     ///
     /// # Examples
