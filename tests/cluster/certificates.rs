@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 /// Makes, in that directory, an authority `ca.pem`, `server.pem` for 127.0.0.1 and `client.pem`, with keys, and an authority `other-ca.pem` that
 /// has signed neither. Says whether there is an `openssl`.
-pub fn make(dir: &Path) -> bool {
+pub(crate) fn make(dir: &Path) -> bool {
     if Command::new("openssl").arg("version").output().is_err() {
         return false;
     }

@@ -238,7 +238,7 @@ fn no_runtime_is_needed_and_any_number_will_do() {
             task.blocking_wait()
         });
         let pool = receiver.recv_timeout(BOUND).unwrap();
-        let early = block_on(async { pool.run(double, 3) });
+        let early = pool.run(double, 3);
         // A node comes when all of it has been submitted.
         block_on(async {
             let node = node(server, 1).await;
