@@ -52,13 +52,26 @@ impl Binary {
     }
 }
 
-/// All that are there; says which are not.
-pub fn binaries(test: &str) -> Vec<Binary> {
+/// What is installed.
+fn installed() -> Option<Binary> {
     let in_path =
         || env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
     let dirs = in_path().chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/bin")]);
-    let system = dirs.map(|dir| dir.join("nats-server")).find_map(|path| Binary::at(&path));
-    let new = env::var_os("HEAVYLIFT_NATS_SERVER_NEW").and_then(|path| Binary::at(Path::new(&path)));
+    dirs.map(|dir| dir.join("nats-server")).find_map(|path| Binary::at(&path))
+}
+
+fn named() -> Option<Binary> {
+    env::var_os("HEAVYLIFT_NATS_SERVER_NEW").and_then(|path| Binary::at(Path::new(&path)))
+}
+
+/// The newest that is there, for a test that is not about servers.
+pub fn newest() -> Option<Binary> {
+    named().or_else(installed)
+}
+
+/// All that are there; says which are not.
+pub fn binaries(test: &str) -> Vec<Binary> {
+    let (system, new) = (installed(), named());
     if system.is_none() {
         skipped(test, "no nats-server is installed");
     }

@@ -6,7 +6,7 @@ use tokio_test::{assert_pending, assert_ready, task::spawn};
 
 use crate::{
     drive::{drive, poll_once, until},
-    jobs::{double, log, occupy},
+    jobs::{double, log, occupy, successor},
     subject::{Limits, Subject},
     yard::Yard,
 };
@@ -177,7 +177,7 @@ fn next_stage<S: Subject>(
     pool: &S,
     inputs: impl Stream<Item = Result<u32, TaskError>> + Send + 'static,
 ) -> BoxStream<'static, Result<u32, TaskError>> {
-    pool.map_stream(|n: u32| n + 1, inputs.map(Result::unwrap))
+    pool.map_stream(successor, inputs.map(Result::unwrap))
 }
 
 pub(crate) fn a_chain_of_maps_on_one_bounded_pool_does_not_deadlock<S: Subject>() {

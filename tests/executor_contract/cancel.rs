@@ -76,7 +76,9 @@ pub(crate) fn a_running_job_that_is_cancelled_is_finished_at_once<S: Subject>() 
         assert!(task.cancel());
         assert!(task.is_finished(), "at once, although the job goes on");
         assert!(task.await.unwrap_err().is_cancelled());
-        hold.open.mark();
+        if S::PLACE == Place::Threads {
+            hold.open.mark();
+        }
         assert_eq!(pool.run(double, 1).await.unwrap(), 2);
         assert_eq!(
             hold.ended.is_marked(),

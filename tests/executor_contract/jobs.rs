@@ -1,6 +1,6 @@
-//! The functions that the suite has run. None captures, so any executor takes them.
+//! The functions that the suite has run. None captures, so any executor takes them; and each has a name, by which a cluster knows it.
 
-use heavylift::{Payload, Task, is_cancelled};
+use heavylift::{JobError, Task, is_cancelled};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -8,27 +8,105 @@ use crate::{
     yard::{Spot, Yard},
 };
 
+#[cfg_attr(feature = "nats", heavylift::job)]
 pub(crate) fn double(n: u32) -> u32 {
     n * 2
 }
 
-/// Gives back what it gets.
-pub(crate) fn echo<T: Payload>(value: T) -> T {
-    value
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn successor(n: u32) -> u32 {
+    n + 1
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn difference((a, b): (u32, u32)) -> u32 {
+    a - b
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn nothing(_: ()) {}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn six(_: u32) -> u32 {
+    6
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn exclaim(text: String) -> String {
+    text + "!"
+}
+
+/// Gives back what it gets, as do the next two.
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn echo_shapes(shapes: Vec<Shape>) -> Vec<Shape> {
+    shapes
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn echo_bytes(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn echo_text(text: String) -> String {
+    text
+}
+
+/// A value of any shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Shape {
+    Nothing,
+    Circle { radius: f64 },
+    Named(String, Vec<Option<i8>>),
+}
+
+/// An error that is a value.
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn refuse(n: u32) -> Result<u32, u32> {
+    Err(n)
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn parse(text: String) -> Result<u32, JobError> {
+    heavylift::fallible(|text: String| text.parse::<u32>())(text)
+}
+
+/// Panics with its number.
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn panics(n: u32) -> u32 {
+    panic!("{n}")
+}
+
+/// Panics with words, where [`UNLUCKY`] says.
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn unlucky(n: u32) -> u32 {
+    panic!("no luck with {n}")
+}
+
+/// Where [`unlucky`] panics.
+pub(crate) const UNLUCKY: (&str, u32) = (file!(), line!() - 4);
+
+/// Panics with what is no text.
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn panics_with_number(n: u32) -> u32 {
+    std::panic::panic_any(n)
 }
 
 /// Panics on every multiple of three.
+#[cfg_attr(feature = "nats", heavylift::job)]
 pub(crate) fn no_threes(n: u32) -> u32 {
     assert!(!n.is_multiple_of(3), "{n} is a multiple of three");
     n
 }
 
 /// Adds its number to the log.
+#[cfg_attr(feature = "nats", heavylift::job)]
 pub(crate) fn log((log, n): (Spot, u32)) -> u32 {
     log.write(n);
     n
 }
 
+#[cfg_attr(feature = "nats", heavylift::job)]
 pub(crate) fn mark(spot: Spot) {
     spot.mark();
 }
@@ -49,6 +127,7 @@ impl Hold {
 }
 
 /// Says that it has begun, waits until it may go on, and says that it ends. Returns its process.
+#[cfg_attr(feature = "nats", heavylift::job)]
 pub(crate) fn held(hold: Hold) -> u32 {
     hold.begun.mark();
     hold.open.wait();
@@ -57,6 +136,7 @@ pub(crate) fn held(hold: Hold) -> u32 {
 }
 
 /// As [`held`], but waits until it is asked to stop.
+#[cfg_attr(feature = "nats", heavylift::job)]
 pub(crate) fn stubborn(hold: Hold) -> u32 {
     hold.begun.mark();
     let end = std::time::Instant::now() + crate::drive::BOUND;
@@ -65,6 +145,16 @@ pub(crate) fn stubborn(hold: Hold) -> u32 {
     }
     hold.ended.mark();
     std::process::id()
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn maybe_held(hold: Option<Hold>) -> u32 {
+    hold.map_or(0, held)
+}
+
+#[cfg_attr(feature = "nats", heavylift::job)]
+pub(crate) fn maybe_stubborn(hold: Option<Hold>) -> u32 {
+    hold.map_or(0, stubborn)
 }
 
 /// Starts a job that holds a worker until `open` is marked, and waits until it has begun.

@@ -7,7 +7,7 @@ use heavylift::{Priority, TaskErrorKind};
 
 use crate::{
     drive::{BOUND, drive, until},
-    jobs::{Hold, double, held, log, occupy, stubborn},
+    jobs::{Hold, double, held, log, maybe_stubborn, occupy, panics, stubborn},
     subject::{Limits, Place, Shape, Subject},
     yard::Yard,
 };
@@ -87,8 +87,8 @@ pub(crate) fn map_run_timeout_ends_the_one_item<S: Subject>() {
     drive(async {
         let hold = Hold::new(&yard, "slow");
         let inputs = [None, Some(hold), None];
-        let job = |input: Option<Hold>| input.map_or(0, stubborn);
-        let items: Vec<_> = pool.map(job, inputs).run_timeout(Duration::from_millis(500)).collect().await;
+        let items: Vec<_> =
+            pool.map(maybe_stubborn, inputs).run_timeout(Duration::from_millis(500)).collect().await;
         assert_eq!(items.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         let error = items[1].as_ref().unwrap_err();
         assert!(error.is_timed_out() && error.to_string().ends_with("run_timeout is 500ms"), "{error}");
@@ -166,7 +166,7 @@ pub(crate) fn options_that_are_not_needed_change_nothing<S: Subject>() {
             for n in 0..10 {
                 assert_eq!(pool.run_within(limits, double, n).await.unwrap(), 2 * n);
             }
-            let error = pool.run_within(limits, |n: u32| -> u32 { panic!("{n}") }, 1).await.unwrap_err();
+            let error = pool.run_within(limits, panics, 1).await.unwrap_err();
             assert_eq!((error.kind(), error.dead_workers()), (TaskErrorKind::Panicked, &[][..]));
         }
         let metrics = pool.metrics();

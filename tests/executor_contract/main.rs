@@ -17,6 +17,9 @@ mod metrics;
 mod on_done;
 mod panics;
 mod results;
+#[cfg(feature = "nats")]
+#[path = "../cluster/server.rs"]
+mod server;
 mod shutdown;
 mod subject;
 mod waiting;
@@ -24,6 +27,8 @@ mod yard;
 
 use std::sync::Arc;
 
+#[cfg(feature = "nats")]
+use heavylift::ClusterPool;
 #[cfg(feature = "rayon")]
 use heavylift::RayonPool;
 use heavylift::{AnyExecutor, Inline, ProcessPool, ThreadPool};
@@ -34,7 +39,9 @@ macro_rules! behaviours {
     ($($topic:ident: $($behaviour:ident)*;)*) => {$($(
         #[test]
         fn $behaviour() {
-            crate::$topic::$behaviour::<Subject>();
+            if <Subject as crate::subject::Subject>::is_here() {
+                crate::$topic::$behaviour::<Subject>();
+            }
         }
     )*)*};
 }
@@ -190,12 +197,16 @@ subject!(threads: ThreadPool => everywhere on_pools);
 subject!(processes: ProcessPool => everywhere on_pools);
 #[cfg(feature = "rayon")]
 subject!(rayon_pool: RayonPool => everywhere on_pools);
+#[cfg(feature = "nats")]
+subject!(cluster: ClusterPool => everywhere on_pools);
 // By the trait.
 subject!(inline: Via<Inline, Inline> => everywhere);
 subject!(any_threads: Via<ThreadPool, AnyExecutor> => everywhere on_pools);
 subject!(any_processes: Via<ProcessPool, AnyExecutor> => everywhere on_pools);
 #[cfg(feature = "rayon")]
 subject!(any_rayon: Via<RayonPool, AnyExecutor> => everywhere on_pools);
+#[cfg(feature = "nats")]
+subject!(any_cluster: Via<ClusterPool, AnyExecutor> => everywhere on_pools);
 subject!(any_inline: Via<Inline, AnyExecutor> => everywhere);
 subject!(reference: Via<ThreadPool, &'static ThreadPool> => everywhere);
 subject!(arc: Via<ProcessPool, Arc<ProcessPool>> => everywhere on_pools);

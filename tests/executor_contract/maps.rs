@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream::FusedStream};
 
 use crate::{
     drive::{drive, until},
-    jobs::{Hold, double, held, no_threes, stubborn},
+    jobs::{Hold, double, maybe_held, maybe_stubborn, no_threes, stubborn},
     subject::{Place, Subject},
     yard::Yard,
 };
@@ -97,7 +97,7 @@ pub(crate) fn unordered_yields_what_is_finished_first<S: Subject>() {
     drive(async {
         let hold = Hold::new(&yard, "slow");
         let inputs = [Some(hold.clone()), None, None];
-        let mut map = pool.map(|input: Option<Hold>| _ = input.map(held), inputs).unordered();
+        let mut map = pool.map(maybe_held, inputs).unordered();
         let first = [map.next().await.unwrap().0, map.next().await.unwrap().0];
         assert!(first == [1, 2] || first == [2, 1], "{first:?}");
         hold.open.mark();
@@ -152,8 +152,7 @@ pub(crate) fn map_timeout_cancels_what_runs<S: Subject>() {
     drive(async {
         let hold = Hold::new(&yard, "slow");
         let inputs = [None, Some(hold.clone()), None, None];
-        let job = |input: Option<Hold>| _ = input.map(stubborn);
-        let mut map = pool.map(job, inputs).timeout(Duration::from_millis(500));
+        let mut map = pool.map(maybe_stubborn, inputs).timeout(Duration::from_millis(500));
         assert!(map.next().await.unwrap().is_ok());
         assert!(map.next().await.unwrap().unwrap_err().is_timed_out());
         assert!(map.next().await.is_none() && map.is_terminated());

@@ -10,7 +10,7 @@ use futures::FutureExt;
 
 use crate::{
     drive::{drive, until},
-    jobs::{double, no_threes, occupy},
+    jobs::{double, no_threes, occupy, six},
     subject::Subject,
     yard::Yard,
 };
@@ -122,7 +122,7 @@ pub(crate) fn a_panic_in_a_callback_hurts_nobody<S: Subject>() {
     drive(async {
         // Late on executors that run at once, early on the others.
         let gate = yard.spot("gate");
-        let task = pool.run(|_: u32| 6, 0);
+        let task = pool.run(six, 0);
         let (sender, receiver) = mpsc::channel();
         task.on_done(|_| panic!("in a callback"));
         task.on_done(move |outcome| sender.send(*outcome.as_ref().unwrap()).unwrap());

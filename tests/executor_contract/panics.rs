@@ -4,7 +4,7 @@ use heavylift::{Shutdown, TaskErrorKind};
 
 use crate::{
     drive::drive,
-    jobs::{double, no_threes},
+    jobs::{UNLUCKY, double, no_threes, panics_with_number, unlucky},
     subject::{Limits, Place, Subject},
 };
 
@@ -12,14 +12,12 @@ pub(crate) fn a_panic_has_its_message_and_its_place<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         let limits = Limits { name: Some("odd"), ..Limits::default() };
-        let (task, line) =
-            (pool.run_within(limits, |n: u32| -> u32 { panic!("no luck with {n}") }, 13), line!());
-        let error = task.await.unwrap_err();
+        let error = pool.run_within(limits, unlucky, 13).await.unwrap_err();
         assert_eq!(error.kind(), TaskErrorKind::Panicked);
         assert!(error.is_panicked() && !error.is_cancelled());
         assert_eq!(error.panic_message(), Some("no luck with 13"));
         let place = error.panic_location().unwrap().to_owned();
-        assert!(place.starts_with(&format!("{}:{line}:", file!())), "{place}");
+        assert!(place.starts_with(&format!("{}:{}:", UNLUCKY.0, UNLUCKY.1)), "{place}");
         let text = format!("task {} (\"odd\") panicked at {place}: no luck with 13", error.id());
         assert_eq!(error.to_string(), text);
         assert!(error.worker().is_none());
@@ -51,7 +49,7 @@ pub(crate) fn a_panic_costs_only_its_own_task<S: Subject>() {
 pub(crate) fn a_payload_that_is_no_text_has_a_stand_in<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
-        let error = pool.run(|n: u32| -> u32 { std::panic::panic_any(n) }, 5).await.unwrap_err();
+        let error = pool.run(panics_with_number, 5).await.unwrap_err();
         assert_eq!(error.panic_message(), Some("Box<dyn Any>"));
         match error.into_panic() {
             Ok(payload) => assert_eq!(payload.downcast_ref::<u32>(), Some(&5)),

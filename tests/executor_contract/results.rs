@@ -1,11 +1,13 @@
 //! A job's value comes back; a task says what it is.
 
 use heavylift::{Shutdown, TaskStatus};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     drive::{drive, until},
-    jobs::{double, echo, log, mark, occupy},
+    jobs::{
+        Shape, difference, double, echo_bytes, echo_shapes, echo_text, log, mark, nothing, occupy, panics,
+        parse, refuse,
+    },
     subject::{Limits, Subject},
     yard::Yard,
 };
@@ -14,16 +16,9 @@ pub(crate) fn a_job_returns_its_value<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
         assert_eq!(pool.run(double, 21).await.unwrap(), 42);
-        assert_eq!(pool.run(|(a, b): (u32, u32)| a - b, (5, 3)).await.unwrap(), 2);
-        pool.run(|()| (), ()).await.unwrap();
+        assert_eq!(pool.run(difference, (5, 3)).await.unwrap(), 2);
+        pool.run(nothing, ()).await.unwrap();
     });
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Shape {
-    Nothing,
-    Circle { radius: f64 },
-    Named(String, Vec<Option<i8>>),
 }
 
 pub(crate) fn values_of_every_shape_come_back<S: Subject>() {
@@ -34,20 +29,18 @@ pub(crate) fn values_of_every_shape_come_back<S: Subject>() {
             Shape::Circle { radius: 0.5 },
             Shape::Named("ñ".repeat(1000), vec![None, Some(-1)]),
         ];
-        assert_eq!(pool.run(echo, shapes.clone()).await.unwrap(), shapes);
+        assert_eq!(pool.run(echo_shapes, shapes.clone()).await.unwrap(), shapes);
         let block: Vec<u8> = (0..1 << 20).map(|n: u32| n as u8).collect();
-        assert_eq!(pool.run(echo, block.clone()).await.unwrap(), block);
-        assert_eq!(pool.run(echo, String::new()).await.unwrap(), "");
+        assert_eq!(pool.run(echo_bytes, block.clone()).await.unwrap(), block);
+        assert_eq!(pool.run(echo_text, String::new()).await.unwrap(), "");
     });
 }
 
 pub(crate) fn an_error_that_a_job_returns_is_a_value<S: Subject>() {
     let pool = S::with_workers(1);
     drive(async {
-        let parse = heavylift::fallible(|text: String| text.parse::<u32>());
-        assert_eq!(pool.run(|n: u32| Err::<u32, u32>(n), 7).await.unwrap(), Err(7));
-        let error =
-            pool.run(|text: String| heavylift::fallible(|t: String| t.parse::<u32>())(text), "x".into());
+        assert_eq!(pool.run(refuse, 7).await.unwrap(), Err(7));
+        let error = pool.run(parse, "x".into());
         assert_eq!(error.flatten().await.unwrap_err().to_string(), "invalid digit found in string");
         assert_eq!(parse("12".into()).unwrap(), 12);
     });
@@ -103,7 +96,7 @@ pub(crate) fn a_task_knows_its_name_and_the_line_that_started_it<S: Subject>() {
         assert_eq!((task.submitted_at().file(), task.submitted_at().line()), (file!(), line));
         assert!(!task.name().is_empty());
         let limits = Limits { name: Some("the job"), ..Limits::default() };
-        let (named, line) = (pool.run_within(limits, |n: u32| -> u32 { panic!("{n}") }, 1), line!());
+        let (named, line) = (pool.run_within(limits, panics, 1), line!());
         assert_eq!(named.name(), "the job");
         assert_eq!((named.submitted_at().file(), named.submitted_at().line()), (file!(), line));
         let id = named.id();

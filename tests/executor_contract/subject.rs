@@ -9,6 +9,14 @@ use heavylift::{
     AnyExecutor, Closing, Executor, Inline, Job, Map, Metrics, Payload, Priority, ProcessPool, Refused,
     Shutdown, Task, TaskError, ThreadPool,
 };
+#[cfg(feature = "nats")]
+use heavylift::{
+    ClusterPool, Node,
+    cluster::{Topology, ensure_topology},
+};
+
+#[cfg(feature = "nats")]
+use crate::server::{self, Server};
 
 /// How many workers a subject has, how much room, and which limits.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +61,11 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
     const PLACE: Place;
     /// Whether its workers come and go with it, or are there before it is used.
     const OWNS_WORKERS: bool = true;
+
+    /// Whether it can be built on this machine; says so if it cannot.
+    fn is_here() -> bool {
+        true
+    }
 
     fn build(shape: Shape) -> Self;
 
@@ -137,6 +150,10 @@ pub(crate) trait Build: Sized {
     const PLACE: Place;
     const OWNS_WORKERS: bool = true;
 
+    fn is_here() -> bool {
+        true
+    }
+
     fn build_pool(shape: Shape) -> Self;
 }
 
@@ -200,6 +217,51 @@ impl Build for RayonPool {
     }
 }
 
+#[cfg(feature = "nats")]
+thread_local! {
+    /// The nodes and servers of the pools that the test of this thread has built. They outlive its handles, and end with its thread.
+    static CLUSTERS: std::cell::RefCell<Vec<(Node, Server)>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[cfg(feature = "nats")]
+impl Build for ClusterPool {
+    const NAME: &'static str = "contract";
+    const PLACE: Place = Place::Processes;
+    const OWNS_WORKERS: bool = false;
+
+    fn is_here() -> bool {
+        let is_here = server::newest().is_some();
+        if !is_here {
+            server::skipped("executor_contract", "no nats-server is installed");
+        }
+        is_here
+    }
+
+    /// With a server and a node of its own, which has as many workers as the pool has places.
+    fn build_pool(shape: Shape) -> Self {
+        let server = Server::start(&server::newest().unwrap());
+        let workers = ProcessPool::builder().max_workers(shape.workers).build().unwrap();
+        let node = Node::builder().servers([server.url()]).slots(shape.workers).pool(workers);
+        let mut builder = ClusterPool::builder().servers([server.url()]).name(<Self as Build>::NAME);
+        builder = builder.in_flight(shape.workers);
+        if let Some(limit) = shape.queue_limit {
+            builder = builder.queue_limit(limit);
+        }
+        if let Some(limit) = shape.queue_timeout {
+            builder = builder.queue_timeout(limit);
+        }
+        if let Some(limit) = shape.run_timeout {
+            builder = builder.run_timeout(limit);
+        }
+        let (node, pool) = futures::executor::block_on(async {
+            ensure_topology(&Topology::new([server.url()])).await.unwrap();
+            (node.start().await.unwrap(), builder.connect().await.unwrap())
+        });
+        CLUSTERS.with_borrow_mut(|clusters| clusters.push((node, server)));
+        pool
+    }
+}
+
 impl Build for Inline {
     const NAME: &'static str = "inline";
     const PLACE: Place = Place::Here;
@@ -257,6 +319,10 @@ impl<P: Build + 'static, E: Made<P>> Subject for Via<P, E> {
     const NAME: &'static str = P::NAME;
     const PLACE: Place = P::PLACE;
     const OWNS_WORKERS: bool = P::OWNS_WORKERS;
+
+    fn is_here() -> bool {
+        P::is_here()
+    }
 
     fn build(shape: Shape) -> Self {
         Self(E::made(P::build_pool(shape)), PhantomData)
@@ -332,83 +398,99 @@ impl<P: Build + 'static, E: Made<P>> Subject for Via<P, E> {
     }
 }
 
-impl Subject for ProcessPool {
-    const NAME: &'static str = <Self as Build>::NAME;
-    const PLACE: Place = <Self as Build>::PLACE;
+/// The pools that take functions with an argument, by their own methods.
+macro_rules! subject_of_functions {
+    ($pool:ident) => {
+        impl Subject for $pool {
+            const NAME: &'static str = <Self as Build>::NAME;
+            const PLACE: Place = <Self as Build>::PLACE;
+            const OWNS_WORKERS: bool = <Self as Build>::OWNS_WORKERS;
 
-    fn build(shape: Shape) -> Self {
-        Self::build_pool(shape)
-    }
+            fn is_here() -> bool {
+                <Self as Build>::is_here()
+            }
 
-    #[track_caller]
-    fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        ProcessPool::run(self, job, arg)
-    }
+            fn build(shape: Shape) -> Self {
+                Self::build_pool(shape)
+            }
 
-    fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        let tried = ProcessPool::try_run(self, job, arg);
-        tried.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg)))
-    }
+            #[track_caller]
+            fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                $pool::run(self, job, arg)
+            }
 
-    fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        let submit = ProcessPool::submit(self, job, arg);
-        Box::pin(async { submit.await.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg))) })
-    }
+            fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                let tried = $pool::try_run(self, job, arg);
+                tried.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg)))
+            }
 
-    #[track_caller]
-    fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Payload,
-        R: Payload,
-    {
-        within(ProcessPool::job(self, job, arg), limits).run()
-    }
+            fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                let submit = $pool::submit(self, job, arg);
+                Box::pin(async {
+                    submit.await.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg)))
+                })
+            }
 
-    #[track_caller]
-    fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
-    where
-        I: IntoIterator,
-        I::Item: Payload,
-        F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
-        R: Payload,
-    {
-        ProcessPool::map(self, job, inputs)
-    }
+            #[track_caller]
+            fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
+            where
+                F: Fn(A) -> R + Copy + Send + Sync + 'static,
+                A: Payload,
+                R: Payload,
+            {
+                within($pool::job(self, job, arg), limits).run()
+            }
 
-    fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
-    where
-        S: futures::Stream + Send + 'static,
-        S::Item: Payload,
-        F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
-        R: Payload,
-    {
-        Box::pin(ProcessPool::map_stream(self, job, inputs))
-    }
+            #[track_caller]
+            fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
+            where
+                I: IntoIterator,
+                I::Item: Payload,
+                F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
+                R: Payload,
+            {
+                $pool::map(self, job, inputs)
+            }
 
-    fn metrics(&self) -> Metrics {
-        ProcessPool::metrics(self)
-    }
+            fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
+            where
+                S: futures::Stream + Send + 'static,
+                S::Item: Payload,
+                F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
+                R: Payload,
+            {
+                Box::pin($pool::map_stream(self, job, inputs))
+            }
 
-    fn shutdown(&self, mode: Shutdown) -> Closing {
-        ProcessPool::shutdown(self, mode)
-    }
+            fn metrics(&self) -> Metrics {
+                $pool::metrics(self)
+            }
+
+            fn shutdown(&self, mode: Shutdown) -> Closing {
+                $pool::shutdown(self, mode)
+            }
+        }
+    };
 }
+
+subject_of_functions!(ProcessPool);
+#[cfg(feature = "nats")]
+subject_of_functions!(ClusterPool);
 
 /// The pools that take closures, by their own methods.
 macro_rules! subject_of_closures {
