@@ -486,9 +486,13 @@ fn unreadable(why: &str) -> String {
     format!("a node has answered what cannot be read: {why}")
 }
 
-/// Has the server forget results, one after the other, until there will be no more.
+/// Tells the server which results have come, until there will be no more: of those that came together the last one.
 async fn acknowledge(mut results: UnboundedReceiver<ResultMessage>) {
-    while let Some(result) = results.recv().await {
-        result.ack().await;
+    let mut batch = Vec::with_capacity(BATCH);
+    while results.recv_many(&mut batch, BATCH).await > 0 {
+        if let Some(last) = batch.pop() {
+            last.ack().await;
+        }
+        batch.clear();
     }
 }

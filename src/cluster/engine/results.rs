@@ -57,7 +57,8 @@ impl Engine {
         let config = pull::Config {
             durable_name: Some(name),
             filter_subject: names.results_of(client),
-            ack_policy: AckPolicy::Explicit,
+            // One ack says that all before have arrived, too.
+            ack_policy: AckPolicy::All,
             ack_wait: ACK_WAIT,
             max_ack_pending: 10_000,
             inactive_threshold: INACTIVE,
@@ -114,7 +115,7 @@ impl ResultMessage {
         Self { envelope: envelope(message), acker }
     }
 
-    /// Has the server forget it; without waiting for that.
+    /// Has the server send it no more, nor any that came before; without waiting for that.
     pub(in crate::cluster) async fn ack(self) {
         // Should it not arrive, the result comes again and finds nothing.
         let _ = self.acker.tell(ACK).await;
