@@ -323,3 +323,27 @@ fn a_copy_of_a_job_that_runs_here_is_ignored() {
         assert_eq!(lines(&file).len(), 1);
     });
 }
+
+#[test]
+fn a_job_goes_on_without_a_connection_and_is_answered_when_there_is_one() {
+    for_each_server("a_job_goes_on_without_a_connection_and_is_answered_when_there_is_one", |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, url) = (dir.path().join("lines"), server.url());
+        let topology = Topology::new([&url]).lease(Duration::from_secs(1));
+        let (node, pool) = block_on(async {
+            ensure_topology(&topology).await.unwrap();
+            (node(&url, 1).start().await.unwrap(), pool(&url).connect().await.unwrap())
+        });
+        let task = pool.run(leave_a_line, (file.to_str().unwrap().to_owned(), Duration::from_millis(300)));
+        until("the job begins", || !lines(&file).is_empty());
+        server.kill();
+        // The job ends meanwhile, which nobody can be told: the only thing to wait for is time.
+        std::thread::sleep(Duration::from_secs(1));
+        server.restart();
+        assert_eq!(block_on(task).unwrap(), 1);
+        assert!(block_on(pool.run(pid, ())).is_ok());
+        assert_eq!(lines(&file).len(), 1);
+        let metrics = block_on(node.shutdown(Shutdown::Drain)).metrics;
+        assert_eq!((metrics.answered, metrics.given_back, metrics.running), (2, 0, 0), "{metrics:?}");
+    });
+}
