@@ -14,9 +14,10 @@ pub enum Delivery {
     /// A job goes straight to a node, and its result straight back. **What is under way is lost** with a node, a server or a
     /// connection: then the task fails, and whether its job has run nobody knows. No job runs twice.
     ///
-    /// Nothing is kept anywhere: jobs go to nodes whether these have free slots or not; without a node a task is
-    /// [`Unavailable`](crate::TaskErrorKind::Unavailable) at once; no job is run again; and of a node that dies nothing is heard any
-    /// more, so set a [`deadline`](super::ClusterPoolBuilder::deadline). For short questions whose answer can be asked for again. It
+    /// Nothing is kept anywhere. A job goes to any one of the nodes, whatever these do: one without a free slot fails it as
+    /// [`Overloaded`](crate::TaskErrorKind::Overloaded), and without a node a task is
+    /// [`Unavailable`](crate::TaskErrorKind::Unavailable) at once. No job is run again. And of a node that dies nothing is heard any
+    /// more, so set a [`deadline`](super::ClusterPoolBuilder::deadline). For short questions whose answer can be asked for again: it
     /// takes half the time of the other, and a fraction of what the servers have to do.
     AtMostOnce,
 }
