@@ -189,7 +189,8 @@ impl ClusterPoolBuilder {
 
     /// For how long a job is offered to other nodes after one has said that it does not have its function, or has another version of it:
     /// after that its task is [`Unavailable`](crate::TaskErrorKind::Unavailable). Long enough for a rolling upgrade to bring a node that has
-    /// it. Default: 10 s.
+    /// it. While jobs of this pool with the same function run, or have run within that time, it waits on: then nodes are there that
+    /// have it, and are busy. Default: 10 s.
     pub fn refusal_timeout(mut self, limit: Duration) -> Self {
         self.refusal_timeout = limit;
         self

@@ -17,6 +17,7 @@ mod table;
 mod tests;
 
 use std::{
+    collections::HashMap,
     future,
     sync::Arc,
     time::{Duration, Instant},
@@ -40,6 +41,7 @@ use super::{
     access::Access,
     engine::{Engine, EngineError, Note, ResultMessage, Results},
     message::{Answer, Content, Envelope, Failure, Reply, Request},
+    registry::{self, Registered},
     seat::ClusterJob,
     shared::Shared,
 };
@@ -84,6 +86,8 @@ struct Held {
     job: Arc<dyn ClusterJob>,
     place: Option<Place>,
     has_object: bool,
+    /// Its name on the nodes, once it was published.
+    function: Option<&'static str>,
     /// Ends the call, in the mode without a queue.
     call: Option<AbortHandle>,
 }
@@ -175,6 +179,8 @@ struct Client {
     queue: Queue<Arc<dyn ClusterJob>>,
     table: Table<Held>,
     background: JoinSet<Done>,
+    /// When a node has last run a function to its end.
+    served: HashMap<&'static str, Instant>,
     /// Results that are done with.
     acks: UnboundedSender<ResultMessage>,
     /// When to look for what is overdue; or nothing is there to become so.
@@ -194,6 +200,7 @@ impl Client {
             queue: Queue::new(),
             table: Table::new(),
             background: JoinSet::new(),
+            served: HashMap::new(),
             acks,
             wakes_at: None,
             ends_by: None,
@@ -259,8 +266,18 @@ impl Client {
 
     fn look_at_clock(&mut self) {
         self.wakes_at = None;
-        let setup = &self.shared.setup;
-        self.table.overdue(Instant::now(), |overdue| match overdue {
+        let (setup, now) = (&self.shared.setup, Instant::now());
+        if self.table.has_refusals() {
+            let running = self.table.running().filter_map(|held| held.function);
+            self.served.extend(running.map(|function| (function, now)));
+        }
+        // Nodes are there that have it: they are busy.
+        let is_served = |held: &Held| {
+            let last = held.function.and_then(|function| self.served.get(function));
+            last.is_some_and(|last| now.duration_since(*last) < setup.refusal_timeout)
+        };
+        let wait = |held: &Held| is_served(held).then(|| now + setup.refusal_timeout);
+        self.table.overdue(now, wait, |overdue| match overdue {
             Overdue::Deadline(held) => {
                 held.job.end(&|label| TaskError::timed_out(label, "deadline", setup.deadline));
             }
@@ -276,7 +293,8 @@ impl Client {
     fn event(&mut self, event: Event) {
         match event {
             Event::Submit(job) => {
-                let held = Held { job: job.clone(), place: None, has_object: false, call: None };
+                let held =
+                    Held { job: job.clone(), place: None, has_object: false, function: None, call: None };
                 self.table.wait(job.number(), held, job.deadline());
                 self.queue.push(job);
             }
@@ -309,6 +327,7 @@ impl Client {
         let number = job.number();
         let Some(held) = self.table.publish(number) else { return };
         held.place = Some(place);
+        held.function = registry::named(&request.job).map(Registered::name);
         held.has_object = matches!(&request.argument, Content::Here(bytes) if bytes.len() > self.most_inline);
         let engine = self.engine.clone();
         if self.shared.setup.delivery == Delivery::AtMostOnce {
@@ -336,7 +355,7 @@ impl Client {
 
     /// Lets go of a job that is over.
     fn let_go(&mut self, number: u64, held: Held) {
-        let Held { job, place, has_object, call } = held;
+        let Held { job, place, has_object, call, .. } = held;
         drop_shielded(job);
         if let Some(call) = call {
             call.abort();
@@ -409,6 +428,9 @@ impl Client {
             Answer::Refused { count, has } => self.refused(number, count, &has),
             Answer::Failed(failure) => {
                 let Some(mut held) = self.table.take(number) else { return };
+                if failure.is_of_a_run() {
+                    self.has_run(&held);
+                }
                 held.leave();
                 held.job.failed(ran, failure);
                 self.let_go(number, held);
@@ -419,9 +441,9 @@ impl Client {
 
     fn refused(&mut self, number: u64, count: u32, has: &str) {
         let setup = &self.shared.setup;
-        let nodes = if count == 1 { "a node".to_owned() } else { format!("{count} nodes") };
+        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
         let words = format!(
-            "{nodes} of queue {:?} refused it, and none took it within {:?} (refusal_timeout): {has}",
+            "nodes of queue {:?} refused it {times}, and none took it within {:?} (refusal_timeout): {has}",
             setup.queue, setup.refusal_timeout
         );
         let limit = Instant::now() + setup.refusal_timeout;
@@ -439,6 +461,7 @@ impl Client {
             }
             return;
         };
+        self.has_run(&held);
         match value {
             Content::Here(bytes) if bytes.len() <= outgoing::LARGE => {
                 held.leave();
@@ -446,6 +469,13 @@ impl Client {
                 self.let_go(number, held);
             }
             value => self.large_value(number, ran, value, held),
+        }
+    }
+
+    /// A node that has the function has run it.
+    fn has_run(&mut self, held: &Held) {
+        if let Some(function) = held.function {
+            self.served.insert(function, Instant::now());
         }
     }
 

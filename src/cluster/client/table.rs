@@ -146,13 +146,33 @@ impl<J> Table<J> {
         [deadline, refusal].into_iter().flatten().min()
     }
 
+    /// Whether any job is there that was refused.
+    pub(super) fn has_refusals(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
+    /// The jobs that have begun somewhere.
+    pub(super) fn running(&self) -> impl Iterator<Item = &J> {
+        self.jobs.values().filter(|entry| entry.has_begun).map(|entry| &entry.job)
+    }
+
     /// Calls `end` for each job whose time is over. It stays until it is stopped, and is not told again.
-    pub(super) fn overdue(&mut self, now: Instant, mut end: impl FnMut(Overdue<'_, J>)) {
-        while let Some((_, number)) = self.refusals.front().copied().filter(|(limit, _)| *limit <= now) {
-            self.refusals.pop_front();
+    ///
+    /// A job that was refused waits on if `wait` knows until when.
+    pub(super) fn overdue(
+        &mut self,
+        now: Instant,
+        wait: impl Fn(&J) -> Option<Instant>,
+        mut end: impl FnMut(Overdue<'_, J>),
+    ) {
+        let due = self.refusals.partition_point(|(limit, _)| *limit <= now);
+        let due: Vec<u64> = self.refusals.drain(..due).map(|(_, number)| number).collect();
+        for number in due {
             let refused = self.jobs.get_mut(&number).filter(|entry| !entry.is_stopped);
-            let Some(entry) = refused else { continue };
-            if let Some(words) = entry.refusal.take() {
+            let Some(entry) = refused.filter(|entry| entry.refusal.is_some()) else { continue };
+            if let Some(until) = wait(&entry.job) {
+                self.refusals.push_back((until, number));
+            } else if let Some(words) = entry.refusal.take() {
                 end(Overdue::Refused(&entry.job, words));
             }
         }
@@ -214,7 +234,7 @@ mod tests {
 
     fn overdue(table: &mut Table<&'static str>, now: Instant) -> Vec<String> {
         let mut told = Vec::new();
-        table.overdue(now, |overdue| told.push(format!("{overdue:?}")));
+        table.overdue(now, |_| None, |overdue| told.push(format!("{overdue:?}")));
         told
     }
 
@@ -251,5 +271,19 @@ mod tests {
         assert_eq!(table.next_due(), Some(limit));
         assert_eq!(overdue(&mut table, limit), [r#"Refused("one", "last")"#]);
         assert!(overdue(&mut table, limit + Duration::from_secs(5)).is_empty());
+    }
+
+    #[test]
+    fn a_refused_job_waits_on_while_others_like_it_run() {
+        let now = Instant::now();
+        let mut table = table(now + Duration::from_secs(100));
+        let second = Duration::from_secs(1);
+        table.refused(1, "no".into(), now);
+        table.begun(3);
+        assert_eq!((table.has_refusals(), table.running().collect::<Vec<_>>()), (true, vec![&"three"]));
+        table.overdue(now, |job| (*job == "one").then_some(now + second), |overdue| panic!("{overdue:?}"));
+        assert_eq!(table.next_due(), Some(now + second));
+        assert_eq!(overdue(&mut table, now + second), [r#"Refused("one", "no")"#]);
+        assert!(!table.has_refusals());
     }
 }

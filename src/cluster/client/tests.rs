@@ -271,7 +271,7 @@ fn a_job_that_every_node_refuses_is_unavailable() {
             }
             let error = refused.await.unwrap_err();
             assert_eq!(error.kind(), TaskErrorKind::Unavailable);
-            let why = "2 nodes of queue \"default\" refused it, and none took it within 200ms (refusal_timeout): it has `client.double` \
+            let why = "nodes of queue \"default\" refused it 2 times, and none took it within 200ms (refusal_timeout): it has `client.double` \
                    of another version";
             assert!(error.to_string().ends_with(why), "{error}");
             taken.delivery.ack().await.unwrap();

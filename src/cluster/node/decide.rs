@@ -8,9 +8,13 @@ use super::super::{
 };
 use crate::{TaskError, TaskErrorKind, error::Operand};
 
-/// How long a refused job stays away, the first time; then twice as long, and so on.
+/// How long a refused job stays away, the first time; then twice as long, and so on, until it is [`LATER_REFUSAL`].
 const FIRST_REFUSAL: Duration = Duration::from_millis(250);
-const LONGEST_REFUSAL: Duration = Duration::from_secs(2);
+const LATER_REFUSAL: Duration = Duration::from_secs(2);
+/// After so many refusals at that pace it becomes slower: the nodes that have the job are busy, it seems, and the servers deliver nothing for ever.
+/// So a job outlives nearly an hour of refusals with the hundred deliveries that it has by default.
+const AT_ONE_PACE: u32 = 8;
+const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
 /// How long a job stays away after a worker died under it.
 const AFTER_DEATH: Duration = Duration::from_millis(300);
 /// How long it does when the pool had no room for it.
@@ -95,14 +99,19 @@ pub(super) fn judge(
             let attempt = u32::try_from(attempts).unwrap_or(u32::MAX);
             return Verdict::Run { attempt, refusals };
         }
-        Here::Nothing => "no job of that name".to_owned(),
-        Here::Other(fingerprint) => format!("a job of that name with fingerprint {fingerprint:016x}"),
+        Here::Nothing => format!("it has no job `{}`", request.job),
+        Here::Other(fingerprint) => format!(
+            "it has `{}` with fingerprint {fingerprint:016x}, not {:016x}: its types are others",
+            request.job, request.fingerprint
+        ),
     };
     Verdict::End(End::Refused { count: refusals.saturating_add(1), has, delay: refusal_delay(refusals) })
 }
 
 fn refusal_delay(before: u32) -> Duration {
-    FIRST_REFUSAL.saturating_mul(1 << before.min(8)).min(LONGEST_REFUSAL)
+    let quick = FIRST_REFUSAL.saturating_mul(1 << before.min(8)).min(LATER_REFUSAL);
+    let slower = 1 << (before / AT_ONE_PACE).saturating_sub(1).min(8);
+    quick.saturating_mul(slower).min(LONGEST_REFUSAL)
 }
 
 /// The job was delivered, that often if that is known, and nobody has answered.
@@ -238,8 +247,9 @@ mod tests {
         };
         let value = Some(last(Answer::Value(Content::Here(Bytes::new()))));
         let failed = Some(last(Answer::Failed(Failure::Cancelled)));
-        let nothing = "no job of that name";
-        let other = "a job of that name with fingerprint 00000000000000ff";
+        let nothing = "it has no job `job`";
+        let other =
+            "it has `job` with fingerprint 00000000000000ff, not 0000000000000007: its types are others";
         let known = || Verdict::End(End::Known);
         let dead = |n| Verdict::End(End::Dead(given_up(Some(n))));
         let table = [
@@ -264,6 +274,25 @@ mod tests {
             let found = judge(&request(), delivered, last.as_ref(), second(now), here);
             assert_eq!(found, verdict, "delivery {delivered} after {last:?} at {now} with {here:?}");
         }
+    }
+
+    #[test]
+    fn a_job_may_be_refused_for_nearly_an_hour() {
+        let delay = |before| refusal_delay(before).as_millis();
+        let table = [
+            (0, 250),
+            (1, 500),
+            (3, 2000),
+            (15, 2000),
+            (16, 4000),
+            (24, 8000),
+            (48, 60_000),
+            (u32::MAX, 60_000),
+        ];
+        for (before, ms) in table {
+            assert_eq!(delay(before), ms, "after {before}");
+        }
+        assert!((0..99).map(refusal_delay).sum::<Duration>() > Duration::from_secs(3500));
     }
 
     #[test]

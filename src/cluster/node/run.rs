@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
 use super::{
     super::{
@@ -27,6 +27,9 @@ use crate::{Executor, Task, TaskError, panic::drop_shielded, trace};
 
 /// What no deadline is: longer no stream keeps a job.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long after a refused job has come again its queue is asked anew.
+const AFTER_REFUSAL: Duration = Duration::from_millis(250);
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
 /// A job that is here.
 #[derive(Debug)]
@@ -74,11 +77,22 @@ pub(super) async fn attend(
         drop(slot);
         return copy(&site, delivery).await;
     };
-    let ended = attempt(&site, &here.run, &delivery).await;
+    let ended = attempt(&site, &here.run, &delivery, queue).await;
+    if let End::Refused { delay, .. } = ended.end {
+        spawn_local(others_first(site.clone(), queue, delay));
+    }
     // Before the answer: what the servers do slowly holds up no slot.
     drop(slot);
     site.count_running();
     answer::settle(&site, &here.run, ended).await;
+}
+
+/// Leaves a queue alone until the job that was refused has come again, to others.
+async fn others_first(site: Rc<Site>, queue: usize, delay: Duration) {
+    let time = (delay + AFTER_REFUSAL).min(LONGEST_SILENCE);
+    site.slots.leave_alone(queue, time);
+    sleep(time).await;
+    site.slots.ask_again(queue, false);
 }
 
 /// A job that runs here has come again, for its heartbeats were late: it goes on, with the new lease.
@@ -89,12 +103,13 @@ async fn copy(site: &Site, delivery: Rc<Delivery>) {
 }
 
 /// Looks whether it is to be run, and runs it.
-async fn attempt(site: &Site, run: &Run, delivery: &Delivery) -> Ended {
+async fn attempt(site: &Site, run: &Run, delivery: &Delivery, queue: usize) -> Ended {
     let verdict = look(site, run, delivery.delivered).await;
     let (attempt, refusals) = match verdict {
         Verdict::Run { attempt, refusals } => (attempt, refusals),
         Verdict::End(end) => return Ended { end, attempt: 0, refusals: 0, ran: Duration::ZERO },
     };
+    site.slots.ask_again(queue, true);
     if site.is_ending() {
         let end = End::Untouched { delay: Duration::ZERO };
         return Ended { end, attempt, refusals, ran: Duration::ZERO };

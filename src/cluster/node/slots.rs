@@ -4,7 +4,11 @@
 //!    one becomes the other. A call of the fast mode takes a slot past this, if fewer than `total` run.
 //! 2. Whoever lets go of a slot, or of what was asked for, wakes who asks.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Notify;
 
@@ -22,13 +26,16 @@ pub(super) struct Slots {
 struct State {
     running: usize,
     lines: Vec<Line>,
+    /// Until when a queue is not asked, if it is not.
+    silent: Vec<Option<Instant>>,
     /// Whose turn it is when there are fewer slots than queues.
     turn: usize,
 }
 
 impl Slots {
     pub(super) fn new(total: usize, queues: usize) -> Rc<Self> {
-        let state = State { running: 0, lines: vec![Line::default(); queues], turn: 0 };
+        let state =
+            State { running: 0, lines: vec![Line::default(); queues], silent: vec![None; queues], turn: 0 };
         Rc::new(Self { total, state: RefCell::new(state), changed: Notify::new() })
     }
 
@@ -39,9 +46,14 @@ impl Slots {
     /// What is to be asked for now. It counts as asked for from here on.
     pub(super) fn asks(self: &Rc<Self>) -> Vec<(Ask, Asked)> {
         let asks = {
-            let State { running, lines, turn } = &mut *self.state.borrow_mut();
+            let State { running, lines, silent, turn } = &mut *self.state.borrow_mut();
             let asked: usize = lines.iter().map(|line| line.asked).sum();
-            let asks = share(self.total.saturating_sub(*running + asked), lines, turn);
+            let free = self.total.saturating_sub(*running + asked);
+            // As if it had been asked for the one job that an empty queue is asked for.
+            let as_asked = Line { asked: 1, hot: false };
+            let pairs = lines.iter().zip(&*silent);
+            let seen: Vec<Line> = pairs.map(|(line, silent)| silent.map_or(*line, |_| as_asked)).collect();
+            let asks = share(free, &seen, turn);
             for ask in &asks {
                 lines[ask.queue].asked += ask.most;
             }
@@ -59,6 +71,23 @@ impl Slots {
         }
         state.running += 1;
         Some(Slot(self.clone()))
+    }
+
+    /// Has a queue left alone for so long, unless it is asked again before: see [`ask_again`](Self::ask_again).
+    ///
+    /// Who refuses jobs is quick: it would take them away from those that have them, again and again.
+    pub(super) fn leave_alone(&self, queue: usize, time: Duration) {
+        let silent = &mut self.state.borrow_mut().silent[queue];
+        *silent = (*silent).max(Some(Instant::now() + time));
+    }
+
+    /// Ends the silence of a queue if that is over, or in any case if it has given a job that is run here.
+    pub(super) fn ask_again(&self, queue: usize, is_run_here: bool) {
+        let silent = &mut self.state.borrow_mut().silent[queue];
+        if is_run_here || silent.is_some_and(|until| until <= Instant::now()) {
+            *silent = None;
+            self.changed.notify_one();
+        }
     }
 
     /// Resolves when it may be that more is to be asked for. For one who waits.
@@ -141,6 +170,23 @@ mod tests {
         assert_eq!((more[0].0.most, asked(&slots), slots.running()), (1, 2, 1));
         drop((pulls, more, second));
         assert_eq!((asked(&slots), slots.running()), (0, 0));
+    }
+
+    #[test]
+    fn a_queue_is_left_alone_until_its_time_is_over_or_it_has_a_job_for_here() {
+        let slots = Slots::new(2, 2);
+        let asked_of =
+            |slots: &Rc<Slots>| -> Vec<usize> { slots.asks().iter().map(|(ask, _)| ask.queue).collect() };
+        slots.leave_alone(0, Duration::from_secs(100));
+        assert_eq!(asked_of(&slots), [1]);
+        slots.ask_again(0, false);
+        assert_eq!(asked_of(&slots), [1], "it is too early");
+        slots.ask_again(0, true);
+        assert_eq!(asked_of(&slots), [0, 1]);
+        slots.leave_alone(0, Duration::ZERO);
+        assert_eq!(asked_of(&slots), [1]);
+        slots.ask_again(0, false);
+        assert_eq!(asked_of(&slots), [0, 1]);
     }
 
     #[test]

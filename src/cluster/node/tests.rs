@@ -123,10 +123,14 @@ fn what_is_not_here_goes_back_and_is_counted_and_others_are_served() {
         |mut client| async move {
             let node = client.node().await;
             for (request, has) in [
-                (Request { job: "nowhere".to_owned(), ..request(1) }, "no job of that name".to_owned()),
+                (Request { job: "nowhere".to_owned(), ..request(1) }, "it has no job `nowhere`".to_owned()),
                 (
                     Request { fingerprint: 5, ..request(2) },
-                    format!("a job of that name with fingerprint {:016x}", request(2).fingerprint),
+                    format!(
+                        "it has `{}` with fingerprint {:016x}, not 0000000000000005: its types are others",
+                        request(2).job,
+                        request(2).fingerprint
+                    ),
                 ),
             ] {
                 let sequence = client.submit(&request).await;
