@@ -173,10 +173,21 @@ async fn run_here(site: &Site, run: &Run, attempt: u32, retries: u32) -> (End, O
             if error.is_closed() || error.is_cancelled() {
                 Stop::raise(&site.stop, Stop::Draining);
             }
-            let end = after(Err(&error), attempt, retries);
+            let (end, ran) = after(Err(&error), attempt, retries);
             drop_shielded::<TaskError>(error);
-            end
+            (in_terms_of_node(site, end), ran)
         }
+    }
+}
+
+/// The limit of a pool that was made for this node is that of the node, and a little more.
+fn in_terms_of_node(site: &Site, end: End) -> End {
+    match end {
+        End::Answered(Answer::Failed(Failure::ResultTooLarge { size, .. })) if site.settings.owns_pool => {
+            let limit = site.settings.max_payload;
+            End::Answered(Answer::Failed(Failure::ResultTooLarge { size, limit }))
+        }
+        end => end,
     }
 }
 
