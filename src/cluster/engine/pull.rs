@@ -19,6 +19,8 @@ use crate::cluster::message::Envelope;
 
 /// A request that was lost on its way is over that much after its time.
 const GRACE: Duration = Duration::from_millis(500);
+const NOT_ANSWERED: &str =
+    "the server has not answered a request for jobs: the queue may not be there any more";
 
 impl Engine {
     /// Asks for up to `most` jobs of a queue.
@@ -118,7 +120,8 @@ impl Asked {
             text = self.complaints.next() => Some(Err(EngineError::Denied(text))),
             // The request is lost with the connection: asking again at once is quicker than its time limit.
             _ = self.connections.changed() => None,
-            () = &mut self.end => None,
+            // A server answers each request, if only by saying that its time is over.
+            () = &mut self.end => Some(Err(EngineError::Lost(NOT_ANSWERED.to_owned()))),
         };
         self.batch = None;
         next
