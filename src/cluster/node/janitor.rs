@@ -6,7 +6,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     rc::Rc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -22,6 +22,8 @@ use super::{
 
 /// How often orphans are looked for, about: so that nodes that start together do not look together.
 const ROUND: Duration = Duration::from_secs(60);
+/// How much sooner after a reconnection, and then later and later.
+const SOON: u32 = 60;
 /// How long one job may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -72,12 +74,17 @@ async fn tell(
     site.patiently(until, send).await
 }
 
-/// Removes messages that their queues are past and that are still there, about once a minute and after each reconnection.
+/// Removes messages that their queues are past and that are still there, about once a minute, and more often after a reconnection.
 pub(super) async fn remove_orphans(site: Rc<Site>) {
     let chance = RandomState::new().hash_one(&site.settings.name) % 1000;
     let round = ROUND.mul_f64(0.75 + chance as f64 / 2000.0);
+    let mut wait = round;
     loop {
-        site.pause(round).await;
+        let begun = Instant::now();
+        site.pause(wait).await;
+        // What was left behind comes to light when the queue is past it: soon after the server was back, but not at once.
+        let has_reconnected = begun.elapsed() < wait;
+        wait = if has_reconnected { round / SOON } else { (2 * wait).min(round) };
         let Ok(orphans) = site.engine.orphans(&site.settings.queues).await else { continue };
         for sequence in orphans {
             if bury_one(&site, sequence, None).await.is_err() {
