@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod certificates;
+mod faults;
 #[path = "../../examples/cluster/jobs.rs"]
 mod jobs;
 mod named;
