@@ -1,4 +1,4 @@
-//! Peers in a process of their own, which answer requests line by line: another build of tokio, and Python.
+//! Peers in a process of their own, which answer requests line by line: another build of tokio, async-nats by hand, and Python.
 //!
 //! A request is a line of words; the answer is `figures A B …` or `error WHY`. While it is not asked, a peer waits for its
 //! standard input and costs nothing.
@@ -59,11 +59,16 @@ impl Drop for LinePeer {
 
 /// `spawn_blocking` of a tokio without `parking_lot`. Cargo would unify the feature, so it is built apart, on demand.
 pub(crate) fn tokio_std() -> Result<LinePeer, String> {
-    LinePeer::start(&mut Command::new(build_tokio_std()?))
+    LinePeer::start(&mut Command::new(build("tokio_std")?))
 }
 
-fn build_tokio_std() -> Result<PathBuf, String> {
-    let manifest = peers().join("tokio_std/Cargo.toml");
+/// async-nats without heavylift. Built on demand, so that the other benches need not have it.
+pub(crate) fn nats_raw() -> Result<LinePeer, String> {
+    LinePeer::start(&mut Command::new(build("nats_raw")?))
+}
+
+fn build(peer: &str) -> Result<PathBuf, String> {
+    let manifest = peers().join(peer).join("Cargo.toml");
     if !manifest.exists() {
         return Err("benches/peers is not part of the package".to_owned());
     }
@@ -76,7 +81,7 @@ fn build_tokio_std() -> Result<PathBuf, String> {
         command.status().is_ok_and(|status| status.success())
     };
     let built = build(&["--offline"]) || build(&[]);
-    if built { Ok(target.join("release/tokio_std")) } else { Err("it could not be built".to_owned()) }
+    if built { Ok(target.join("release").join(peer)) } else { Err("it could not be built".to_owned()) }
 }
 
 /// Python's pools. What of them cannot be imported answers with an error.

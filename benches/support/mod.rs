@@ -2,9 +2,11 @@
 #![allow(dead_code, unused_imports, reason = "each program uses the part that it needs")]
 
 pub(crate) mod chart;
+pub(crate) mod copies;
 pub(crate) mod handoff;
 pub(crate) mod line_peer;
 pub(crate) mod machine;
+pub(crate) mod monitor;
 #[cfg(target_os = "linux")]
 pub(crate) mod os;
 #[cfg(not(target_os = "linux"))]
@@ -22,7 +24,7 @@ pub(crate) mod tried;
 pub(crate) mod work;
 
 pub(crate) use handoff::{Flavour, fan_out, round_trips};
-pub(crate) use line_peer::{python, tokio_std};
+pub(crate) use line_peer::{nats_raw, python, tokio_std};
 pub(crate) use program::Program;
 pub(crate) use race::{Answers, Race};
 pub(crate) use record::Record;

@@ -143,14 +143,26 @@ impl Claim {
     }
 
     /// Holds the first candidate's own figure against a limit.
-    pub(crate) fn limit(mut self, most: f64) -> Self {
-        let (ours, figures) = self.rounds[0].clone();
-        let figure = Spread::of(&figures);
-        let goal = Goal::Limit(most);
-        let met = Some(goal.is_met(figure.median));
-        self.row
-            .comparisons
-            .push(Comparison { ours, peer: "–".to_owned(), ratio: Some(figure), goal, met });
+    pub(crate) fn limit(self, most: f64) -> Self {
+        self.own(Goal::Limit(most))
+    }
+
+    /// Holds the first candidate's own figure against what it must be at least.
+    pub(crate) fn floor(self, least: f64) -> Self {
+        self.own(Goal::Floor(least))
+    }
+
+    fn own(mut self, goal: Goal) -> Self {
+        let ours = self.rounds.first().filter(|(_, figures)| !figures.is_empty());
+        let figure = ours.map(|(_, figures)| Spread::of(figures));
+        let name = ours.map(|(name, _)| name).or(self.row.missing.first().map(|missing| &missing.name));
+        self.row.comparisons.push(Comparison {
+            ours: name.cloned().unwrap_or_default(),
+            peer: "–".to_owned(),
+            ratio: figure,
+            goal,
+            met: figure.map(|figure| goal.is_met(figure.median)),
+        });
         self
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The programs in the order of the report.
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 17] = [
     "fan_out",
     "thread_map",
     "round_trip",
@@ -28,6 +28,7 @@ const PROGRAMS: [&str; 16] = [
     "growth",
     "timer",
     "record",
+    "cluster",
 ];
 
 /// All rows, and the machine of the last run.

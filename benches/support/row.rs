@@ -14,6 +14,9 @@ pub(crate) enum Unit {
     Jobs,
     /// How many times as long as something else.
     Times,
+    /// A part of a whole; less is better.
+    Share,
+    Messages,
 }
 
 impl Unit {
@@ -21,7 +24,7 @@ impl Unit {
     pub(crate) fn is_better(self, a: f64, b: f64) -> bool {
         match self {
             Self::JobsPerSecond | Self::BatchesPerSecond | Self::Jobs => a > b,
-            Self::Seconds | Self::Ticks | Self::Bytes | Self::Times => a < b,
+            Self::Seconds | Self::Ticks | Self::Bytes | Self::Times | Self::Share | Self::Messages => a < b,
         }
     }
 
@@ -38,6 +41,8 @@ impl Unit {
             Self::Ticks => format!("{figure} ticks"),
             Self::Jobs => format!("{figure} jobs"),
             Self::Times => format!("{figure:.2} ×"),
+            Self::Share => format!("{:.1} %", 100.0 * figure),
+            Self::Messages => format!("{figure:.2} messages"),
             Self::Bytes => three_digits(figure, &[(1048576.0, " MiB"), (1024.0, " KiB"), (1.0, " B")]),
         }
     }
@@ -107,14 +112,16 @@ pub(crate) struct Missing {
 pub(crate) enum Goal {
     AtLeast(f64),
     AtMost(f64),
-    /// Of the figure, in the row's unit.
+    /// Of the figure, in the row's unit: that much at most.
     Limit(f64),
+    /// Of the figure, in the row's unit: that much at least.
+    Floor(f64),
 }
 
 impl Goal {
     pub(crate) fn is_met(self, figure: f64) -> bool {
         match self {
-            Self::AtLeast(goal) => figure >= goal,
+            Self::AtLeast(goal) | Self::Floor(goal) => figure >= goal,
             Self::AtMost(goal) | Self::Limit(goal) => figure <= goal,
         }
     }
@@ -122,7 +129,7 @@ impl Goal {
     /// How much better than the goal: 1 is just met, 2 twice as good.
     pub(crate) fn score(self, figure: f64) -> f64 {
         match self {
-            Self::AtLeast(goal) => figure / goal,
+            Self::AtLeast(goal) | Self::Floor(goal) => figure / goal,
             Self::AtMost(goal) => goal / figure,
             // A limit of nothing is met by nothing: no ratio says more.
             Self::Limit(goal) => (goal.max(1e-9) / figure.max(1e-9)).clamp(0.05, 20.0),
@@ -134,13 +141,14 @@ impl Goal {
             Self::AtLeast(goal) => format!("≥ {goal} ×"),
             Self::AtMost(goal) => format!("≤ {goal} ×"),
             Self::Limit(goal) => format!("≤ {}", unit.show(goal)),
+            Self::Floor(goal) => format!("≥ {}", unit.show(goal)),
         }
     }
 
     pub(crate) fn show_ratio(self, figure: f64, unit: Unit) -> String {
         match self {
             Self::AtLeast(_) | Self::AtMost(_) => three_digits(figure, &[(1.0, " ×")]),
-            Self::Limit(_) => unit.show(figure),
+            Self::Limit(_) | Self::Floor(_) => unit.show(figure),
         }
     }
 }
