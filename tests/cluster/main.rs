@@ -4,9 +4,11 @@
 
 mod certificates;
 mod faults;
+mod hosts;
 #[path = "../../examples/cluster/jobs.rs"]
 mod jobs;
 mod named;
+mod network;
 mod node;
 mod permissions;
 mod pool;
