@@ -9,7 +9,7 @@ use std::{
 
 use async_nats::{
     Client, ConnectOptions,
-    jetstream::{consumer::PullConsumer, context::ContextBuilder, object_store::ObjectStore},
+    jetstream::{Context, consumer::PullConsumer, context::ContextBuilder, object_store::ObjectStore},
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -24,7 +24,11 @@ use crate::cluster::{
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What all clones of an [`Engine`] share.
+///
+/// They share the client's handle as well: its own clones are several allocations each, and every message has some.
 pub(super) struct Shared {
+    client: Client,
+    pub(super) context: Context,
     pub(super) names: Names,
     pub(super) watch: Arc<Watch>,
     /// The consumers that were asked for, by stream and name. No other lock is taken meanwhile.
@@ -58,14 +62,16 @@ impl Engine {
         // The event comes by another task: whoever waits for the next connection must not be woken by this one.
         let mut connections = watch.connections.subscribe();
         let _ = timeout(TIME_LIMIT, connections.wait_for(|count| *count > 0)).await;
-        let context = ContextBuilder::new().timeout(TIME_LIMIT).build(client);
+        let context = ContextBuilder::new().timeout(TIME_LIMIT).build(client.clone());
         let shared = Shared {
+            client,
+            context,
             names: Names::new(&access.prefix),
             watch,
             consumers: Mutex::default(),
             payloads: Mutex::default(),
         };
-        Ok(Self { context, shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub(in crate::cluster) fn names(&self) -> &Names {
@@ -105,8 +111,8 @@ impl Engine {
         self.shared.watch.closed.subscribe()
     }
 
-    pub(super) fn client(&self) -> Client {
-        self.context.client()
+    pub(super) fn client(&self) -> &Client {
+        &self.shared.client
     }
 }
 

@@ -16,7 +16,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::jetstream::Context;
 use bytes::Bytes;
 
 mod acker;
@@ -46,7 +45,6 @@ pub(super) const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// A connection. Cheap to clone. Used from the thread of its pool or node only.
 #[derive(Clone)]
 pub(super) struct Engine {
-    context: Context,
     shared: Arc<connection::Shared>,
 }
 

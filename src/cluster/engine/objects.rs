@@ -72,7 +72,7 @@ impl Engine {
             return Ok(bucket);
         }
         let name = self.names().payloads_bucket();
-        let found = self.context.get_object_store(&name).await;
+        let found = self.shared.context.get_object_store(&name).await;
         let bucket = found.map_err(|error| {
             let text = format!("bucket `{name}`: {}", chain(&error));
             if text.contains("not found") { EngineError::Failed(text) } else { EngineError::Lost(text) }

@@ -70,7 +70,7 @@ impl Engine {
         };
         let config = pull::Config::try_from_consumer_config(info.config.clone());
         let config = config.map_err(|error| EngineError::Failed(format!("consumer `{name}`: {error}")))?;
-        let consumer = PullConsumer::new(config, info, self.context.clone());
+        let consumer = PullConsumer::new(config, info, self.shared.context.clone());
         known().insert(what, consumer.clone());
         Ok(consumer)
     }
@@ -83,7 +83,7 @@ impl Engine {
     ) -> Result<PullConsumer, EngineError> {
         let (what, body) = creating(stream, &config.clone().into_consumer_config());
         match self.api::<Info>(&what, body).await? {
-            Ok(info) => Ok(PullConsumer::new(config, info, self.context.clone())),
+            Ok(info) => Ok(PullConsumer::new(config, info, self.shared.context.clone())),
             Err(error) => Err(error.into_engine(self.max_message())),
         }
     }
