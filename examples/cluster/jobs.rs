@@ -2,6 +2,8 @@
 //!
 //! Their names are given: by themselves they would be named after the program, and node and client are two.
 
+#![allow(unreachable_pub, reason = "it belongs to several programs")]
+
 use std::{
     fs::OpenOptions,
     io::Write,
@@ -9,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use heavylift::job;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +19,12 @@ use sha2::{Digest, Sha256};
 #[job(name = "examples::sha256")]
 pub(crate) fn sha256(bytes: Vec<u8>) -> String {
     Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 of each of some files.
+#[job(name = "examples::sha256_each")]
+pub fn sha256_each(files: Vec<Bytes>) -> Vec<[u8; 32]> {
+    files.iter().map(|file| Sha256::digest(file).into()).collect()
 }
 
 /// What it was given.

@@ -23,7 +23,6 @@ use std::{
 use args::{Args, Command, Kind};
 use futures::StreamExt;
 use heavylift::{AnyExecutor, BuildError, Executor, Inline, ProcessPool, ThreadPool};
-use pipeline::Digested;
 use report::{Report, complain};
 use walk::Walk;
 
@@ -87,23 +86,7 @@ async fn digest(executor: &AnyExecutor, args: &Args) -> io::Result<bool> {
     let most = if args.executor == Kind::Inline { 1 } else { BATCHES };
     let mut digests = pipeline::digests(executor, walk(args)).ready_chunks(most);
     while let Some(ready) = digests.next().await {
-        let lines = lines(ready.iter().flatten(), &mut report);
-        report.print(&lines)?;
+        report.print(ready.iter().flatten())?;
     }
-    Ok(report.finish(executor.metrics().workers))
-}
-
-/// Returns the lines of those that were hashed, and reports all.
-fn lines<'a>(ready: impl Iterator<Item = &'a Digested>, report: &mut Report) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for Digested { name, outcome } in ready {
-        match outcome {
-            Ok(hashed) => {
-                name::push_line(&mut lines, &hashed.digest, name);
-                report.hashed(hashed.bytes);
-            }
-            Err(error) => report.failed(name, error),
-        }
-    }
-    lines
+    Ok(report.finish(format_args!("{} workers", executor.metrics().workers)))
 }

@@ -29,9 +29,9 @@ use crate::walk::{Found, Walk};
 /// The most files in a batch.
 const FILES: usize = 256;
 /// The most bytes in the files of a batch, if there are several.
-const BYTES: u64 = 4 << 20;
+pub(crate) const BYTES: u64 = 4 << 20;
 /// What is read at a time.
-const PIECE: usize = 128 << 10;
+pub(crate) const PIECE: usize = 128 << 10;
 
 /// One file at the end of the pipeline.
 pub(crate) struct Digested {
@@ -46,7 +46,7 @@ pub(crate) struct Hashed {
     pub(crate) bytes: u64,
 }
 
-type Step<T> = Result<T, JobError>;
+pub(crate) type Step<T> = Result<T, JobError>;
 
 /// Returns the digests of the files of a walk, in its order, as many at a time as were hashed by one job.
 ///
@@ -71,12 +71,12 @@ pub(crate) fn digests(executor: &AnyExecutor, walk: Walk) -> impl Stream<Item = 
 }
 
 /// The files of a batch that are there to be read.
-fn readable(batch: &[Found]) -> impl Iterator<Item = &OsString> {
+pub(crate) fn readable(batch: &[Found]) -> impl Iterator<Item = &OsString> {
     batch.iter().filter(|found| found.size.is_ok()).map(|found| &found.name)
 }
 
 /// Gives each outcome its name, in the order of a batch; and what could not be looked at its own.
-fn with_names(batch: Vec<Found>, outcomes: Vec<Step<Hashed>>) -> Vec<Digested> {
+pub(crate) fn with_names(batch: Vec<Found>, outcomes: Vec<Step<Hashed>>) -> Vec<Digested> {
     let mut outcomes = outcomes.into_iter();
     let mut outcome = |size: io::Result<u64>| match size {
         Ok(_) => outcomes.next().expect("a job has an outcome for each name"),
@@ -86,7 +86,7 @@ fn with_names(batch: Vec<Found>, outcomes: Vec<Step<Hashed>>) -> Vec<Digested> {
 }
 
 /// The walk as a stream. It goes on in jobs on threads, each of which is handed the walk and hands it back.
-fn batches(walk: Walk) -> impl Stream<Item = Vec<Found>> {
+pub(crate) fn batches(walk: Walk) -> impl Stream<Item = Vec<Found>> {
     stream::unfold(Some(walk.peekable()), async |walk| {
         let mut walk = walk?;
         match run_in_thread_pool(move || (next_batch(&mut walk), walk)).await {
@@ -120,7 +120,8 @@ fn hash_all(names: Vec<OsString>) -> Vec<Step<Hashed>> {
     names.into_iter().map(|name| Ok(hash(File::open(name)?, &mut piece)?)).collect()
 }
 
-fn hash(mut file: impl Read, piece: &mut [u8]) -> io::Result<Hashed> {
+/// Hashes what can be read.
+pub(crate) fn hash(mut file: impl Read, piece: &mut [u8]) -> io::Result<Hashed> {
     let (mut hasher, mut bytes) = (Sha256::new(), 0);
     loop {
         checkpoint()?; // a thread cannot be stopped, and this may take minutes

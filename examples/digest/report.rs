@@ -10,7 +10,11 @@ use std::{
 use heavylift::{Task, is_cancelled, run_in_thread_pool};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{name::shown, walk::Walk};
+use crate::{
+    name::{push_line, shown},
+    pipeline::Digested,
+    walk::Walk,
+};
 
 pub(crate) struct Report {
     /// Draws only on a terminal.
@@ -37,33 +41,46 @@ impl Report {
         Self { bar, started: Instant::now(), files: 0, bytes: 0, failures: 0, _counting: counting }
     }
 
-    pub(crate) fn hashed(&mut self, bytes: u64) {
+    /// Prints the lines of those that were hashed, all at once, and says which were not. The error is that of stdout.
+    pub(crate) fn print<'a>(&mut self, ready: impl IntoIterator<Item = &'a Digested>) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for Digested { name, outcome } in ready {
+            match outcome {
+                Ok(hashed) => {
+                    push_line(&mut lines, &hashed.digest, name);
+                    self.hashed(hashed.bytes);
+                }
+                Err(error) => {
+                    self.failures += 1;
+                    self.note(name, error);
+                }
+            }
+        }
+        self.bar.suspend(|| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(&lines)?;
+            stdout.flush()
+        })
+    }
+
+    fn hashed(&mut self, bytes: u64) {
         self.files += 1;
         self.bytes += bytes;
         self.bar.inc(bytes);
     }
 
-    pub(crate) fn failed(&mut self, name: &OsStr, reason: impl Display) {
-        self.failures += 1;
-        self.bar.suspend(|| complain(format_args!("{}: {reason}", shown(name))));
+    /// Says something about a file.
+    pub(crate) fn note(&self, name: &OsStr, what: impl Display) {
+        self.bar.suspend(|| complain(format_args!("{}: {what}", shown(name))));
     }
 
-    /// Prints lines on stdout, all at once.
-    pub(crate) fn print(&self, lines: &[u8]) -> io::Result<()> {
-        self.bar.suspend(|| {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(lines)?;
-            stdout.flush()
-        })
-    }
-
-    /// Prints the summary. Returns whether nothing failed.
-    pub(crate) fn finish(self, workers: usize) -> bool {
+    /// Prints the summary, with who has computed. Returns whether nothing failed.
+    pub(crate) fn finish(self, workers: impl Display) -> bool {
         self.bar.finish_and_clear();
         let Self { files, failures, .. } = self;
         let (seconds, megabytes) = (self.started.elapsed().as_secs_f64(), self.bytes as f64 / 1e6);
         complain(format_args!(
-            "{files} files, {megabytes:.1} MB in {seconds:.2} s, {:.1} MB/s, {workers} workers, {failures} failures",
+            "{files} files, {megabytes:.1} MB in {seconds:.2} s, {:.1} MB/s, {workers}, {failures} failures",
             megabytes / seconds,
         ));
         failures == 0
