@@ -29,6 +29,10 @@ use rustix::{
 };
 use tempfile::TempDir;
 
+#[cfg(feature = "nats")]
+#[path = "cluster/examples.rs"]
+mod cluster;
+
 // The pieces of `digest` that have tests of their own, which `cargo test` does not run in an example.
 #[path = "../examples/digest/args.rs"]
 #[allow(dead_code, reason = "only the tests in it are wanted")]
@@ -118,6 +122,14 @@ fn first_line(child: &mut Child) -> String {
             panic!("no line within {PATIENCE:?}");
         })
         .unwrap()
+}
+
+/// Does something that may wait, for so long and no longer.
+#[cfg(feature = "nats")]
+fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(f()));
+    receiver.recv_timeout(PATIENCE).expect("it comes in time")
 }
 
 fn text(bytes: &[u8]) -> String {
