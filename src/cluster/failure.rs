@@ -22,6 +22,19 @@ impl Failure {
         }
     }
 
+    /// Says how long a time was that a node has found over: it knows when it was over, not how long it was.
+    pub(super) fn with_limits(mut self, deadline: Duration, queue_timeout: Option<Duration>) -> Self {
+        if let Self::TimedOut { limit, after_ms: after_ms @ 0 } = &mut self {
+            let limit = match limit_of(limit) {
+                "deadline" => deadline,
+                "queue_timeout" => queue_timeout.unwrap_or_default(),
+                _ => Duration::ZERO,
+            };
+            *after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        }
+        self
+    }
+
     pub(super) fn into_error(self, label: TaskLabel) -> TaskError {
         match self {
             Self::Panicked { message, location, backtrace } => {
@@ -68,6 +81,17 @@ fn cause(code: Option<i32>, signal: Option<i32>) -> ExitCause {
 mod tests {
     use super::*;
     use crate::task::{Options, label};
+
+    #[test]
+    fn a_time_that_a_node_has_found_over_is_as_long_as_it_was_here() {
+        let over = |limit: &str, after_ms| {
+            let failure = Failure::TimedOut { limit: limit.to_owned(), after_ms };
+            text(failure.with_limits(Duration::from_secs(60), Some(Duration::from_secs(5))))
+        };
+        assert_eq!(over("deadline", 0), "it timed out: deadline is 60s");
+        assert_eq!(over("queue_timeout", 0), "it timed out: queue_timeout is 5s");
+        assert_eq!(over("run_timeout", 1500), "it timed out: run_timeout is 1.5s");
+    }
 
     fn text(failure: Failure) -> String {
         let label = label("f", &mut Options::default(), std::panic::Location::caller());

@@ -385,6 +385,11 @@ impl Client {
             }
             Done::Called(number, Err(error)) => self.not_published(number, error),
             Done::Called(number, Ok(envelope)) => match Reply::from_envelope(&envelope) {
+                // Nobody else is asked.
+                Ok(Reply { answer: Answer::Refused { has, .. }, .. }) => {
+                    let why = format!("a node of queue {:?} refused it: {has}", self.shared.setup.queue);
+                    self.not_published(number, EngineError::Failed(why));
+                }
                 Ok(reply) => self.reply(number, reply),
                 Err(why) => self.not_published(number, EngineError::Failed(unreadable(&why))),
             },

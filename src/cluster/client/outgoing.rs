@@ -150,7 +150,7 @@ pub(super) async fn receive(
             .await;
         }
         Err(error) => {
-            let why = format!("its result cannot be fetched: {error:?}");
+            let why = format!("its result cannot be fetched: {error}");
             job.end(&|label| TaskError::unavailable(label, why.as_str()));
         }
     }

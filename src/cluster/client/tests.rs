@@ -552,6 +552,19 @@ fn without_a_queue_a_call_is_answered_or_lost() {
             let reply = Reply { id, node: "n1".into(), attempt: 1, ran: Duration::ZERO, answer: value };
             call.reply(reply.to_envelope()).await.unwrap();
             assert_eq!(task.await.unwrap(), 8);
+            let refused = pool.run(double, 6);
+            let call = soon(calls.next()).await.unwrap();
+            let Request { id, .. } = Request::from_envelope(&call.envelope).unwrap();
+            let answer = Answer::Refused { count: 1, has: "it has nothing".into() };
+            let reply = Reply { id, node: "n1".into(), attempt: 1, ran: Duration::ZERO, answer };
+            call.reply(reply.to_envelope()).await.unwrap();
+            // Long before its `refusal_timeout` is over.
+            let error = tokio::time::timeout(SOON / 4, refused).await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), TaskErrorKind::Unavailable);
+            assert!(
+                error.to_string().ends_with("a node of queue \"default\" refused it: it has nothing"),
+                "{error}"
+            );
             let unwanted = pool.run(double, 5);
             let call = soon(calls.next()).await.unwrap();
             drop(unwanted);

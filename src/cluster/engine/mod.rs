@@ -14,7 +14,7 @@
 //! | `admin` | streams and consumers |
 //! | `errors` | what all of them say when they fail |
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -61,6 +61,15 @@ pub(super) enum EngineError {
     Denied(String),
     /// Anything else that will not change by trying again.
     Failed(String),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(why) | Self::Full(why) | Self::Denied(why) | Self::Failed(why) => f.write_str(why),
+            Self::TooLarge { size, limit } => write!(f, "{size} bytes, where the server takes {limit}"),
+        }
+    }
 }
 
 /// Something that is over when its sender, a background task of the engine's or the connection, ends.

@@ -99,13 +99,7 @@ async fn send(site: &Site, run: &Run, reply: &Reply) -> Result<(), EngineError> 
 
 /// An error in words.
 pub(super) fn why(error: &EngineError) -> String {
-    match error {
-        EngineError::Lost(why)
-        | EngineError::Full(why)
-        | EngineError::Denied(why)
-        | EngineError::Failed(why) => why.clone(),
-        EngineError::TooLarge { size, limit } => format!("{size} bytes, where the server takes {limit}"),
-    }
+    error.to_string()
 }
 
 /// The words of a failure take more than a message may.
