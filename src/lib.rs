@@ -34,6 +34,7 @@
 //! | must be killable, may crash or leak, untrusted input, a library that is not thread-safe | [`ProcessPool`] | a thread can be neither stopped nor isolated |
 //! | many small items | `map` | bounded, in order, one call |
 //! | runs for ever | a named thread of its own | would occupy a worker for good |
+//! | more than one machine can do in time | `ClusterPool` (feature `nats`) | the same functions on nodes of other machines, through NATS |
 //!
 //! What a pool that works has seen tells whether the choice was right: [`ThreadPool::advice`] and [`ProcessPool::advice`].
 //! What its workers did, job by job, is a picture: [`ThreadPool::record`] and [`ProcessPool::record`].
@@ -55,6 +56,8 @@
 //! | argument or result cannot be encoded or decoded, or is too large | that task alone | | |
 //! | last handle of the pool dropped | runs, if a task or a detached job wants it | | |
 //! | the program ends, in whatever way | cut off | ends with the program | no worker is left |
+//!
+//! On a cluster a job runs in a thread or a process of a node, and is stopped there; what else can happen to it is a table in `cluster`.
 //!
 //! So `tokio::time::timeout(limit, task)` really stops the work on a process pool, and asks it to stop on a thread pool. `&mut task`
 //! in `timeout` or `select!` cancels nothing.
@@ -80,6 +83,8 @@
 //! * `dashboard`: `dashboard` shows all pools of the program live, on a page of its own or within a service.
 //! * `json`: `Json<T>` carries values of any serde type into processes.
 //! * `metrics`: `metrics::report` tells the figures of all pools to whatever exporter the program has.
+//! * `nats`: `ClusterPool` and `Node` run the functions that `#[heavylift::job]` names on other machines, through NATS: see `cluster`. Needs
+//!   Rust 1.89.
 //! * `opentelemetry`: trace contexts cross into worker processes: see `trace`.
 //! * `progress`: `.progress(bar)` shows on a bar of indicatif how far a `map`, a `gather` or an `as_completed` is.
 //! * `rayon`: `run_in_rayon` and `RayonPool` run jobs that are parallel inside on rayon's threads.
