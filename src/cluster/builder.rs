@@ -150,7 +150,7 @@ impl ClusterPoolBuilder {
     /// Limits the number of jobs that wait in this program: the pool has room for `in_flight` jobs, and so many more. On a full pool `run`
     /// fails, `try_run` hands the job back and `submit` waits. Default: no limit.
     ///
-    /// The queue of the servers has a limit of its own, for all programs together: see `Topology`. A job that does not fit into it is
+    /// The queue of the servers has a limit of its own, for all programs together: see [`Topology::queue_limit`](super::Topology::queue_limit). A job that does not fit into it is
     /// [`Overloaded`](crate::TaskErrorKind::Overloaded), too.
     pub fn queue_limit(mut self, queue_limit: usize) -> Self {
         self.queue_limit = Some(queue_limit);
@@ -215,7 +215,7 @@ impl ClusterPoolBuilder {
     ///
     /// [`ClusterError`]: a setting is wrong (the message names it and what is allowed), two functions of this program have one name, no
     /// server answers within `connect_timeout`, the server does not know this user or does not permit something, TLS fails, or the
-    /// streams are missing (see `ensure_topology`).
+    /// streams are missing (see [`ensure_topology`](super::ensure_topology)).
     ///
     /// # Cancel safety
     ///

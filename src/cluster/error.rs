@@ -23,7 +23,7 @@ pub enum ClusterErrorKind {
     Tls,
     /// The server knows no such user, or does not permit what is needed.
     Denied,
-    /// Streams or consumers are missing, or are not as they must be: see `ensure_topology`.
+    /// Streams or consumers are missing, or are not as they must be: see [`ensure_topology`](super::ensure_topology).
     Topology,
     /// Two functions have one name.
     Registration,

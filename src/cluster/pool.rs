@@ -37,7 +37,7 @@ pub(super) const NAME: &str = "cluster";
 ///
 /// **At least once**: a job that was taken is run, whatever node, server or connection is lost meanwhile, as long as its
 /// [`deadline`](ClusterPoolBuilder::deadline) allows; and it may be run twice, when a node is lost or cut off while it has it. So let
-/// jobs be idempotent, or let what they change check the id of the job. A task finishes once. See [`Delivery`](super::Delivery).
+/// jobs be idempotent, or let what they change check the [id of the job](crate::job::current). A task finishes once. See [`Delivery`](super::Delivery).
 ///
 /// What a job does when it fails is as in a process pool: a panic, the death of a worker and a time limit are errors of its task.
 ///
@@ -72,7 +72,7 @@ pub(super) const NAME: &str = "cluster";
 ///
 /// # Examples
 ///
-/// Needs a server (`nats-server -js`), its streams (`heavylift::cluster::ensure_topology`, once) and a node.
+/// Needs a server (`nats-server -js`), its streams ([`ensure_topology`](super::ensure_topology), once) and a [`Node`](crate::Node).
 ///
 /// ```no_run
 /// # #[tokio::main]

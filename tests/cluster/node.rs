@@ -74,6 +74,16 @@ fn lives(pid: u32) -> bool {
 }
 
 #[test]
+fn a_node_does_not_run_jobs_on_another_cluster() {
+    for_each("a_node_does_not_run_jobs_on_another_cluster", |url| async move {
+        let pool = pool(&url).connect().await.unwrap();
+        let error = node(&url, 2).pool(pool).start().await.unwrap_err();
+        assert_eq!(error.kind(), ClusterErrorKind::Setting);
+        assert_eq!(error.to_string(), "`pool` must be one on this machine, not a `ClusterPool`");
+    });
+}
+
+#[test]
 fn jobs_run_in_processes_and_are_answered() {
     for_each("jobs_run_in_processes_and_are_answered", |url| async move {
         let node = node(&url, 2).name("first").start().await.unwrap();

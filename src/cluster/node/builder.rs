@@ -97,7 +97,7 @@ impl NodeBuilder {
         self
     }
 
-    /// The pool that runs the jobs. Default: a [`ProcessPool`] of its own with as many workers as slots, or as CPUs.
+    /// The pool that runs the jobs, on this machine. Default: a [`ProcessPool`] of its own with as many workers as slots, or as CPUs.
     ///
     /// On a [`ThreadPool`](crate::ThreadPool) a job cannot be killed, and one that crashes takes the node with it; its jobs then run again
     /// elsewhere. What is tokio's current runtime there is the node's own: a job puts nothing on it that computes. Other jobs of the pool take
@@ -204,32 +204,38 @@ impl NodeBuilder {
 
     fn check(self) -> Result<Settings, ClusterError> {
         let wrong = |what: &str, why: &str| {
-            Err(ClusterError::new(ClusterErrorKind::Setting, format!("{what}: {why}")))
+            Err(ClusterError::new(ClusterErrorKind::Setting, format!("`{what}` {why}")))
         };
         self.access.check()?;
         if self.queues.is_empty() {
-            return wrong("queues", "none given: at least one");
+            return wrong("queues", "must name at least one");
         }
         for (n, queue) in self.queues.iter().enumerate() {
             check_queue(queue)?;
             if self.queues[..n].contains(queue) {
-                return wrong("queues", &format!("{queue:?} is given twice"));
+                return wrong("queues", &format!("must name each once: {queue:?} is there twice"));
             }
         }
         if self.slots == Some(0) {
-            return wrong("slots", "0 slots cannot run anything: at least 1");
+            return wrong("slots", "must be at least 1");
         }
         if self.max_payload == 0 {
-            return wrong("max_payload", "a limit of 0: at least 1");
+            return wrong("max_payload", "must be at least 1");
         }
         let name = self.name.unwrap_or_else(default_name);
         if name.is_empty() || name.chars().any(char::is_control) {
-            return wrong("name", &format!("{name:?} must be a text without control characters"));
+            return wrong("name", &format!("must be a text without control characters, not {name:?}"));
         }
         let owns_pool = self.pool.is_none();
         let pool = match self.pool {
             Some(pool) if pool.kind() == "inline" => {
-                return wrong("pool", "`Inline` would run jobs on the node's own thread: use a `ThreadPool`");
+                return wrong(
+                    "pool",
+                    "must not be `Inline`, which would run jobs on the node's own thread: use a `ThreadPool`",
+                );
+            }
+            Some(pool) if pool.kind() == "cluster" => {
+                return wrong("pool", "must be one on this machine, not a `ClusterPool`");
             }
             Some(pool) => pool,
             None => own_pool(self.slots, self.max_payload)?,
@@ -248,7 +254,8 @@ fn own_pool(slots: Option<usize>, max_payload: u64) -> Result<AnyExecutor, Clust
         Some(slots) => builder.max_workers(slots.get()),
         None => builder,
     };
-    let wrong = |error| ClusterError::new(ClusterErrorKind::Setting, format!("pool: {error}"));
+    let wrong =
+        |error| ClusterError::new(ClusterErrorKind::Setting, format!("`pool` cannot be built: {error}"));
     Ok(builder.build().map_err(wrong)?.into())
 }
 
@@ -302,7 +309,8 @@ mod tests {
         ] {
             let error = builder.check().unwrap_err();
             assert_eq!(error.kind(), ClusterErrorKind::Setting);
-            assert!(error.to_string().contains(named), "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with('`') && text.contains(named), "{text}");
         }
     }
 
