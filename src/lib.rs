@@ -233,3 +233,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/choosing.md")]
 struct Choosing;
+
+/// Compiles the examples of docs/cluster/README.md.
+#[cfg(all(doctest, feature = "nats"))]
+#[doc = include_str!("../docs/cluster/README.md")]
+struct ClusterOperations;
