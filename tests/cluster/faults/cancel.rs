@@ -64,17 +64,19 @@ fn of_a_map_that_is_dropped_half_way_nothing_more_runs() {
     at_each(test, async |scene| {
         let pool = scene.pool().in_flight(16).connect().await.unwrap();
         let mut node = scene.program("node", 2).await;
-        let lines = scene.lines();
-        let mut map = pool.map(visit, (0..1000).map(|_| (lines.clone(), None)));
+        let (lines, gate) = (scene.lines(), scene.gate());
+        let mut map = pool.map(visit, (0..1000).map(|n| (lines.clone(), (n >= 20).then(|| gate.clone()))));
         for _ in 0..20 {
             assert_eq!(map.next().await.unwrap().unwrap(), 1);
         }
+        until("more run, and wait", || scene.visits().len() == 22).await;
         drop(map);
         let admin = scene.admin().await;
         admin.until("the queue is empty", async |admin| admin.jobs().await == 0).await;
         assert!(node.ends_well());
         let runs = scene.visits().len();
-        assert!((20..100).contains(&runs), "{runs}");
+        // Some may have begun while those before them in the queue were killed, and were killed in their turn.
+        assert!(runs <= 20 + 16, "{runs}");
         nothing_runs_but_one_more(scene, runs + 1).await;
     });
 }
