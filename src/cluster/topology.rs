@@ -29,6 +29,8 @@ const SHORTEST_AGE: Duration = Duration::from_secs(60);
 /// | [`max_deliver`](Self::max_deliver) | 100 | how often a job is delivered at most, refusals included |
 /// | [`queue_limit`](Self::queue_limit) | 100 000 | jobs in all queues together; more are refused as `Overloaded` |
 /// | [`queue_bytes`](Self::queue_bytes) | 1 GiB | their bytes, payloads in the bucket not included |
+/// | [`running_limit`](Self::running_limit) | 20 000 | jobs of one queue that run on all nodes together |
+/// | [`request_limit`](Self::request_limit) | 16 384 | requests of nodes that wait at one queue |
 /// | [`max_age`](Self::max_age) | 24 h | a job, or a payload, that is older is forgotten |
 /// | [`results_max_age`](Self::results_max_age) | 15 min | so long may a client be away |
 /// | [`dead_letters_max_age`](Self::dead_letters_max_age) | 7 days | |
@@ -42,6 +44,8 @@ pub struct Topology {
     pub(super) max_deliver: u32,
     pub(super) queue_limit: u64,
     pub(super) queue_bytes: u64,
+    pub(super) running_limit: u64,
+    pub(super) request_limit: u64,
     pub(super) max_age: Duration,
     pub(super) results_max_age: Duration,
     pub(super) dead_letters_max_age: Duration,
@@ -67,6 +71,8 @@ impl Topology {
             max_deliver: 100,
             queue_limit: 100_000,
             queue_bytes: 1 << 30,
+            running_limit: 20_000,
+            request_limit: 16_384,
             max_age: 24 * HOUR,
             results_max_age: HOUR / 4,
             dead_letters_max_age: 7 * 24 * HOUR,
@@ -150,6 +156,21 @@ impl Topology {
         self
     }
 
+    /// How many jobs of one queue run on all nodes together, at most: 1 at least, and as many as their nodes have slots. Default: 20 000.
+    #[must_use]
+    pub fn running_limit(mut self, jobs: u64) -> Self {
+        self.running_limit = jobs;
+        self
+    }
+
+    /// How many requests for jobs wait at one queue: 1 at least. A node has one for each queue while it is idle, and after a burst one for
+    /// each slot for 2 s; one too many is refused, and comes again 250 ms later. Servers do not change it of a queue that is there. Default: 16 384.
+    #[must_use]
+    pub fn request_limit(mut self, requests: u64) -> Self {
+        self.request_limit = requests;
+        self
+    }
+
     /// After how long a job, or a payload in the bucket, is forgotten: 60 s at least. Default: 24 h.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
@@ -197,6 +218,8 @@ impl Topology {
             ("max_deliver", u64::from(self.max_deliver), 1),
             ("queue_limit", self.queue_limit, 1),
             ("queue_bytes", self.queue_bytes, 1 << 20),
+            ("running_limit", self.running_limit, 1),
+            ("request_limit", self.request_limit, 1),
         ];
         for (field, value, least) in counts {
             if value < least || i64::try_from(value).is_err() {

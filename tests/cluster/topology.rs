@@ -36,7 +36,7 @@ fn it_is_made_once_and_left_then() {
 fn other_settings_are_brought_up_to_date() {
     for_each_server("other_settings_are_brought_up_to_date", |server| {
         ensure(&of(server)).unwrap();
-        let other = of(server).lease(Duration::from_secs(77)).queue_limit(5).max_deliver(9);
+        let other = of(server).lease(Duration::from_secs(77)).queue_limit(5).running_limit(8);
         let report = ensure(&other).unwrap();
         assert_eq!(report.changed(), ["HEAVYLIFT_TASKS", "HEAVYLIFT_TASKS/pool-default"], "{report}");
         assert!(ensure(&other).unwrap().changed().is_empty());
@@ -53,6 +53,10 @@ fn what_cannot_be_changed_is_refused() {
         assert_eq!(error.kind(), ClusterErrorKind::Topology, "{error}");
         let text = error.to_string();
         assert!(text.contains("HEAVYLIFT_TASKS") && text.contains("storage"), "{text}");
+        let error = ensure(&of(server).request_limit(9)).unwrap_err();
+        assert_eq!(error.kind(), ClusterErrorKind::Topology, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("pool-default") && text.contains("max waiting"), "{text}");
     });
 }
 

@@ -20,10 +20,6 @@ const PAUSE: Duration = Duration::from_millis(400);
 
 /// For how long the servers know what they have taken, to drop copies.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
-/// How many jobs run at once in the whole cluster, for each queue.
-const MAX_ACK_PENDING: i64 = 20_000;
-/// How many nodes wait for jobs of a queue at once.
-const MAX_WAITING: i64 = 4096;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Engine {
@@ -96,8 +92,8 @@ impl Engine {
                 ack_policy: AckPolicy::Explicit,
                 ack_wait: topology.lease,
                 max_deliver: i64::from(topology.max_deliver),
-                max_ack_pending: MAX_ACK_PENDING,
-                max_waiting: MAX_WAITING,
+                max_ack_pending: topology.running_limit.cast_signed(),
+                max_waiting: topology.request_limit.cast_signed(),
                 ..pull::Config::default()
             };
             (names.tasks_stream(), config)
@@ -108,7 +104,7 @@ impl Engine {
             ack_wait: Duration::from_secs(30),
             max_deliver: -1,
             max_ack_pending: 1000,
-            max_waiting: MAX_WAITING,
+            max_waiting: topology.request_limit.cast_signed(),
             ..pull::Config::default()
         };
         let queues = topology.queues.iter().map(queue);
