@@ -1,7 +1,7 @@
 //! NATS servers for tests: started on free ports of the loopback with a store of their own, killed, started again, three of them as a cluster.
 //!
 //! Each test runs for every version that is there: Debian's, and the one that `HEAVYLIFT_NATS_SERVER_NEW` names. One that is missing is skipped
-//! with a line on standard error, uncaptured, and another in `target/tmp/cluster-skipped`. With `CI` set, none at all is a failure.
+//! with a line on standard error, uncaptured, and another in `target/tmp/cluster-skipped`.
 
 #![allow(
     dead_code,
@@ -78,9 +78,7 @@ pub fn binaries(test: &str) -> Vec<Binary> {
     if new.is_none() {
         skipped(test, "HEAVYLIFT_NATS_SERVER_NEW names no server of a newer version");
     }
-    let found: Vec<_> = system.into_iter().chain(new).collect();
-    assert!(!found.is_empty() || env::var_os("CI").is_none(), "no nats-server: install it, or name one");
-    found
+    system.into_iter().chain(new).collect()
 }
 
 /// Says that a test, or a part of it, does not run: on standard error, which tests do not capture this way, and in a file.
