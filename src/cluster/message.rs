@@ -310,6 +310,35 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What can be read of a request that [cannot be](Self::from_envelope): enough to tell its client, not to run it. Of another version,
+    /// say, whose beginnings are the same. `None` without a client and an id.
+    pub(super) fn remains(envelope: &Envelope) -> Option<Self> {
+        let token = |name| envelope.header(name).filter(|text| is_token(text)).map(str::to_owned);
+        Some(Self {
+            id: token(header::ID)?,
+            resubmission: envelope.number(header::RESUBMISSION).unwrap_or(0),
+            client: token(header::CLIENT)?,
+            job: envelope.header(header::JOB).unwrap_or_default().to_owned(),
+            fingerprint: 0,
+            queue: token(header::QUEUE).unwrap_or_else(|| "unknown".to_owned()),
+            deadline: envelope.time(header::DEADLINE).unwrap_or(None),
+            queue_deadline: None,
+            run_timeout: None,
+            // Who cannot read it does not judge how often it may run.
+            retries: u32::MAX,
+            traceparent: None,
+            argument: Content::Here(Bytes::new()),
+        })
+    }
+}
+
+/// Whether it can be a part of a subject.
+fn is_token(text: &str) -> bool {
+    let fits = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '.' | '*' | '>');
+    !text.is_empty() && text.chars().all(fits)
+}
+
 /// What a refusal is as JSON.
 #[derive(Serialize, Deserialize)]
 struct Refusal {

@@ -25,7 +25,7 @@ impl Engine {
         message_id: &str,
         job: Envelope,
     ) -> Result<u64, EngineError> {
-        self.publish(subject, message_id, job).await
+        self.publish(subject, message_id, job).await.map(|stored| stored.seq)
     }
 
     /// Fails if there is no such queue; not if nobody may tell whether there is.

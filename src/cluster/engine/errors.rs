@@ -34,6 +34,9 @@ pub(super) struct ApiError {
 #[derive(Deserialize)]
 pub(super) struct Stored {
     pub(super) seq: u64,
+    /// It was there already, under the same id.
+    #[serde(default)]
+    pub(super) duplicate: bool,
 }
 
 impl<T: DeserializeOwned> Api<T> {
@@ -50,6 +53,8 @@ impl<T: DeserializeOwned> Api<T> {
 const TOO_LARGE: u64 = 10054;
 /// "stream store failed": the reason is in the text.
 const STORE_FAILED: u64 = 10077;
+/// "wrong last sequence", with the number and without.
+const OVERTAKEN: [u64; 2] = [10071, 10164];
 /// The limits of the account or the server: memory, disk.
 const NO_ROOM: [u64; 3] = [10002, 10023, 10047];
 
@@ -59,6 +64,11 @@ impl ApiError {
         let text = self.description.as_str();
         let missing = ["not found", "no message found", "stream store EOF"];
         self.code == 404 || missing.iter().any(|missing| text.contains(missing))
+    }
+
+    /// Something else was stored under the subject meanwhile.
+    pub(super) fn is_overtaken(&self) -> bool {
+        OVERTAKEN.contains(&self.err_code)
     }
 
     pub(super) fn into_engine(self, limit: u64) -> EngineError {

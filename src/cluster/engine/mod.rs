@@ -72,6 +72,16 @@ impl fmt::Display for EngineError {
     }
 }
 
+/// What became of a message for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    Stored,
+    /// One with the same id is there already: this one, sent before, or another.
+    Copy,
+    /// Something else was published under its subject meanwhile.
+    Overtaken,
+}
+
 /// Something that is over when its sender, a background task of the engine's or the connection, ends.
 pub(super) type Notes = tokio::sync::mpsc::UnboundedReceiver<Note>;
 

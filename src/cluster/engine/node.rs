@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-use async_nats::{StatusCode, Subscriber, jetstream::consumer::Info};
+use async_nats::{
+    StatusCode, Subscriber,
+    jetstream::{consumer::Info, stream::LastRawMessageErrorKind},
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::IgnoredAny;
 
-use super::{Engine, EngineError, Notes, errors::ApiError, request::envelope};
+use super::{
+    Engine, EngineError, Notes, Published, TIME_LIMIT,
+    errors::{ApiError, chain},
+    request::{envelope, stored},
+};
 use crate::cluster::{
     error::{ClusterError, ClusterErrorKind},
     message::Envelope,
@@ -78,18 +85,55 @@ impl Engine {
         id: &str,
         message_id: &str,
         reply: Envelope,
-    ) -> Result<(), EngineError> {
-        self.publish(&self.names().result(client, id), message_id, reply).await.map(drop)
+    ) -> Result<Published, EngineError> {
+        let stored = self.publish(&self.names().result(client, id), message_id, reply).await?;
+        Ok(if stored.duplicate { Published::Copy } else { Published::Stored })
     }
 
-    /// What was last published of a job.
+    /// The same, unless something was published of the job since `seen`, which is [the number of what was last](Self::last_answer), or 0.
+    pub(in crate::cluster) async fn answer_after(
+        &self,
+        seen: u64,
+        client: &str,
+        id: &str,
+        message_id: &str,
+        mut reply: Envelope,
+    ) -> Result<Published, EngineError> {
+        reply.headers.push(("Nats-Expected-Last-Subject-Sequence".into(), seen.to_string()));
+        match self.try_publish(&self.names().result(client, id), message_id, reply).await? {
+            Ok(stored) if stored.duplicate => Ok(Published::Copy),
+            Ok(_) => Ok(Published::Stored),
+            Err(error) if error.is_overtaken() => Ok(Published::Overtaken),
+            Err(error) => Err(error.into_engine(self.max_message())),
+        }
+    }
+
+    /// What was last published of a job, with its number. The stream's leader is asked: a replica may be behind.
     pub(in crate::cluster) async fn last_answer(
         &self,
         client: &str,
         id: &str,
-    ) -> Result<Option<Envelope>, EngineError> {
-        let names = self.names();
-        self.direct(&format!("{}.{}", names.results_stream(), names.result(client, id)), String::new()).await
+    ) -> Result<Option<(u64, Envelope)>, EngineError> {
+        let (name, of) = (self.names().results_stream(), self.names().result(client, id));
+        let subject = format!("$JS.API.STREAM.MSG.GET.{name}");
+        let asking = async {
+            let stream = self.shared.context.get_stream_no_info(&name).await;
+            let stream = stream.map_err(|error| EngineError::Failed(chain(&error)))?;
+            match stream.get_last_raw_message_by_subject(&of).await {
+                Ok(found) => Ok(Some((found.sequence, stored(found)))),
+                Err(error) => match error.kind() {
+                    LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                    LastRawMessageErrorKind::JetStream(error) => {
+                        let (code, err_code) =
+                            (u16::try_from(error.code()).unwrap_or(0), error.error_code().0);
+                        let error = ApiError { code, err_code, description: error.to_string() };
+                        Err(error.into_engine(self.max_message()))
+                    }
+                    _ => Err(EngineError::Lost(chain(&error))),
+                },
+            }
+        };
+        self.guard(&subject, TIME_LIMIT, asking).await
     }
 
     /// A message of a stream, from whichever server has it.
@@ -155,7 +199,7 @@ pub(in crate::cluster) struct Call {
 
 impl Call {
     /// Answers; without waiting until that is sent.
-    pub(in crate::cluster) async fn reply(self, reply: Envelope) -> Result<(), EngineError> {
+    pub(in crate::cluster) async fn reply(&self, reply: Envelope) -> Result<(), EngineError> {
         self.engine.send(&self.reply, reply).await
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
-use async_nats::{Message, PublishError, Request, RequestErrorKind, SubscribeError, Subscriber};
+use async_nats::{
+    HeaderMap, HeaderName, HeaderValue, Message, PublishError, Request, RequestErrorKind, SubscribeError,
+    Subscriber, jetstream::message::StreamMessage,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -108,19 +111,27 @@ impl Engine {
         Api::parse(&answer.payload)
     }
 
-    /// Stores a message in the stream that takes its subject. Returns its sequence number.
+    /// Stores a message in the stream that takes its subject.
     pub(super) async fn publish(
         &self,
         subject: &str,
         message_id: &str,
+        message: Envelope,
+    ) -> Result<errors::Stored, EngineError> {
+        let stored = self.try_publish(subject, message_id, message).await?;
+        stored.map_err(|error| error.into_engine(self.max_message()))
+    }
+
+    /// The same, for one who looks at what the stream says.
+    pub(super) async fn try_publish(
+        &self,
+        subject: &str,
+        message_id: &str,
         mut message: Envelope,
-    ) -> Result<u64, EngineError> {
+    ) -> Result<Result<errors::Stored, ApiError>, EngineError> {
         message.headers.push(("Nats-Msg-Id".into(), message_id.to_owned()));
         let answer = self.request(subject, &message).await?;
-        match Api::<errors::Stored>::parse(&answer.payload)? {
-            Ok(stored) => Ok(stored.seq),
-            Err(error) => Err(error.into_engine(self.max_message())),
-        }
+        Api::parse(&answer.payload)
     }
 
     /// Sends a message that nobody answers. Does not wait until it is sent.
@@ -206,11 +217,17 @@ fn told(subject: &str, told: Result<Result<(), PublishError>, Elapsed>) -> Resul
 
 /// What the engine keeps of a message from the server.
 pub(super) fn envelope(message: Message) -> Envelope {
-    let mut headers = Vec::new();
-    for (name, values) in message.headers.iter().flat_map(async_nats::HeaderMap::iter) {
-        if let Some(value) = values.last() {
-            headers.push((name.to_string().into(), value.to_string()));
-        }
-    }
-    Envelope { headers, body: message.payload }
+    Envelope { headers: message.headers.as_ref().map(kept).unwrap_or_default(), body: message.payload }
+}
+
+/// What it keeps of one that was read from a stream.
+pub(super) fn stored(message: StreamMessage) -> Envelope {
+    Envelope { headers: kept(&message.headers), body: message.payload }
+}
+
+fn kept(headers: &HeaderMap) -> Vec<(Cow<'static, str>, String)> {
+    let last = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {
+        values.last().map(|value| (name.to_string().into(), value.to_string()))
+    };
+    headers.iter().filter_map(last).collect()
 }

@@ -263,3 +263,31 @@ fn no_value_ends_the_line_of_its_header() {
     envelope.put(header::NODE, "a\r\nNats-Msg-Id: b");
     assert_eq!(envelope.header(header::NODE), Some("a  Nats-Msg-Id: b"));
 }
+
+#[test]
+fn of_a_request_of_another_version_it_is_known_whose_it_is() {
+    let strange = |headers: &[(&'static str, &str)]| Envelope {
+        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect(),
+        body: Bytes::new(),
+    };
+    let whose = [("Hl-Version", "7"), ("Hl-Id", "c-1"), ("Hl-Client", "c")];
+    let remains = Request::remains(&strange(&whose)).unwrap();
+    assert_eq!(
+        (remains.id.as_str(), remains.client.as_str(), remains.queue.as_str()),
+        ("c-1", "c", "unknown")
+    );
+    assert_eq!((remains.message_id().as_str(), remains.deadline), ("c-1.0", None));
+
+    let more =
+        [("Hl-Queue", "gpu"), ("Hl-Deadline-Ms", "1000"), ("Hl-Resubmission", "2"), ("Hl-Retries", "0")];
+    let remains = Request::remains(&strange(&[&whose[..], &more].concat())).unwrap();
+    assert_eq!((remains.queue.as_str(), remains.message_id().as_str()), ("gpu", "c-1.2"));
+    assert_eq!(remains.deadline, Some(UNIX_EPOCH + Duration::from_secs(1)));
+    assert_eq!(remains.retries, u32::MAX);
+
+    for nobody in
+        [&whose[..2], &[whose[0], whose[2]], &[("Hl-Id", "c.1"), whose[2]], &[whose[1], ("Hl-Client", ">")]]
+    {
+        assert_eq!(Request::remains(&strange(nobody)), None, "{nobody:?}");
+    }
+}

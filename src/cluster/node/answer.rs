@@ -1,16 +1,20 @@
 //! [`settle`]: publishes what became of a delivery, and takes it off the queue or gives it back.
 
-use std::{borrow::Cow, rc::Rc, time::Duration};
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
 use super::{
     super::{
-        engine::{Delivery, EngineError},
+        engine::{Delivery, EngineError, Published},
         message::{Answer, Content, Envelope, Failure, Reply, Request},
     },
-    decide::End,
-    run::{Ended, Run},
+    decide::{Clash, End, Past, clash},
+    run::{Ended, Run, last_answer},
     serve::Site,
 };
 
@@ -19,9 +23,12 @@ const TRIES: usize = 4;
 /// How long a job stays away whose outcome cannot be published from here.
 const UNPUBLISHED: Duration = Duration::from_secs(2);
 
+/// What a node has instead that would have run the job: it is no refusal to a client, but counts as no run either.
+const UNTOUCHED: &str = "";
+
 /// Brings a delivery to its end.
 pub(super) async fn settle(site: &Site, run: &Run, ended: Ended) {
-    let Ended { end, attempt, refusals, ran } = ended;
+    let Ended { end, attempt, past, ran } = ended;
     let reply = |answer| reply(site, &run.request, attempt, ran, answer);
     match end {
         End::Known => take_off(site, run, Off::Done).await,
@@ -32,10 +39,9 @@ pub(super) async fn settle(site: &Site, run: &Run, ended: Ended) {
                 give_back(site, run, UNPUBLISHED).await;
             }
         }
-        End::Refused { count, has, delay } => {
+        End::Refused { has, delay } => {
             site.counts.refused.one_more();
-            publish(site, run, reply(Answer::Refused { count, has })).await;
-            give_back(site, run, delay).await;
+            not_run(site, run, past, &has, delay).await;
         }
         End::Again { delay } => {
             site.counts.given_back.one_more();
@@ -43,10 +49,18 @@ pub(super) async fn settle(site: &Site, run: &Run, ended: Ended) {
         }
         End::Untouched { delay } => {
             site.counts.given_back.one_more();
-            let count = refusals.saturating_add(1);
-            // With nothing that it has instead: it is no refusal, but does not count as a run either.
-            publish(site, run, reply(Answer::Refused { count, has: String::new() })).await;
-            give_back(site, run, delay).await;
+            not_run(site, run, past, UNTOUCHED, delay).await;
+        }
+        End::Unknown => {
+            site.counts.given_back.one_more();
+            // By now it has no slot: there is time to learn it.
+            match last_answer(site, &run.request, run.until()).await {
+                Ok(last) => match Past::of(last.as_ref()) {
+                    Some(past) => not_run(site, run, past, UNTOUCHED, Duration::ZERO).await,
+                    None => take_off(site, run, Off::Done).await,
+                },
+                Err(_) => give_back(site, run, UNPUBLISHED).await,
+            }
         }
         End::Dead(failure) => {
             if let Some(delivery) = run.delivery() {
@@ -65,9 +79,38 @@ pub(super) fn reply(site: &Site, request: &Request, attempt: u32, ran: Duration,
     Reply { id: request.id.clone(), node: site.settings.name.clone(), attempt, ran, answer }
 }
 
-/// Publishes a reply, until nobody wants it any more. Says whether that was done.
+/// Gives a job back that has not run, and notes that, so that this delivery counts as none. An outcome that another node has published
+/// meanwhile stays.
+async fn not_run(site: &Site, run: &Run, mut past: Past, has: &str, delay: Duration) {
+    for _ in 0..TRIES {
+        let answer = Answer::Refused { count: past.refusals.saturating_add(1), has: has.to_owned() };
+        let mine = reply(site, &run.request, 0, Duration::ZERO, answer);
+        match refuse(site, run, &mine, past).await {
+            Ok(Published::Copy | Published::Overtaken) => {}
+            Ok(Published::Stored) | Err(_) => break,
+        }
+        let Ok(last) = last_answer(site, &run.request, run.until()).await else { break };
+        match clash(last.as_ref(), &mine) {
+            Clash::Outcome => return take_off(site, run, Off::Done).await,
+            Clash::Mine => break,
+            Clash::Again(now) => past = now,
+        }
+    }
+    give_back(site, run, delay).await;
+}
+
+async fn refuse(site: &Site, run: &Run, reply: &Reply, past: Past) -> Result<Published, EngineError> {
+    let request = &run.request;
+    // Each counts, so each must pass.
+    let message_id = format!("{}-refused-{}", request.message_id(), past.refusals.saturating_add(1));
+    let reply = reply.to_envelope();
+    let send =
+        || site.engine.answer_after(past.seen, &request.client, &request.id, &message_id, reply.clone());
+    site.patiently(run.until(), send).await
+}
+
+/// Publishes an outcome, until nobody wants it any more. Says whether that was done.
 async fn publish(site: &Site, run: &Run, reply: Reply) -> bool {
-    let is_outcome = !matches!(reply.answer, Answer::Refused { .. });
     let reply = fitting(site, run, reply, site.engine.max_message() / 2).await;
     let outcome = match send(site, run, &reply).await {
         Err(EngineError::TooLarge { size, limit }) => {
@@ -79,19 +122,15 @@ async fn publish(site: &Site, run: &Run, reply: Reply) -> bool {
         }
         outcome => outcome,
     };
-    if outcome.is_ok() && is_outcome {
+    if outcome.is_ok() {
         site.counts.answered.one_more();
     }
     outcome.is_ok()
 }
 
-async fn send(site: &Site, run: &Run, reply: &Reply) -> Result<(), EngineError> {
+async fn send(site: &Site, run: &Run, reply: &Reply) -> Result<Published, EngineError> {
     let request = &run.request;
-    let message_id = match &reply.answer {
-        // Each counts, so each must pass.
-        Answer::Refused { count, .. } => format!("{}-refused-{count}", request.message_id()),
-        Answer::Value(_) | Answer::Failed(_) => format!("{}-result", request.message_id()),
-    };
+    let message_id = format!("{}-result", request.message_id());
     let envelope = reply.to_envelope();
     let send = || site.engine.answer(&request.client, &request.id, &message_id, envelope.clone());
     site.patiently(run.until(), send).await
@@ -170,7 +209,7 @@ pub(super) async fn bury(
     request: &Request,
     envelope: &Envelope,
     failure: &Failure,
-    until: std::time::SystemTime,
+    until: SystemTime,
 ) {
     let message_id = format!("{}-dead", request.message_id());
     let letter = letter(site, envelope, &words(failure));

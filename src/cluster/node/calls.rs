@@ -59,8 +59,8 @@ async fn one(site: Rc<Site>, slot: Option<Slot>, call: Call, _occupied: Occupied
 
 async fn attempt(site: &Site, present: &Present<'_>) -> (End, Duration) {
     let request = &present.run.request;
-    match judge(request, 1, None, SystemTime::now(), here(request)) {
-        Verdict::Run { attempt, .. } => work(site, &present.run, attempt, 0).await,
+    match judge(request, 1, 0, SystemTime::now(), here(request)) {
+        Verdict::Run { attempt } => work(site, &present.run, attempt, 0).await,
         Verdict::End(end) => (end, Duration::ZERO),
     }
 }
@@ -69,8 +69,8 @@ async fn attempt(site: &Site, present: &Present<'_>) -> (End, Duration) {
 fn in_one(end: End, busy: impl FnOnce() -> Failure) -> Answer {
     match end {
         End::Answered(answer) => answer,
-        End::Refused { count, has, .. } => Answer::Refused { count, has },
+        End::Refused { has, .. } => Answer::Refused { count: 1, has },
         End::Dead(failure) => Answer::Failed(failure),
-        End::Known | End::Again { .. } | End::Untouched { .. } => Answer::Failed(busy()),
+        End::Known | End::Again { .. } | End::Untouched { .. } | End::Unknown => Answer::Failed(busy()),
     }
 }

@@ -23,21 +23,42 @@ const AFTER_OVERLOAD: Duration = Duration::from_millis(250);
 const AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// What this program has under a job's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Here {
     Nothing,
     /// A function with other types.
     Other(u64),
     Same,
+    /// The request cannot be read here: why.
+    Unreadable(String),
+}
+
+/// What was published of a job that has no outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Past {
+    /// How many deliveries were no runs.
+    pub(super) refusals: u32,
+    /// The number of the last that was published; 0 if nothing was.
+    pub(super) seen: u64,
+}
+
+impl Past {
+    /// `None` if there is an outcome.
+    pub(super) fn of(last: Option<&(u64, Reply)>) -> Option<Self> {
+        match last.map(|(seen, reply)| (*seen, &reply.answer)) {
+            None => Some(Self::default()),
+            Some((seen, Answer::Refused { count, .. })) => Some(Self { refusals: *count, seen }),
+            Some(_) => None,
+        }
+    }
 }
 
 /// What to do with a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
-    /// It is that run of the job, from 1; so many deliveries before were none.
+    /// It is that run of the job, from 1.
     Run {
         attempt: u32,
-        refusals: u32,
     },
     End(End),
 }
@@ -48,9 +69,8 @@ pub(super) enum End {
     /// Its outcome is known to the client already.
     Known,
     Answered(Answer),
-    /// So many have refused it by now, this node included.
+    /// This node cannot run it, and says why; another may. It does not count as a run.
     Refused {
-        count: u32,
         has: String,
         delay: Duration,
     },
@@ -62,23 +82,20 @@ pub(super) enum End {
     Untouched {
         delay: Duration,
     },
+    /// The same, but what was published of it before could not be learnt yet.
+    Unknown,
     /// Nobody can do it: it is kept, with the reason.
     Dead(Failure),
 }
 
-/// Decides about a delivery, given what was last published of the job.
+/// Decides about a delivery of a job that has no outcome.
 pub(super) fn judge(
     request: &Request,
     delivered: u64,
-    last: Option<&Reply>,
+    refusals: u32,
     now: SystemTime,
     here: Here,
 ) -> Verdict {
-    let refusals = match last.map(|reply| &reply.answer) {
-        None => 0,
-        Some(Answer::Refused { count, .. }) => *count,
-        Some(_) => return Verdict::End(End::Known),
-    };
     let attempts = delivered.saturating_sub(refusals.into()).max(1);
     let over = |limit: &str| {
         let failure = Failure::TimedOut { limit: limit.to_owned(), after_ms: 0 };
@@ -92,20 +109,41 @@ pub(super) fn judge(
         return over("queue_timeout");
     }
     if attempts > u64::from(request.retries) + 1 {
-        return Verdict::End(End::Dead(given_up(Some(attempts - 1))));
+        return Verdict::End(End::Dead(given_up(Some(attempts - 1), None)));
     }
     let has = match here {
         Here::Same => {
             let attempt = u32::try_from(attempts).unwrap_or(u32::MAX);
-            return Verdict::Run { attempt, refusals };
+            return Verdict::Run { attempt };
         }
         Here::Nothing => format!("it has no job `{}`", request.job),
         Here::Other(fingerprint) => format!(
             "it has `{}` with fingerprint {fingerprint:016x}, not {:016x}: its types are others",
             request.job, request.fingerprint
         ),
+        Here::Unreadable(why) => format!("it cannot read it: {why}"),
     };
-    Verdict::End(End::Refused { count: refusals.saturating_add(1), has, delay: refusal_delay(refusals) })
+    Verdict::End(End::Refused { has, delay: refusal_delay(refusals) })
+}
+
+/// What to do with a refusal that was not published, because something else was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clash {
+    /// The job has its outcome.
+    Outcome,
+    /// It was published: the answer to that was lost.
+    Mine,
+    /// Others have refused it, or what was there is forgotten.
+    Again(Past),
+}
+
+/// Decides about a refusal when this is what was last published.
+pub(super) fn clash(last: Option<&(u64, Reply)>, mine: &Reply) -> Clash {
+    match (last, Past::of(last)) {
+        (_, None) => Clash::Outcome,
+        (Some((_, last)), Some(_)) if last == mine => Clash::Mine,
+        (_, Some(past)) => Clash::Again(past),
+    }
 }
 
 fn refusal_delay(before: u32) -> Duration {
@@ -114,14 +152,18 @@ fn refusal_delay(before: u32) -> Duration {
     quick.saturating_mul(slower).min(LONGEST_REFUSAL)
 }
 
-/// The job was delivered, that often if that is known, and nobody has answered.
-pub(super) fn given_up(deliveries: Option<u64>) -> Failure {
+/// The job was delivered, that often if that is known, and nobody has answered but by `last`.
+pub(super) fn given_up(deliveries: Option<u64>, last: Option<&Answer>) -> Failure {
     let after = match deliveries {
         None => String::new(),
         Some(1) => " after 1 delivery".to_owned(),
         Some(times) => format!(" after {times} deliveries"),
     };
-    Failure::Unavailable { why: format!("given up{after}: the nodes that took it died, or lost it") }
+    let because = match last {
+        Some(Answer::Refused { has, .. }) if !has.is_empty() => format!("of the last node: {has}"),
+        _ => "the nodes that took it died, or lost it".to_owned(),
+    };
+    Failure::Unavailable { why: format!("given up{after}: {because}") }
 }
 
 /// Decides about a job that the local pool has ended. Says how long it ran, where the job's own clock knows.
@@ -230,49 +272,64 @@ mod tests {
         Reply { id: "c-1".into(), node: "n".into(), attempt: 1, ran: Duration::ZERO, answer }
     }
 
-    fn refused(count: u32) -> Option<Reply> {
-        Some(last(Answer::Refused { count, has: "nothing".into() }))
+    fn refused(count: u32) -> Reply {
+        last(Answer::Refused { count, has: "nothing".into() })
     }
 
     #[test]
     fn a_delivery_is_run_answered_refused_or_given_up() {
-        let run = |attempt, refusals| Verdict::Run { attempt, refusals };
+        let run = |attempt| Verdict::Run { attempt };
         let late = |limit: &str| {
             let failure = Failure::TimedOut { limit: limit.into(), after_ms: 0 };
             Verdict::End(End::Answered(Answer::Failed(failure)))
         };
-        let no = |count, has: &str, ms| {
+        let no = |has: &str, ms| {
             let delay = Duration::from_millis(ms);
-            Verdict::End(End::Refused { count, has: has.into(), delay })
+            Verdict::End(End::Refused { has: has.into(), delay })
         };
-        let value = Some(last(Answer::Value(Content::Here(Bytes::new()))));
-        let failed = Some(last(Answer::Failed(Failure::Cancelled)));
         let nothing = "it has no job `job`";
         let other =
             "it has `job` with fingerprint 00000000000000ff, not 0000000000000007: its types are others";
-        let known = || Verdict::End(End::Known);
-        let dead = |n| Verdict::End(End::Dead(given_up(Some(n))));
+        let strange = || Here::Unreadable("no".into());
+        let dead = |n| Verdict::End(End::Dead(given_up(Some(n), None)));
         let table = [
-            (1, None, 0, Here::Same, run(1, 0)),
-            (2, None, 0, Here::Same, run(2, 0)),
-            (3, None, 0, Here::Same, dead(2)),
-            (3, refused(1), 0, Here::Same, run(2, 1)),
-            (9, refused(8), 0, Here::Same, run(1, 8)),
-            (9, refused(6), 0, Here::Same, dead(2)),
-            (1, None, 50, Here::Same, late("queue_timeout")),
-            (2, None, 50, Here::Same, run(2, 0)),
-            (2, refused(1), 50, Here::Same, late("queue_timeout")),
-            (2, None, 100, Here::Same, late("deadline")),
-            (2, value, 200, Here::Nothing, known()),
-            (2, failed, 0, Here::Same, known()),
-            (1, None, 0, Here::Nothing, no(1, nothing, 250)),
-            (2, refused(1), 0, Here::Other(255), no(2, other, 500)),
-            (7, refused(6), 0, Here::Nothing, no(7, nothing, 2000)),
-            (1, None, 200, Here::Nothing, late("deadline")),
+            (1, 0, 0, Here::Same, run(1)),
+            (2, 0, 0, Here::Same, run(2)),
+            (3, 0, 0, Here::Same, dead(2)),
+            (3, 1, 0, Here::Same, run(2)),
+            (9, 8, 0, Here::Same, run(1)),
+            (9, 6, 0, Here::Same, dead(2)),
+            (1, 0, 50, Here::Same, late("queue_timeout")),
+            (2, 0, 50, Here::Same, run(2)),
+            (2, 1, 50, Here::Same, late("queue_timeout")),
+            (2, 0, 100, Here::Same, late("deadline")),
+            (1, 0, 0, Here::Nothing, no(nothing, 250)),
+            (2, 1, 0, Here::Other(255), no(other, 500)),
+            (7, 6, 0, Here::Nothing, no(nothing, 2000)),
+            (1, 0, 0, strange(), no("it cannot read it: no", 250)),
+            (1, 0, 200, Here::Nothing, late("deadline")),
         ];
-        for (delivered, last, now, here, verdict) in table {
-            let found = judge(&request(), delivered, last.as_ref(), second(now), here);
-            assert_eq!(found, verdict, "delivery {delivered} after {last:?} at {now} with {here:?}");
+        for (delivered, refusals, now, here, verdict) in table {
+            let found = judge(&request(), delivered, refusals, second(now), here.clone());
+            assert_eq!(found, verdict, "delivery {delivered}, {refusals} refusals, at {now} with {here:?}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_stays_and_a_refusal_that_was_not_published_is_counted_anew() {
+        let value = last(Answer::Value(Content::Here(Bytes::new())));
+        let failed = last(Answer::Failed(Failure::Cancelled));
+        let again = |refusals, seen| Clash::Again(Past { refusals, seen });
+        let table = [
+            (None, again(0, 0)),
+            (Some((3, refused(4))), again(4, 3)),
+            (Some((3, Reply { node: "other".into(), ..refused(2) })), again(2, 3)),
+            (Some((3, refused(2))), Clash::Mine),
+            (Some((3, value)), Clash::Outcome),
+            (Some((3, failed)), Clash::Outcome),
+        ];
+        for (last, is) in table {
+            assert_eq!(clash(last.as_ref(), &refused(2)), is, "{last:?}");
         }
     }
 
@@ -298,8 +355,8 @@ mod tests {
     #[test]
     fn a_job_without_limits_is_never_late() {
         let request = Request { deadline: None, queue_deadline: None, ..request() };
-        let verdict = judge(&request, 1, None, SystemTime::now(), Here::Same);
-        assert_eq!(verdict, Verdict::Run { attempt: 1, refusals: 0 });
+        let verdict = judge(&request, 1, 0, SystemTime::now(), Here::Same);
+        assert_eq!(verdict, Verdict::Run { attempt: 1 });
     }
 
     fn of_task() -> TaskLabel {

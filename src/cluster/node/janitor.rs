@@ -11,11 +11,11 @@ use std::{
 
 use super::{
     super::{
-        engine::{EngineError, GivenUp},
+        engine::{EngineError, GivenUp, Published},
         message::{Answer, Failure, Request},
     },
     answer::{bury, letter, reply},
-    decide::given_up,
+    decide::{Past, given_up},
     run::last_answer,
     serve::Site,
 };
@@ -41,15 +41,16 @@ pub(super) async fn bury_given_up(site: Rc<Site>, mut jobs: GivenUp) {
 async fn bury_one(site: &Site, sequence: u64, deliveries: Option<u64>) -> Result<(), EngineError> {
     let until = SystemTime::now() + PATIENCE;
     let Some(envelope) = site.patiently(until, || site.engine.job_at(sequence)).await? else { return Ok(()) };
-    match Request::from_envelope(&envelope) {
+    match Request::from_envelope(&envelope).or_else(|why| Request::remains(&envelope).ok_or(why)) {
         // It will be answered by its run.
         Ok(request) if site.runs.borrow().contains_key(&request.id) => return Ok(()),
         Ok(request) => {
-            let last = last_answer(site, &request, until).await;
-            if last.is_none_or(|last| matches!(last.answer, Answer::Refused { .. })) {
-                let failure = given_up(deliveries);
+            // What cannot be learnt is left alone: an outcome may be there.
+            let last = last_answer(site, &request, until).await?;
+            if let Some(past) = Past::of(last.as_ref()) {
+                let failure = given_up(deliveries, last.as_ref().map(|(_, reply)| &reply.answer));
                 bury(site, &request, &envelope, &failure, until).await;
-                tell(site, &request, failure, until).await?;
+                tell(site, &request, past, failure, until).await?;
             }
         }
         Err(why) => {
@@ -62,16 +63,22 @@ async fn bury_one(site: &Site, sequence: u64, deliveries: Option<u64>) -> Result
     site.patiently(until, || site.engine.withdraw(sequence)).await.map(drop)
 }
 
+/// Tells the client, unless somebody else has said something meanwhile.
 async fn tell(
     site: &Site,
     request: &Request,
+    past: Past,
     failure: Failure,
     until: SystemTime,
 ) -> Result<(), EngineError> {
     let reply = reply(site, request, 0, Duration::ZERO, Answer::Failed(failure)).to_envelope();
     let message_id = format!("{}-result", request.message_id());
-    let send = || site.engine.answer(&request.client, &request.id, &message_id, reply.clone());
-    site.patiently(until, send).await
+    let (client, id) = (&request.client, &request.id);
+    let send = || site.engine.answer_after(past.seen, client, id, &message_id, reply.clone());
+    match site.patiently(until, send).await? {
+        Published::Stored | Published::Copy => Ok(()),
+        Published::Overtaken => Err(EngineError::Failed("it was answered meanwhile".to_owned())),
+    }
 }
 
 /// Removes messages that their queues are past and that are still there, about once a minute, and more often after a reconnection.
@@ -87,8 +94,10 @@ pub(super) async fn remove_orphans(site: Rc<Site>) {
         wait = if has_reconnected { round / SOON } else { (2 * wait).min(round) };
         let Ok(orphans) = site.engine.orphans(&site.settings.queues).await else { continue };
         for sequence in orphans {
-            if bury_one(&site, sequence, None).await.is_err() {
-                break;
+            match bury_one(&site, sequence, None).await {
+                // That is about this one: the next round looks again.
+                Ok(()) | Err(EngineError::Failed(_)) => {}
+                Err(_) => break,
             }
         }
     }

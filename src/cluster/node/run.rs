@@ -14,12 +14,12 @@ use tokio::{sync::Notify, task::spawn_local, time::sleep};
 use super::{
     super::{
         engine::{Delivery, EngineError},
-        message::{Answer, Content, Failure, Reply, Request},
+        message::{Answer, Content, Envelope, Failure, Reply, Request},
         perform::{Perform, Performed, perform},
         registry,
     },
     Stop, answer,
-    decide::{End, Here, Verdict, after, judge},
+    decide::{End, Here, Past, Verdict, after, judge},
     serve::{Occupied, Site},
     slots::Slot,
 };
@@ -30,6 +30,9 @@ const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long after a refused job has come again its queue is asked anew.
 const AFTER_REFUSAL: Duration = Duration::from_millis(250);
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+
+/// For how long it is asked what a job that comes again has come to, while it has a slot.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// A job that is here.
 #[derive(Debug)]
@@ -47,9 +50,14 @@ pub(super) struct Run {
 pub(super) struct Ended {
     pub(super) end: End,
     pub(super) attempt: u32,
-    /// How many deliveries before were no runs.
-    pub(super) refusals: u32,
+    pub(super) past: Past,
     pub(super) ran: Duration,
+}
+
+impl Ended {
+    fn without_run(end: End, past: Past) -> Self {
+        Self { end, attempt: 0, past, ran: Duration::ZERO }
+    }
 }
 
 /// Takes care of a delivery.
@@ -65,26 +73,40 @@ pub(super) async fn attend(
         site.counts.redelivered.one_more();
     }
     site.count_running();
-    let request = match Request::from_envelope(&delivery.envelope) {
-        Ok(request) => request,
+    let (request, here) = match read(&delivery.envelope) {
+        Ok(read) => read,
         Err(why) => {
             drop(slot);
             return answer::unreadable(&site, queue, &delivery, &why).await;
         }
     };
     let delivery = Rc::new(delivery);
-    let Some(here) = Present::enter(&site, request, Some(delivery.clone())) else {
+    let Some(present) = Present::enter(&site, request, Some(delivery.clone())) else {
         drop(slot);
         return copy(&site, delivery).await;
     };
-    let ended = attempt(&site, &here.run, &delivery, queue).await;
+    let ended = attempt(&site, &present.run, &delivery, queue, here).await;
     if let End::Refused { delay, .. } = ended.end {
         spawn_local(others_first(site.clone(), queue, delay));
     }
     // Before the answer: what the servers do slowly holds up no slot.
     drop(slot);
     site.count_running();
-    answer::settle(&site, &here.run, ended).await;
+    answer::settle(&site, &present.run, ended).await;
+}
+
+/// A request and what is here under its name. One that cannot be read, but tells whose it is, is refused: others may be able to.
+fn read(envelope: &Envelope) -> Result<(Request, Here), String> {
+    match Request::from_envelope(envelope) {
+        Ok(request) => {
+            let here = here(&request);
+            Ok((request, here))
+        }
+        Err(why) => match Request::remains(envelope) {
+            Some(remains) => Ok((remains, Here::Unreadable(why))),
+            None => Err(why),
+        },
+    }
 }
 
 /// Leaves a queue alone until the job that was refused has come again, to others.
@@ -103,31 +125,56 @@ async fn copy(site: &Site, delivery: Rc<Delivery>) {
 }
 
 /// Looks whether it is to be run, and runs it.
-async fn attempt(site: &Site, run: &Run, delivery: &Delivery, queue: usize) -> Ended {
-    let verdict = look(site, run, delivery.delivered).await;
-    let (attempt, refusals) = match verdict {
-        Verdict::Run { attempt, refusals } => (attempt, refusals),
-        Verdict::End(end) => return Ended { end, attempt: 0, refusals: 0, ran: Duration::ZERO },
+async fn attempt(site: &Site, run: &Run, delivery: &Delivery, queue: usize, here: Here) -> Ended {
+    let past = match look(site, run, delivery.delivered).await {
+        Ok(past) => past,
+        Err(end) => return Ended::without_run(end, Past::default()),
+    };
+    let attempt = match judge(&run.request, delivery.delivered, past.refusals, SystemTime::now(), here) {
+        Verdict::Run { attempt } => attempt,
+        Verdict::End(end) => return Ended::without_run(end, past),
     };
     site.slots.ask_again(queue, true);
     if site.is_ending() {
-        let end = End::Untouched { delay: Duration::ZERO };
-        return Ended { end, attempt, refusals, ran: Duration::ZERO };
+        return Ended::without_run(End::Untouched { delay: Duration::ZERO }, past);
     }
     let (end, ran) = work(site, run, attempt, run.request.retries).await;
-    Ended { end, attempt, refusals, ran }
+    Ended { end, attempt, past, ran }
 }
 
-async fn look(site: &Site, run: &Run, delivered: u64) -> Verdict {
-    let last = if delivered > 1 { last_answer(site, &run.request, run.until()).await } else { None };
-    judge(&run.request, delivered, last.as_ref(), SystemTime::now(), here(&run.request))
+/// What was published of a job that comes again, or how that ends here. Bounded: it holds a slot.
+async fn look(site: &Site, run: &Run, delivered: u64) -> Result<Past, End> {
+    if delivered == 1 {
+        return Ok(Past::default());
+    }
+    let until = run.until().min(SystemTime::now() + LOOK);
+    tokio::select! {
+        biased;
+        last = last_answer(site, &run.request, until) => match last {
+            Ok(last) => Past::of(last.as_ref()).ok_or(End::Known),
+            Err(_) => Err(End::Unknown),
+        },
+        () = run.cancel.notified() => Err(End::Answered(Answer::Failed(Failure::Cancelled))),
+        () = site.reached(Stop::GivingBack) => Err(End::Unknown),
+    }
 }
 
-/// What was last published of a job, as far as it can be learnt.
-pub(super) async fn last_answer(site: &Site, request: &Request, until: SystemTime) -> Option<Reply> {
+/// What was last published of a job, with its number.
+///
+/// # Errors
+///
+/// It cannot be learnt, or cannot be read: which does not say that nothing was.
+pub(super) async fn last_answer(
+    site: &Site,
+    request: &Request,
+    until: SystemTime,
+) -> Result<Option<(u64, Reply)>, EngineError> {
     let ask = || site.engine.last_answer(&request.client, &request.id);
-    let envelope = site.patiently(until, ask).await.ok()??;
-    Reply::from_envelope(&envelope).ok()
+    let Some((seen, envelope)) = site.patiently(until, ask).await? else { return Ok(None) };
+    match Reply::from_envelope(&envelope) {
+        Ok(reply) => Ok(Some((seen, reply))),
+        Err(why) => Err(EngineError::Failed(format!("the last answer cannot be read: {why}"))),
+    }
 }
 
 /// What this program has under the job's name.

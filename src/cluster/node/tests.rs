@@ -199,6 +199,81 @@ fn a_job_that_is_late_or_has_run_too_often_is_answered_without_a_run() {
     );
 }
 
+/// Of a later version, say: other nodes may be able to.
+#[test]
+fn what_cannot_be_read_here_is_left_to_others() {
+    let test = "what_cannot_be_read_here_is_left_to_others";
+    for_each(
+        test,
+        |topology| topology,
+        |mut client| async move {
+            let node = client.node().await;
+            let request = request(1);
+            let mut envelope = request.to_envelope();
+            for (name, value) in &mut envelope.headers {
+                if name == "Hl-Version" {
+                    *value = "7".to_owned();
+                }
+            }
+            let sequence = client.submit_as("of-version-7", envelope).await;
+            for number in 1..4 {
+                let reply = client.reply().await;
+                assert_eq!(reply.id, request.id);
+                let Answer::Refused { count, has } = &reply.answer else { panic!("{reply:?}") };
+                assert_eq!(*count, number);
+                assert!(has.contains("version 7"), "{has}");
+            }
+            assert_eq!(client.engine.withdraw(sequence).await, Ok(true), "it is still there");
+            let metrics = node.shutdown(Shutdown::Drain).await.metrics;
+            assert_eq!((metrics.answered, metrics.dead_letters), (0, 0), "{metrics:?}");
+        },
+    );
+}
+
+/// A node whose lease is over has answered while another is about to refuse the job.
+#[test]
+fn a_refusal_does_not_replace_an_outcome() {
+    for_each(
+        "a_refusal_does_not_replace_an_outcome",
+        |topology| topology,
+        |mut client| async move {
+            // It is delivered for the first time, so nobody looks before the refusal.
+            let request = Request { job: "nowhere".to_owned(), ..request(1) };
+            let answer = Answer::Failed(Failure::Cancelled);
+            let reply = Reply { id: request.id.clone(), node: "n".into(), attempt: 1, ran: SOON, answer };
+            client.engine.answer("c", &request.id, "first", reply.to_envelope()).await.unwrap();
+            assert_eq!(client.reply().await, reply);
+            let sequence = client.submit(&request).await;
+            let node = client.node().await;
+            client.is_gone(sequence).await;
+            let (_, last) = client.engine.last_answer("c", &request.id).await.unwrap().unwrap();
+            assert_eq!(Reply::from_envelope(&last), Ok(reply));
+            assert_eq!(node.shutdown(Shutdown::Drain).await.metrics.refused, 1);
+        },
+    );
+}
+
+/// What others have said of a job is in a version that this program cannot read.
+#[test]
+fn a_job_with_an_answer_that_cannot_be_read_is_left_alone() {
+    let once = |topology: Topology| topology.max_deliver(1).lease(Duration::from_secs(1));
+    for_each("a_job_with_an_answer_that_cannot_be_read_is_left_alone", once, |client| async move {
+        let strange = Envelope { headers: Vec::new(), body: Bytes::from_static(b"well") };
+        client.engine.answer("c", "c-1", "first", strange.clone()).await.unwrap();
+        let left = client.submit(&request(1)).await;
+        client.touch().await;
+        // Another one that was given up: its turn comes after the first.
+        let second = client.submit(&request(2)).await;
+        client.touch().await;
+        let node = client.node().await;
+        client.is_gone(second).await;
+        assert!(client.engine.job_at(left).await.unwrap().is_some());
+        let (_, last) = client.engine.last_answer("c", "c-1").await.unwrap().unwrap();
+        assert_eq!(last.body, strange.body);
+        assert_eq!(node.shutdown(Shutdown::Drain).await.metrics.dead_letters, 1);
+    });
+}
+
 #[test]
 fn what_is_no_job_is_kept_and_the_next_is_served() {
     for_each(

@@ -76,13 +76,42 @@ fn a_job_goes_there_and_its_result_comes_back() {
             let result = soon(results.next()).await;
             assert_eq!(&result.envelope.body[..], b"5");
             result.ack().await;
-            let last = engine.last_answer("c", "c-1").await.unwrap().unwrap();
+            let (_, last) = engine.last_answer("c", "c-1").await.unwrap().unwrap();
             assert_eq!((&last.body[..], last.header("Hl-Id")), (&b"5"[..], Some("c-1")));
             assert_eq!(engine.job_at(sequence).await, Ok(None), "it was acked");
             assert_eq!(engine.withdraw(sequence).await, Ok(false), "it was acked");
             engine.close().await;
             assert!(results.next().await.is_none());
             assert!(begun.recv().await.is_none());
+        });
+    });
+}
+
+#[test]
+fn an_answer_is_not_overwritten_by_one_who_has_not_seen_it() {
+    for_each_server("an_answer_is_not_overwritten_by_one_who_has_not_seen_it", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            let after = |seen, message_id: &'static str, body| {
+                let engine = &engine;
+                async move { engine.answer_after(seen, "c", "c-1", message_id, job(body)).await.unwrap() }
+            };
+            let last = || async { engine.last_answer("c", "c-1").await.unwrap().unwrap() };
+            assert_eq!(after(0, "1", "first").await, Published::Stored);
+            assert_eq!(after(0, "2", "second").await, Published::Overtaken);
+            let (seen, first) = last().await;
+            assert_eq!(&first.body[..], b"first");
+            assert_eq!(after(seen, "2", "second").await, Published::Stored);
+            let (seen, second) = last().await;
+            assert_eq!(&second.body[..], b"second");
+            // Whichever it is: it is not there twice.
+            let again = after(0, "2", "second").await;
+            assert!(matches!(again, Published::Copy | Published::Overtaken), "{again:?}");
+            // Whoever has an outcome does not ask.
+            assert_eq!(engine.answer("c", "c-1", "3", job("third")).await, Ok(Published::Stored));
+            assert_eq!(engine.answer("c", "c-1", "3", job("third")).await, Ok(Published::Copy));
+            assert_eq!(after(seen, "4", "fourth").await, Published::Overtaken);
+            assert_eq!(&last().await.1.body[..], b"third");
         });
     });
 }

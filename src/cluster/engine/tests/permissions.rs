@@ -95,8 +95,8 @@ fn what_is_not_permitted_is_said_at_once_and_by_name() {
                 node.submit("heavylift.task.default.x", "1", job("4")).await.map(drop),
                 "heavylift.task.default.x",
             );
-            denied(producer.answer("c", "c-1", "1", job("4")).await, "heavylift.result.c.c-1");
-            denied(producer.last_answer("c", "c-1").await.map(drop), "DIRECT.GET.HEAVYLIFT_RESULTS");
+            denied(producer.answer("c", "c-1", "1", job("4")).await.map(drop), "heavylift.result.c.c-1");
+            denied(producer.last_answer("c", "c-1").await.map(drop), "STREAM.MSG.GET.HEAVYLIFT_RESULTS");
             denied(node.call("default", job("4"), SOON).await.map(drop), "heavylift.rpc.default");
             // Refused when it is on its way.
             let mut pull = producer.pull("default", 1, SOON).await.unwrap();
