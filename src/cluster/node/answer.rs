@@ -23,6 +23,8 @@ const TRIES: usize = 4;
 /// How long a job stays away whose outcome cannot be published from here.
 const UNPUBLISHED: Duration = Duration::from_secs(2);
 
+/// For how long a dead letter is tried to be kept.
+const BURIAL: Duration = Duration::from_secs(10);
 /// What a node has instead that would have run the job: it is no refusal to a client, but counts as no run either.
 const UNTOUCHED: &str = "";
 
@@ -203,7 +205,7 @@ async fn give_back(site: &Site, run: &Run, delay: Duration) {
     site.note(&outcome);
 }
 
-/// Puts a job among the dead letters.
+/// Puts a job among the dead letters, if that can be done soon: its client waits for the answer, which comes after that.
 pub(super) async fn bury(
     site: &Site,
     request: &Request,
@@ -214,6 +216,7 @@ pub(super) async fn bury(
     let message_id = format!("{}-dead", request.message_id());
     let letter = letter(site, envelope, &words(failure));
     let send = || site.engine.dead_letter(&request.queue, &message_id, letter.clone());
+    let until = until.min(SystemTime::now() + BURIAL);
     if site.patiently(until, send).await.is_ok() {
         site.counts.dead_letters.one_more();
     }
