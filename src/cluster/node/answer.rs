@@ -144,7 +144,7 @@ pub(super) fn why(error: &EngineError) -> String {
 }
 
 /// The words of a failure take more than a message may.
-fn does_not_fit(size: u64, limit: u64) -> Failure {
+pub(super) fn does_not_fit(size: u64, limit: u64) -> Failure {
     Failure::Unavailable { why: format!("the answer takes {size} bytes, and the server takes {limit}") }
 }
 

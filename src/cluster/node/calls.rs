@@ -9,10 +9,10 @@ use tokio::task::spawn_local;
 
 use super::{
     super::{
-        engine::{Call, Calls},
-        message::{Answer, Failure, Request},
+        engine::{Call, Calls, EngineError},
+        message::{Answer, Failure, Reply, Request},
     },
-    answer::{fitting, reply},
+    answer::{does_not_fit, fitting, reply},
     decide::{End, Verdict, judge},
     run::{Present, here, work},
     serve::{Occupied, Site},
@@ -29,8 +29,10 @@ pub(super) async fn answer(site: Rc<Site>, mut calls: Calls) {
 }
 
 async fn one(site: Rc<Site>, slot: Option<Slot>, call: Call, _occupied: Occupied) {
-    // Without a readable id there is nobody to answer.
-    let Ok(request) = Request::from_envelope(&call.envelope) else { return };
+    let request = match Request::from_envelope(&call.envelope) {
+        Ok(request) => request,
+        Err(why) => return unreadable(&site, &call, &why).await,
+    };
     // Nothing runs twice: a second call of the same id finds the first.
     let Some(here) = Present::enter(&site, request, None) else { return };
     let busy = || Failure::Overloaded {
@@ -53,6 +55,28 @@ async fn one(site: Rc<Site>, slot: Option<Slot>, call: Call, _occupied: Occupied
     site.count_running();
     let reply = reply(&site, &here.run.request, 1, ran, answer);
     let reply = fitting(&site, &here.run, reply, site.engine.max_message() / 2).await;
+    let outcome = match call.reply(reply.to_envelope()).await {
+        Err(EngineError::TooLarge { size, limit }) => {
+            let reply = Reply { answer: Answer::Failed(does_not_fit(size, limit)), ..reply };
+            call.reply(reply.to_envelope()).await
+        }
+        outcome => outcome,
+    };
+    site.note(&outcome);
+}
+
+/// Answers a call of which it may not even be known whose it is: there is an address, and whoever waits there knows.
+async fn unreadable(site: &Site, call: &Call, why: &str) {
+    let name = &site.settings.name;
+    let reply = Reply {
+        id: call.envelope.header("Hl-Id").unwrap_or("unknown").to_owned(),
+        node: name.clone(),
+        attempt: 0,
+        ran: Duration::ZERO,
+        answer: Answer::Failed(Failure::Unavailable {
+            why: format!("node {name} cannot read the call: {why}"),
+        }),
+    };
     let outcome = call.reply(reply.to_envelope()).await;
     site.note(&outcome);
 }

@@ -308,6 +308,39 @@ fn a_job_that_the_server_has_given_up_is_answered_and_kept() {
     });
 }
 
+#[crate::job(name = "node.fail_at_length")]
+fn fail_at_length(len: usize) {
+    std::panic::panic_any("x".repeat(len));
+}
+
+#[test]
+fn a_call_that_cannot_be_read_or_answered_in_full_is_answered() {
+    for_each(
+        "a_call_that_cannot_be_read_or_answered_in_full_is_answered",
+        |topology| topology,
+        |client| async move {
+            let node = client.node().await;
+            let long = registry::named("node.fail_at_length").unwrap();
+            let long = Request {
+                job: long.name().to_owned(),
+                fingerprint: long.fingerprint(),
+                argument: Content::Here(content::pack(2_usize << 20).unwrap()),
+                ..request(1)
+            };
+            let nonsense = Envelope { headers: Vec::new(), body: Bytes::from_static(b"nonsense") };
+            for (call, words) in
+                [(nonsense, "cannot read the call"), (long.to_envelope(), "the answer takes")]
+            {
+                let answer = client.engine.call("default", call, SOON).await.unwrap();
+                let reply = Reply::from_envelope(&answer).unwrap();
+                let Answer::Failed(Failure::Unavailable { why }) = &reply.answer else { panic!("{reply:?}") };
+                assert!(why.contains(words), "{why}");
+            }
+            node.shutdown(Shutdown::Drain).await;
+        },
+    );
+}
+
 #[test]
 fn an_end_only_comes_closer() {
     let (stop, seen) = watch::channel(Stop::Serving);
