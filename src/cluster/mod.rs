@@ -160,6 +160,9 @@ mod names;
 mod node;
 mod perform;
 mod pool;
+#[cfg(test)]
+#[path = "../../tests/cluster/proxy.rs"]
+mod proxy;
 mod registry;
 mod schema;
 mod seat;

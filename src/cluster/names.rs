@@ -72,8 +72,8 @@ impl Names {
     }
 
     /// The durable consumer of a client's results.
-    pub(super) fn results_consumer(&self, client: &str) -> String {
-        format!("res-{client}")
+    pub(super) fn results_consumer(&self, client: &str, generation: u64) -> String {
+        format!("res-{client}-{generation}")
     }
 
     /// Where nodes tell a client that its jobs have begun.

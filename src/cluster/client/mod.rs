@@ -3,7 +3,7 @@
 //! ```text
 //!  handles, tasks ──Event──▶ ┌ serve ──────────────────┐ ──spawn──▶ publish, withdraw, discard, fetch (background)
 //!  results ────────────────▶ │ Queue, Table            │ ◀──Done──┘
-//!  begun ──────────────────▶ │                         │ ──results──▶ acks
+//!  begun ──────────────────▶ │                         │
 //!  the next deadline ──────▶ └─────────────────────────┘
 //! ```
 //!
@@ -24,11 +24,8 @@ use std::{
 };
 
 use tokio::{
-    sync::{
-        mpsc::{self, UnboundedReceiver, UnboundedSender},
-        oneshot,
-    },
-    task::{AbortHandle, JoinHandle, JoinSet},
+    sync::{mpsc::UnboundedReceiver, oneshot},
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 
@@ -39,7 +36,7 @@ use self::{
 use super::{
     ClusterError, Delivery,
     access::Access,
-    engine::{Engine, EngineError, Note, ResultMessage, Results},
+    engine::{Engine, EngineError, Note, Results},
     message::{Answer, Content, Envelope, Failure, Reply, Request},
     registry::{self, Registered},
     seat::ClusterJob,
@@ -119,9 +116,7 @@ pub(super) async fn run(
         return;
     }
     let Connected { engine, results, begun } = connected;
-    let (client, acks) = Client::new(shared, engine.clone());
-    client.serve(Incoming { events, results, begun }).await;
-    let _ = timeout(FAREWELL, acks).await;
+    Client::new(shared, engine.clone()).serve(Incoming { events, results, begun }).await;
     let _ = timeout(FAREWELL, engine.close()).await;
 }
 
@@ -162,9 +157,9 @@ struct Incoming {
 }
 
 impl Incoming {
-    async fn next_result(results: &mut Option<Results>) -> Option<ResultMessage> {
+    async fn next_results(results: &mut Option<Results>, taken: &mut Vec<Envelope>) -> usize {
         match results {
-            Some(results) => results.next().await,
+            Some(results) => results.next_many(taken, BATCH).await,
             None => future::pending().await,
         }
     }
@@ -181,8 +176,6 @@ struct Client {
     background: JoinSet<Done>,
     /// When a node has last run a function to its end.
     served: HashMap<&'static str, Instant>,
-    /// Results that are done with.
-    acks: UnboundedSender<ResultMessage>,
     /// When to look for what is overdue; or nothing is there to become so.
     wakes_at: Option<Instant>,
     /// By when it ends, once all tasks have.
@@ -190,10 +183,9 @@ struct Client {
 }
 
 impl Client {
-    fn new(shared: Arc<Shared>, engine: Engine) -> (Self, JoinHandle<()>) {
-        let (acks, done_with) = mpsc::unbounded_channel();
+    fn new(shared: Arc<Shared>, engine: Engine) -> Self {
         let most_inline = (engine.max_message() / 2).min(MOST_INLINE) as usize;
-        let client = Self {
+        Self {
             shared,
             engine,
             most_inline,
@@ -201,16 +193,15 @@ impl Client {
             table: Table::new(),
             background: JoinSet::new(),
             served: HashMap::new(),
-            acks,
             wakes_at: None,
             ends_by: None,
-        };
-        (client, tokio::spawn(acknowledge(done_with)))
+        }
     }
 
     /// Serves the pool until nothing is left to do, or the connection is closed for good.
     async fn serve(mut self, mut incoming: Incoming) {
         let (mut events, mut notes) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let mut results = Vec::with_capacity(BATCH);
         let wake = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(wake);
         while !self.has_ended() {
@@ -221,9 +212,11 @@ impl Client {
                 _ = incoming.events.recv_many(&mut events, BATCH) => {
                     events.drain(..).for_each(|event| self.event(event));
                 }
-                message = Incoming::next_result(&mut incoming.results) => {
-                    let Some(message) = message else { break };
-                    self.result(message);
+                count = Incoming::next_results(&mut incoming.results, &mut results) => {
+                    if count == 0 {
+                        break;
+                    }
+                    results.drain(..).for_each(|result| self.result(&result));
                 }
                 count = incoming.begun.recv_many(&mut notes, BATCH) => {
                     if count == 0 {
@@ -414,15 +407,13 @@ impl Client {
         }
     }
 
-    fn result(&mut self, message: ResultMessage) {
+    fn result(&mut self, envelope: &Envelope) {
         // What cannot be read is nobody's: its job has a deadline.
-        if let Ok(reply) = Reply::from_envelope(&message.envelope)
+        if let Ok(reply) = Reply::from_envelope(envelope)
             && let Some(number) = self.shared.setup.number_of(&reply.id)
         {
             self.reply(number, reply);
         }
-        // The acks end after the loop.
-        let _ = self.acks.send(message);
     }
 
     fn reply(&mut self, number: u64, reply: Reply) {
@@ -519,15 +510,4 @@ fn refusal(error: EngineError, queue: &str, label: TaskLabel) -> TaskError {
 
 fn unreadable(why: &str) -> String {
     format!("a node has answered what cannot be read: {why}")
-}
-
-/// Tells the server which results have come, until there will be no more: of those that came together the last one.
-async fn acknowledge(mut results: UnboundedReceiver<ResultMessage>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while results.recv_many(&mut batch, BATCH).await > 0 {
-        if let Some(last) = batch.pop() {
-            last.ack().await;
-        }
-        batch.clear();
-    }
 }

@@ -37,7 +37,7 @@ mod tests;
 pub(super) use janitor::GivenUp;
 pub(super) use node::{Call, Calls};
 pub(super) use pull::Delivery;
-pub(super) use results::{ResultMessage, Results};
+pub(super) use results::Results;
 
 /// How long one request may take.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(2);

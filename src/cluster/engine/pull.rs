@@ -89,9 +89,9 @@ impl Engine {
     }
 }
 
-/// The request that makes a durable consumer, or changes it.
+/// The request that makes a consumer, or changes a durable one.
 pub(super) fn creating(stream: &str, config: &consumer::Config) -> (String, String) {
-    let name = config.durable_name.as_deref().unwrap_or_default();
+    let name = config.durable_name.as_deref().or(config.name.as_deref()).unwrap_or_default();
     let filter = if config.filter_subject.is_empty() { "" } else { "." };
     let what = format!("CONSUMER.CREATE.{stream}.{name}{filter}{}", config.filter_subject);
     (what, serde_json::json!({ "stream_name": stream, "config": config }).to_string())

@@ -1,129 +1,252 @@
-//! [`Results`]: what became of a client's jobs, from a durable consumer.
+//! [`Results`]: what became of a client's jobs, each once and in its order, whatever happens to the connection.
+//!
+//! Nothing is acked: the reader itself knows how far it has come. It is a task of its own, so that nobody else's events hold it up, and
+//! hands on what it reads by a channel with a bound.
+//!
+//! ```text
+//! Asking ──a consumer is made, from behind the last result handed on──▶ Reading
+//!   ▲                                                                      │
+//!   └── a gap in the consumer's numbers, an error, no heartbeat, a reconnection ──┘
+//! ```
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use async_nats::{
-    Message,
-    jetstream::consumer::{AckPolicy, pull},
+    datetime::DateTime,
+    jetstream::{
+        self,
+        consumer::{AckPolicy, DeliverPolicy, pull},
+        stream,
+    },
 };
 use futures_util::StreamExt;
-use tokio::sync::watch;
+use serde::de::IgnoredAny;
+use tokio::sync::{mpsc, watch};
 
-use super::{
-    Engine, EngineError,
-    acker::{ACK, Acker},
-    request::envelope,
-};
+use super::{Engine, EngineError, request::envelope};
 use crate::cluster::{error::ClusterError, message::Envelope};
 
 /// How many results the server may send ahead.
 const AHEAD: usize = 256;
+/// How many are read ahead of who takes them.
+const READ_AHEAD: usize = 128;
 /// How long one request for results is good for.
 const EXPIRES: Duration = Duration::from_secs(30);
-/// How often the server says that it still knows of the request: two of them missing, and it is asked anew.
+/// How often the server says that it still knows of the request: two of them missing, and another consumer is made.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A result that was sent and not acked comes again after that.
-const ACK_WAIT: Duration = Duration::from_secs(5);
-/// How long the consumer outlives its client.
-const INACTIVE: Duration = Duration::from_secs(300);
-/// Between tries to ask anew.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long a consumer outlives its reader.
+const INACTIVE: Duration = Duration::from_secs(60);
+/// Between tries to ask anew: the first, and the longest.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// If the stream was made anew it is read from that long before the last result: as far as clocks of servers may differ.
+const CLOCKS: Duration = Duration::from_secs(60);
 
-/// The results of a client, one after the other. Waits for ever; ends only with the connection.
-///
-/// ```text
-/// Asking ──consumer is there──▶ Reading ──any error, or a reconnection──▶ Asking
-/// ```
+/// The results of a client. Waits for ever; ends only with the connection.
+#[derive(Debug)]
 pub(in crate::cluster) struct Results {
-    engine: Engine,
-    client: String,
-    connections: watch::Receiver<u64>,
-    /// Nothing while asking.
-    reading: Option<pull::Stream>,
+    results: mpsc::Receiver<Envelope>,
 }
 
 impl Engine {
-    /// The results of a client's jobs, from a durable consumer that it makes. Survives the server's restarts; makes the consumer again should it be gone.
+    /// The results of a client's jobs, from now on until they are dropped, by a task that reads ahead.
+    ///
+    /// Each comes once, however often the server is lost or its consumer is gone: a result stays in its stream for as long as that keeps it.
     pub(in crate::cluster) async fn results(&self, client: &str) -> Result<Results, ClusterError> {
-        let connections = self.connections();
-        let what = format!("cannot read results from `{}`", self.names().results_stream());
-        let reading = self.read_results(client).await.map_err(|error| error.into_cluster(&what))?;
-        Ok(Results { engine: self.clone(), client: client.to_owned(), connections, reading: Some(reading) })
-    }
-
-    async fn read_results(&self, client: &str) -> Result<pull::Stream, EngineError> {
-        let names = self.names();
-        let (stream, name) = (names.results_stream(), names.results_consumer(client));
-        let config = pull::Config {
-            durable_name: Some(name),
-            filter_subject: names.results_of(client),
-            // One ack says that all before have arrived, too.
-            ack_policy: AckPolicy::All,
-            ack_wait: ACK_WAIT,
-            max_ack_pending: 10_000,
-            inactive_threshold: INACTIVE,
-            ..pull::Config::default()
-        };
-        let consumer = self.make_consumer(&stream, config).await?;
-        let ask = consumer.stream().max_messages_per_batch(AHEAD).expires(EXPIRES).heartbeat(HEARTBEAT);
-        ask.messages().await.map_err(|error| EngineError::Lost(error.to_string()))
+        let (sender, results) = mpsc::channel(READ_AHEAD);
+        let mut reader = Reader::new(self, client, sender);
+        let reading = reader.ask().await.map_err(|error| {
+            error.into_cluster(&format!("cannot read results from `{}`", self.names().results_stream()))
+        })?;
+        tokio::spawn(reader.run(reading));
+        Ok(Results { results })
     }
 }
 
 impl Results {
     /// Cancel safe. `None` once the connection was closed.
-    pub(in crate::cluster) async fn next(&mut self) -> Option<ResultMessage> {
-        let mut closed = self.engine.closed();
-        loop {
-            let Some(reading) = &mut self.reading else {
-                tokio::select! {
-                    biased;
-                    _ = closed.wait_for(|closed| *closed) => return None,
-                    asked = self.engine.read_results(&self.client) => match asked {
-                        Ok(reading) => self.reading = Some(reading),
-                        Err(_) => tokio::time::sleep(PAUSE).await,
-                    },
+    #[cfg(test)]
+    pub(in crate::cluster) async fn next(&mut self) -> Option<Envelope> {
+        self.results.recv().await
+    }
+
+    /// Waits for one, adds all that are there to `results`, `most` at most, and returns how many: none once the connection was closed.
+    /// Cancel safe.
+    pub(in crate::cluster) async fn next_many(&mut self, results: &mut Vec<Envelope>, most: usize) -> usize {
+        self.results.recv_many(results, most).await
+    }
+}
+
+/// Reads the results of a client.
+struct Reader {
+    engine: Engine,
+    client: String,
+    connections: watch::Receiver<u64>,
+    /// Each consumer has a name of its own: what was sent to an earlier one is nothing to this one.
+    generation: u64,
+    /// The last result that was handed on.
+    last: Option<Mark>,
+    /// When the stream was made, if that is known.
+    created: Option<DateTime>,
+    results: mpsc::Sender<Envelope>,
+}
+
+/// A place in the stream.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    sequence: u64,
+    published: DateTime,
+}
+
+/// A consumer that is read from.
+struct Reading {
+    name: String,
+    messages: pull::Stream,
+    /// How many messages it has delivered.
+    delivered: u64,
+}
+
+/// Why no more is read from a consumer.
+enum Over {
+    /// Something may be missing: another one is needed.
+    InDoubt,
+    /// Nobody takes results any more.
+    Unwanted,
+}
+
+impl Reader {
+    fn new(engine: &Engine, client: &str, results: mpsc::Sender<Envelope>) -> Self {
+        Self {
+            engine: engine.clone(),
+            client: client.to_owned(),
+            connections: engine.connections(),
+            generation: 0,
+            last: None,
+            created: None,
+            results,
+        }
+    }
+
+    /// Reads until nobody takes results any more, or the connection was closed.
+    async fn run(mut self, first: Reading) {
+        let (mut closed, results) = (self.engine.closed(), self.results.clone());
+        let reading = pin!(async {
+            let mut reading = first;
+            loop {
+                let over = self.read(&mut reading).await;
+                self.forget(reading);
+                if let Over::Unwanted = over {
+                    return;
                 }
-                continue;
-            };
-            tokio::select! {
+                reading = self.ask_again().await;
+            }
+        });
+        tokio::select! {
+            () = reading => {}
+            // It may be waiting for the server.
+            _ = closed.wait_for(|closed| *closed) => {}
+            () = results.closed() => {}
+        }
+    }
+
+    /// Hands on what comes, as long as it is sure that nothing is missing.
+    async fn read(&mut self, reading: &mut Reading) -> Over {
+        loop {
+            let message = tokio::select! {
                 biased;
-                message = reading.next() => match message {
-                    Some(Ok(message)) => {
-                        return Some(ResultMessage::new(&self.engine, message.message));
-                    }
-                    // What the server has sent ahead came first: hardly anything is left behind.
-                    Some(Err(_)) | None => self.reading = None,
-                },
-                _ = self.connections.changed() => self.reading = None,
-                _ = closed.wait_for(|closed| *closed) => return None,
+                () = self.results.closed() => return Over::Unwanted,
+                // What was on its way is lost with the connection.
+                _ = self.connections.changed() => return Over::InDoubt,
+                message = reading.messages.next() => message,
+            };
+            let Some(Ok(message)) = message else { return Over::InDoubt };
+            let Some(mark) = reading.next_mark(&message) else { return Over::InDoubt };
+            if self.results.send(envelope(message.message)).await.is_err() {
+                return Over::Unwanted;
+            }
+            self.last = Some(mark);
+        }
+    }
+
+    /// Has another consumer made, until that is done.
+    async fn ask_again(&mut self) -> Reading {
+        let mut pause = PAUSE;
+        loop {
+            if let Ok(reading) = self.ask().await {
+                return reading;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
+                _ = self.connections.changed() => pause = PAUSE,
             }
         }
     }
-}
 
-/// What became of a job, until it is acked.
-#[derive(Debug)]
-pub(in crate::cluster) struct ResultMessage {
-    pub(in crate::cluster) envelope: Envelope,
-    acker: Acker,
-}
-
-impl ResultMessage {
-    fn new(engine: &Engine, message: Message) -> Self {
-        let acker = Acker::of(engine, &message);
-        Self { envelope: envelope(message), acker }
+    /// Has a consumer made that begins behind the last result handed on.
+    async fn ask(&mut self) -> Result<Reading, EngineError> {
+        // A reconnection from here on is another doubt.
+        self.connections.borrow_and_update();
+        let from = |sequence| DeliverPolicy::ByStartSequence { start_sequence: sequence };
+        let policy = self.last.map_or(DeliverPolicy::All, |last| from(last.sequence + 1));
+        let reading = self.make(policy).await?;
+        // After that: should the stream be made anew now, the consumer is gone with it.
+        let is_same = self.is_same_stream().await;
+        match self.last {
+            Some(last) if !is_same => {
+                self.forget(reading);
+                self.make(DeliverPolicy::ByStartTime { start_time: last.published - CLOCKS }).await
+            }
+            _ => Ok(reading),
+        }
     }
 
-    /// Has the server send it no more, nor any that came before; without waiting for that.
-    pub(in crate::cluster) async fn ack(self) {
-        // Should it not arrive, the result comes again and finds nothing.
-        let _ = self.acker.tell(ACK).await;
+    /// Whether the numbers of the stream are those of before. They are not if it was made anew or has lost its end.
+    async fn is_same_stream(&mut self) -> bool {
+        let what = format!("STREAM.INFO.{}", self.engine.names().results_stream());
+        // Who may not know that takes it as it is.
+        let Ok(Ok(info)) = self.engine.api::<stream::Info>(&what, String::new()).await else { return true };
+        let before = self.created.replace(info.created);
+        let is_there = self.last.is_none_or(|last| last.sequence <= info.state.last_sequence);
+        before.is_none_or(|before| before == info.created) && is_there
+    }
+
+    async fn make(&mut self, deliver_policy: DeliverPolicy) -> Result<Reading, EngineError> {
+        self.generation += 1;
+        let names = self.engine.names();
+        let name = names.results_consumer(&self.client, self.generation);
+        let config = pull::Config {
+            name: Some(name.clone()),
+            filter_subject: names.results_of(&self.client),
+            deliver_policy,
+            ack_policy: AckPolicy::None,
+            inactive_threshold: INACTIVE,
+            // What it has delivered is known here: a server that ends may forget it.
+            num_replicas: 1,
+            memory_storage: true,
+            ..pull::Config::default()
+        };
+        let consumer = self.engine.make_consumer(&names.results_stream(), config).await?;
+        let ask = consumer.stream().max_messages_per_batch(AHEAD).expires(EXPIRES).heartbeat(HEARTBEAT);
+        let messages = ask.messages().await.map_err(|error| EngineError::Lost(error.to_string()))?;
+        Ok(Reading { name, messages, delivered: 0 })
+    }
+
+    /// Has a consumer removed. Should that fail, the server removes it after a while.
+    fn forget(&self, reading: Reading) {
+        let what = format!("CONSUMER.DELETE.{}.{}", self.engine.names().results_stream(), reading.name);
+        let engine = self.engine.clone();
+        tokio::spawn(async move {
+            let _ = engine.api::<IgnoredAny>(&what, String::new()).await;
+        });
     }
 }
 
-impl std::fmt::Debug for Results {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Results").field("client", &self.client).finish_non_exhaustive()
+impl Reading {
+    /// Where a message stands in the stream, if it is the next of those that the consumer delivers.
+    fn next_mark(&mut self, message: &jetstream::Message) -> Option<Mark> {
+        let info = message.info().ok()?;
+        self.delivered += 1;
+        let is_next = info.consumer_sequence == self.delivered;
+        is_next.then_some(Mark { sequence: info.stream_sequence, published: info.published })
     }
 }

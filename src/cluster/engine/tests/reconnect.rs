@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use super::*;
-use crate::cluster::server::{Cluster, binaries};
+use crate::cluster::{
+    proxy::Proxy,
+    server::{Cluster, binaries},
+};
 
 /// Publishes until it is taken, as clients do.
 async fn insist(engine: &Engine, id: &str) -> u64 {
@@ -58,8 +61,7 @@ fn a_server_that_comes_back_is_used_again() {
             insist_on_answer(&engine, "c-1").await;
             delivery.ack().await.unwrap();
             let result = soon(results.next()).await;
-            assert_eq!(&result.envelope.body[..], b"5");
-            result.ack().await;
+            assert_eq!(&result.body[..], b"5");
             let mut pull = engine.pull("default", 1, Duration::from_millis(1500)).await.unwrap();
             assert!(pull.next().await.is_none(), "nothing is left");
         });
@@ -73,17 +75,110 @@ fn results_are_read_on_by_a_new_consumer_when_theirs_is_gone() {
             let engine = engine(server).await;
             let mut results = engine.results("c").await.unwrap();
             engine.answer("c", "c-1", "c-1", job("5")).await.unwrap();
-            soon(results.next()).await.ack().await;
-            let delete = "CONSUMER.DELETE.HEAVYLIFT_RESULTS.res-c";
-            let deleting = async {
-                engine.api::<serde_json::Value>(delete, String::new()).await.unwrap().unwrap();
-                engine.answer("c", "c-2", "c-2", job("6")).await.unwrap();
+            soon(results.next()).await;
+            let delete = "CONSUMER.DELETE.HEAVYLIFT_RESULTS.res-c-1";
+            engine.api::<serde_json::Value>(delete, String::new()).await.unwrap().unwrap();
+            engine.answer("c", "c-2", "c-2", job("6")).await.unwrap();
+            assert_eq!(&soon(results.next()).await.body[..], b"6", "the first does not come again");
+        });
+    });
+}
+
+/// Takes results until there were as many as that, and says which in their order.
+async fn bodies(results: &mut Results, count: usize) -> Vec<String> {
+    let mut bodies = Vec::new();
+    while bodies.len() < count {
+        let result = tokio::time::timeout(3 * SOON, results.next()).await;
+        let result = result.unwrap_or_else(|_| panic!("a result after {bodies:?}")).unwrap();
+        bodies.push(String::from_utf8(result.body.to_vec()).unwrap());
+    }
+    bodies
+}
+
+async fn publish(engine: &Engine, number: usize) {
+    let (id, body) = (format!("c-{number}"), Bytes::from(number.to_string()));
+    let envelope = Envelope { headers: Vec::new(), body };
+    while let Err(error) = engine.answer("c", &id, &id, envelope.clone()).await {
+        assert!(matches!(error, EngineError::Lost(_)), "{error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn results_that_are_lost_with_a_connection_come_by_the_next_one_and_once() {
+    for_each_server("results_that_are_lost_with_a_connection_come_by_the_next_one_and_once", |server| {
+        block_on(async {
+            let (node, proxy) = (engine(server).await, Proxy::start(server.port()));
+            let client = Engine::connect(&Access::new([proxy.url()]), "test").await.unwrap();
+            let mut results = client.results("c").await.unwrap();
+            for round in 0..10 {
+                let numbers = round * 20..(round + 1) * 20;
+                let (first, second) = numbers.clone().partition::<Vec<_>, _>(|number| number % 20 < 10);
+                let reading = bodies(&mut results, numbers.len());
+                let failing = async {
+                    proxy.lose();
+                    for number in first {
+                        publish(&node, number).await;
+                    }
+                    // They are sent, and never arrive.
+                    while proxy.lost() == 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    proxy.cut();
+                    for number in second {
+                        publish(&node, number).await;
+                    }
+                };
+                let (read, ()) = tokio::join!(reading, failing);
+                assert_eq!(read, numbers.map(|number| number.to_string()).collect::<Vec<_>>());
+            }
+            let more = tokio::time::timeout(Duration::from_millis(200), results.next()).await;
+            assert!(more.is_err(), "one comes twice: {more:?}");
+        });
+    });
+}
+
+#[test]
+fn results_that_are_lost_with_a_server_come_when_it_is_back_and_once() {
+    for_each_server("results_that_are_lost_with_a_server_come_when_it_is_back_and_once", |server| {
+        block_on(async {
+            let node = engine(server).await;
+            let client = Engine::connect(&Access::new([server.url()]), "test").await.unwrap();
+            let mut results = client.results("c").await.unwrap();
+            let reading = bodies(&mut results, 600);
+            let publishing = async {
+                for number in 0..600 {
+                    publish(&node, number).await;
+                    if number % 200 == 100 {
+                        // Without a pause: some are on their way.
+                        server.kill();
+                        server.restart();
+                    }
+                }
             };
-            let reading = async {
-                // The first comes again: the new consumer does not know that it was acked.
-                while &soon(results.next()).await.envelope.body[..] != b"6" {}
-            };
-            tokio::join!(deleting, reading);
+            let (read, ()) = tokio::join!(reading, publishing);
+            let expected: Vec<_> = (0..600).map(|number| number.to_string()).collect();
+            assert_eq!(read, expected);
+        });
+    });
+}
+
+#[test]
+fn results_of_a_stream_that_was_made_anew_are_read() {
+    for_each_server("results_of_a_stream_that_was_made_anew_are_read", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            let mut results = engine.results("c").await.unwrap();
+            for number in 0..5 {
+                publish(&engine, number).await;
+            }
+            assert_eq!(bodies(&mut results, 5).await.len(), 5);
+            let delete = "STREAM.DELETE.HEAVYLIFT_RESULTS";
+            engine.api::<serde_json::Value>(delete, String::new()).await.unwrap().unwrap();
+            engine.ensure(&Topology::new([server.url()])).await.unwrap();
+            // Its numbers begin anew, too.
+            publish(&engine, 5).await;
+            assert_eq!(bodies(&mut results, 1).await, ["5"]);
         });
     });
 }
@@ -114,7 +209,7 @@ fn the_loss_of_a_leader_loses_nothing() {
                 }
             }
             for _ in 0..2 {
-                results.next().await.unwrap().ack().await;
+                results.next().await.unwrap();
             }
             eprintln!("{}: all is done after {:?}", binary.version, down.elapsed());
         });
@@ -139,7 +234,7 @@ fn who_waits_for_longer_than_any_heartbeat_is_served_at_once() {
             engine.submit(&subject(&engine), "c-1.0", job("4")).await.unwrap();
             soon(pull.next()).await.unwrap();
             engine.answer("c", "c-1", "c-1", job("5")).await.unwrap();
-            soon(results.next()).await.ack().await;
+            soon(results.next()).await;
             assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         });
     });
