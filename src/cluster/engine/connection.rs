@@ -11,7 +11,10 @@ use async_nats::{
     Client, ConnectOptions,
     jetstream::{Context, consumer::PullConsumer, context::ContextBuilder, object_store::ObjectStore},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 use super::{Engine, TIME_LIMIT, errors, watch::Watch};
 use crate::cluster::{
@@ -35,7 +38,12 @@ pub(super) struct Shared {
     pub(super) consumers: Mutex<HashMap<String, PullConsumer>>,
     /// The bucket for payloads, asked for once.
     pub(super) payloads: Mutex<Option<ObjectStore>>,
+    /// How many objects may be on their way at once.
+    pub(super) transfers: Semaphore,
 }
+
+/// So that each is quick: all share the connection, and each has a time limit and takes memory.
+const TRANSFERS: usize = 4;
 
 impl Engine {
     /// Connects. Bounded by the access's limit; fails with the kind of error that it is: unreachable, TLS, denied.
@@ -70,6 +78,7 @@ impl Engine {
             watch,
             consumers: Mutex::default(),
             payloads: Mutex::default(),
+            transfers: Semaphore::new(TRANSFERS),
         };
         Ok(Self { shared: Arc::new(shared) })
     }

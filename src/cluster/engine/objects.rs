@@ -17,7 +17,10 @@ fn limit(len: u64) -> Duration {
 }
 
 impl Engine {
+    /// Some objects go at a time: how long an object waits for others is not bounded here.
     pub(in crate::cluster) async fn store(&self, object: &str, bytes: Bytes) -> Result<(), EngineError> {
+        // It is never closed.
+        let _turn = self.shared.transfers.acquire().await;
         let len = bytes.len() as u64;
         let storing = async {
             let bucket = self.payloads().await?;
@@ -30,8 +33,9 @@ impl Engine {
         self.guard_all(self.about_payloads(), object, limit(len), storing).await
     }
 
-    /// Checks length and digest.
+    /// Checks length and digest. Waits for its turn as [`store`](Self::store) does.
     pub(in crate::cluster) async fn load(&self, object: &str, len: u64) -> Result<Bytes, EngineError> {
+        let _turn = self.shared.transfers.acquire().await;
         let loading = async {
             let mut found = self.payloads().await?.get(object).await.map_err(|error| match error.kind() {
                 GetErrorKind::NotFound => {
