@@ -58,6 +58,9 @@ const OVERTAKEN: [u64; 2] = [10071, 10164];
 /// The limits of the account or the server: memory, disk.
 const NO_ROOM: [u64; 3] = [10002, 10023, 10047];
 
+/// "not active", "not assigned", "not leader", with code 500: a server that has not come so far.
+const NO_LEADER: [u64; 3] = [10006, 10007, 10009];
+
 impl ApiError {
     /// Nothing is there under that number or subject.
     pub(super) fn is_missing(&self) -> bool {
@@ -78,7 +81,10 @@ impl ApiError {
             STORE_FAILED if self.description.contains("maximum") => EngineError::Full(text),
             STORE_FAILED => EngineError::Lost(text),
             code if NO_ROOM.contains(&code) => EngineError::Full(text),
-            _ if self.code == 503 => EngineError::Lost(text),
+            // Too many requests; and what servers say while a leader is elected or a peer is gone.
+            _ if self.code == 503 || self.code == 429 || NO_LEADER.contains(&self.err_code) => {
+                EngineError::Lost(text)
+            }
             _ => EngineError::Failed(text),
         }
     }
@@ -182,4 +188,24 @@ fn is_tls(error: &ConnectError) -> bool {
 /// The server has answered with an error that is no use trying again.
 fn is_refusal(error: &ConnectError) -> bool {
     any(error, &|error| matches!(error.downcast_ref(), Some(ServerError::Other(_))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_lost_and_what_stays_is_not() {
+        let error = |code, err_code| ApiError { code, err_code, description: "why".into() };
+        let lost =
+            [(503, 10008), (429, 10167), (500, 10006), (500, 10007), (500, 10009), (500, STORE_FAILED)];
+        for (code, err_code) in lost {
+            let error = error(code, err_code).into_engine(1);
+            assert!(matches!(&error, EngineError::Lost(text) if text.contains("why")), "{error:?}");
+        }
+        for (code, err_code) in [(400, 10003), (404, 10059), (500, 10049)] {
+            let error = error(code, err_code).into_engine(1);
+            assert!(matches!(error, EngineError::Failed(_)), "{error:?}");
+        }
+    }
 }
