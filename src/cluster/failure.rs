@@ -35,6 +35,11 @@ impl Failure {
         self
     }
 
+    /// Whether the job may be kept among the dead letters.
+    pub(super) fn may_be_a_dead_letter(&self) -> bool {
+        matches!(self, Self::WorkerDied { .. } | Self::Unavailable { .. })
+    }
+
     pub(super) fn into_error(self, label: TaskLabel) -> TaskError {
         match self {
             Self::Panicked { message, location, backtrace } => {

@@ -74,6 +74,8 @@ enum Done {
     Nothing,
     /// Under which sequence.
     Published(u64, Result<u64, EngineError>),
+    /// Its value, and its task has been told.
+    Received(u64),
     /// With this reply.
     Called(u64, Result<Envelope, EngineError>),
 }
@@ -85,6 +87,8 @@ struct Held {
     has_object: bool,
     /// Its name on the nodes, once it was published.
     function: Option<&'static str>,
+    /// The object that its value is fetched from.
+    receives: Option<String>,
     /// Ends the call, in the mode without a queue.
     call: Option<AbortHandle>,
 }
@@ -204,7 +208,7 @@ impl Client {
         let mut results = Vec::with_capacity(BATCH);
         let wake = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(wake);
-        while !self.has_ended() {
+        while !self.has_ended(&incoming.events) {
             if let Some(at) = self.new_wake() {
                 wake.as_mut().reset(at.into());
             }
@@ -236,8 +240,10 @@ impl Client {
     }
 
     /// Whether all is done, or there is no more time for it.
-    fn has_ended(&mut self) -> bool {
-        if !self.shared.try_end() {
+    ///
+    /// What has been told and not been heard is to be done, too: jobs to be stopped, mostly.
+    fn has_ended(&mut self, events: &UnboundedReceiver<Event>) -> bool {
+        if !self.shared.try_end() || !events.is_empty() {
             return false;
         }
         let ends_by = *self.ends_by.get_or_insert_with(|| Instant::now() + LINGER);
@@ -286,8 +292,14 @@ impl Client {
     fn event(&mut self, event: Event) {
         match event {
             Event::Submit(job) => {
-                let held =
-                    Held { job: job.clone(), place: None, has_object: false, function: None, call: None };
+                let held = Held {
+                    job: job.clone(),
+                    place: None,
+                    has_object: false,
+                    function: None,
+                    receives: None,
+                    call: None,
+                };
                 self.table.wait(job.number(), held, job.deadline());
                 self.queue.push(job);
             }
@@ -366,6 +378,7 @@ impl Client {
     fn done(&mut self, done: Done) {
         match done {
             Done::Nothing => {}
+            Done::Received(number) => self.received(number),
             Done::Published(number, Ok(sequence)) => {
                 if let Some(held) = self.table.sent(number, Some(sequence)) {
                     self.take_back(number, held, Some(sequence));
@@ -390,6 +403,10 @@ impl Client {
     }
 
     fn not_published(&mut self, number: u64, error: EngineError) {
+        if self.table.receiving(number).is_some() {
+            // It was, and nobody has told.
+            return;
+        }
         let Some(mut held) = self.table.take(number) else { return };
         held.leave();
         let is_unwanted = !held.job.end(&|label| refusal(error.clone(), &self.shared.setup.queue, label));
@@ -425,9 +442,11 @@ impl Client {
             Answer::Failed(failure) => {
                 let Some(mut held) = self.table.take(number) else { return };
                 if failure.is_of_a_run() {
-                    self.has_run(&held);
+                    self.has_run(held.function);
                 }
                 held.leave();
+                // A dead letter names the object, which goes by its age then.
+                held.has_object &= !failure.may_be_a_dead_letter();
                 held.job.failed(ran, failure);
                 self.let_go(number, held);
             }
@@ -450,48 +469,73 @@ impl Client {
     }
 
     fn value(&mut self, number: u64, ran: Duration, value: Content) {
-        let Some(mut held) = self.table.take(number) else {
-            // A copy, or of a task that is over.
-            if let Content::Stored { object, .. } = value {
-                self.background.spawn(discard(self.engine.clone(), object));
-            }
-            return;
-        };
-        self.has_run(&held);
-        match value {
-            Content::Here(bytes) if bytes.len() <= outgoing::LARGE => {
-                held.leave();
-                held.job.answered(ran, bytes);
-                self.let_go(number, held);
-            }
-            value => self.large_value(number, ran, value, held),
+        if let Some(held) = self.table.receiving(number) {
+            // A copy: who receives the object removes it, too.
+            let is_other = held.receives.as_deref() != object_of(&value);
+            return if is_other {
+                self.discard_value(value)
+            };
         }
+        let (size, limit) = (len_of(&value), self.shared.setup.max_payload);
+        let is_small = matches!(&value, Content::Here(bytes) if bytes.len() <= outgoing::LARGE);
+        if !is_small
+            && size <= limit
+            && let Some(held) = self.table.receive(number)
+        {
+            held.receives = object_of(&value).map(str::to_owned);
+            let (job, place, function) = (held.job.clone(), held.place.take(), held.function);
+            self.background.spawn(receive(self.engine.clone(), value, ran, job, place));
+            return self.has_run(function);
+        }
+        // Without one it is a copy, or of a task that is over.
+        if let Some(mut held) = self.table.take(number) {
+            self.has_run(held.function);
+            held.leave();
+            match &value {
+                Content::Here(bytes) if is_small => held.job.answered(ran, bytes.clone()),
+                _ if size > limit => held.job.failed(ran, Failure::ResultTooLarge { size, limit }),
+                _ => {}
+            }
+            self.let_go(number, held);
+        }
+        self.discard_value(value);
+    }
+
+    fn discard_value(&mut self, value: Content) {
+        if let Content::Stored { object, .. } = value {
+            self.background.spawn(discard(self.engine.clone(), object));
+        }
+    }
+
+    /// A value has been received, and its task told.
+    fn received(&mut self, number: u64) {
+        let Some(mut held) = self.table.take(number) else { return };
+        if let Some(object) = held.receives.take() {
+            self.background.spawn(discard(self.engine.clone(), object));
+        }
+        self.let_go(number, held);
     }
 
     /// A node that has the function has run it.
-    fn has_run(&mut self, held: &Held) {
-        if let Some(function) = held.function {
+    fn has_run(&mut self, function: Option<&'static str>) {
+        if let Some(function) = function {
             self.served.insert(function, Instant::now());
         }
     }
+}
 
-    fn large_value(&mut self, number: u64, ran: Duration, value: Content, mut held: Held) {
-        let limit = self.shared.setup.max_payload;
-        let size = match &value {
-            Content::Here(bytes) => bytes.len() as u64,
-            Content::Stored { len, .. } => *len,
-        };
-        if size > limit {
-            held.leave();
-            held.job.failed(ran, Failure::ResultTooLarge { size, limit });
-            if let Content::Stored { object, .. } = value {
-                self.background.spawn(discard(self.engine.clone(), object));
-            }
-            return self.let_go(number, held);
-        }
-        let (job, place) = (held.job.clone(), held.place.take());
-        self.background.spawn(receive(self.engine.clone(), value, ran, job, place));
-        self.let_go(number, held);
+/// The object that a value is in, if it is.
+fn object_of(value: &Content) -> Option<&str> {
+    match value {
+        Content::Here(_) => None,
+        Content::Stored { object, .. } => Some(object),
+    }
+}
+
+fn len_of(value: &Content) -> u64 {
+    match value {
+        Content::Here(bytes) => bytes.len() as u64,
+        Content::Stored { len, .. } => *len,
     }
 }
 

@@ -95,15 +95,20 @@ pub(super) async fn call(
 }
 
 /// Takes a job out of its queue, if it is there under this sequence, and has it stopped where it runs.
+///
+/// In this order: a job that a node takes in between has not missed that.
 pub(super) async fn withdraw(engine: Engine, id: String, sequence: Option<u64>) -> Done {
     let mut retry = Retry::within(TIDYING);
-    let (mut is_told, mut is_out) = (false, sequence.is_none());
+    let mut queued = sequence;
     loop {
-        is_told = is_told || may_rest(engine.cancel(&id).await);
-        if let (false, Some(sequence)) = (is_out, sequence) {
-            is_out = may_rest(engine.withdraw(sequence).await);
+        if let Some(sequence) = queued
+            && may_rest(engine.withdraw(sequence).await)
+        {
+            queued = None;
         }
-        if is_told && is_out || !retry.goes_on(Instant::now(), None) {
+        // Also while it is not known to be out of the queue: it may be running.
+        let is_told = may_rest(engine.cancel(&id).await);
+        if is_told && queued.is_none() || !retry.goes_on(Instant::now(), None) {
             return Done::Nothing;
         }
         retry.pause().await;
@@ -124,7 +129,8 @@ fn may_rest<T>(outcome: Result<T, EngineError>) -> bool {
     !matches!(outcome, Err(EngineError::Lost(_)))
 }
 
-/// Finishes a task with a value that is not small, or not here yet; `held` is what is given back right before.
+/// Finishes a task with a value that is not small, or not here yet; `held` is what is given back right before. What it was fetched from is
+/// left.
 pub(super) async fn receive(
     engine: Engine,
     value: Content,
@@ -132,13 +138,10 @@ pub(super) async fn receive(
     job: Arc<dyn ClusterJob>,
     held: impl Send + 'static,
 ) -> Done {
+    let number = job.number();
     let bytes = match value {
         Content::Here(bytes) => Ok(bytes),
-        Content::Stored { object, len } => {
-            let bytes = load(&engine, &object, len, &*job).await;
-            discard(engine, object).await;
-            bytes
-        }
+        Content::Stored { object, len } => load(&engine, &object, len, &*job).await,
     };
     match bytes {
         Ok(bytes) => {
@@ -154,7 +157,7 @@ pub(super) async fn receive(
             job.end(&|label| TaskError::unavailable(label, why.as_str()));
         }
     }
-    Done::Nothing
+    Done::Received(number)
 }
 
 async fn load(engine: &Engine, object: &str, len: u64, job: &dyn ClusterJob) -> Result<Bytes, EngineError> {

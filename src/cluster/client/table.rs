@@ -37,6 +37,8 @@ enum Stage {
     Publishing,
     /// Under this number, by which it can be withdrawn; under none if it was called without a queue.
     Sent(Option<u64>),
+    /// Its value has come, and is being fetched or decoded.
+    Receiving,
 }
 
 /// What is to be done about a job that was stopped.
@@ -44,7 +46,7 @@ enum Stage {
 pub(super) enum Stop<J> {
     /// Nothing: it is not there, or was never published.
     Nothing,
-    /// It is being published: [`Table::sent`] will say.
+    /// It is being published: [`Table::sent`] will say. Or its value is being received: who does that takes it.
     Later,
     /// It was sent: to be withdrawn by its sequence, if it has one, and cancelled. It is gone from the table.
     Now(J, Option<u64>),
@@ -92,12 +94,28 @@ impl<J> Table<J> {
     /// A job was published under this sequence, or called under none. If it was stopped meanwhile it is gone and returned: to be
     /// withdrawn.
     pub(super) fn sent(&mut self, number: u64, sequence: Option<u64>) -> Option<J> {
-        let entry = self.jobs.get_mut(&number)?;
+        let entry = self.jobs.get_mut(&number).filter(|entry| entry.stage == Stage::Publishing)?;
         if entry.is_stopped {
             return self.take(number);
         }
         entry.stage = Stage::Sent(sequence);
         None
+    }
+
+    /// The value of a job has come and takes a while to be received; until then the job stays, with its deadline. Returns it, unless nobody
+    /// wants it any more.
+    pub(super) fn receive(&mut self, number: u64) -> Option<&mut J> {
+        let wanted = |entry: &&mut Entry<J>| {
+            !entry.is_stopped && matches!(entry.stage, Stage::Publishing | Stage::Sent(_))
+        };
+        let entry = self.jobs.get_mut(&number).filter(wanted)?;
+        (entry.stage, entry.has_begun, entry.refusal) = (Stage::Receiving, true, None);
+        Some(&mut entry.job)
+    }
+
+    /// The job, if its value is being received.
+    pub(super) fn receiving(&self, number: u64) -> Option<&J> {
+        self.jobs.get(&number).filter(|entry| entry.stage == Stage::Receiving).map(|entry| &entry.job)
     }
 
     /// A task is over although its job is not.
@@ -108,7 +126,7 @@ impl<J> Table<J> {
                 self.take(number);
                 Stop::Nothing
             }
-            Stage::Publishing => {
+            Stage::Publishing | Stage::Receiving => {
                 entry.is_stopped = true;
                 Stop::Later
             }
@@ -230,6 +248,23 @@ mod tests {
         assert_eq!(table.stop(3), Stop::Now("three", Some(8)));
         assert_eq!(table.stop(3), Stop::Nothing);
         assert!(table.is_empty() && table.in_flight() == 0);
+    }
+
+    #[test]
+    fn a_value_that_is_being_received_keeps_its_job_and_its_deadline() {
+        let now = Instant::now();
+        let mut table = table(now);
+        table.publish(1);
+        assert_eq!(table.receive(1), Some(&mut "one"));
+        assert!(table.receive(1).is_none(), "a copy");
+        assert_eq!((table.receiving(1), table.receiving(2), table.in_flight()), (Some(&"one"), None, 1));
+        assert_eq!(table.sent(1, Some(9)), None);
+        assert_eq!(table.receiving(1), Some(&"one"), "it has come further than that");
+        assert_eq!(overdue(&mut table, now + Duration::from_secs(1)), [r#"Deadline("one")"#]);
+        assert_eq!((table.stop(1), table.take(1), table.in_flight()), (Stop::Later, Some("one"), 0));
+        table.publish(2);
+        table.stop(2);
+        assert!(table.receive(2).is_none() && table.receive(3).is_none(), "nobody wants it");
     }
 
     fn overdue(table: &mut Table<&'static str>, now: Instant) -> Vec<String> {

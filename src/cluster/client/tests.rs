@@ -12,6 +12,7 @@ use crate::{
         content,
         engine::{Delivery, Engine, EngineError, Notes},
         message::{Answer, Content, Failure, Reply, Request},
+        proxy::Proxy,
         server::{Server, for_each_server},
         topology::Topology,
     },
@@ -355,6 +356,69 @@ fn what_is_large_travels_as_an_object_and_is_gone_afterwards() {
             assert_eq!((metrics.payloads.argument_bytes, metrics.payloads.result_bytes), (3 << 20, 4 << 20));
         },
     );
+}
+
+#[test]
+fn a_copy_of_a_large_value_leaves_the_object_to_who_fetches_it() {
+    at_each(
+        "a_copy_of_a_large_value_leaves_the_object_to_who_fetches_it",
+        |b| b,
+        async |node, pool| {
+            // More than go at once.
+            let tasks: Vec<_> = (0..6).map(|_| pool.run(zeros, 6 << 20)).collect();
+            let mut objects = Vec::new();
+            for number in 0..tasks.len() {
+                let taken = node.take().await;
+                let value = content::pack(vec![0u8; 6 << 20]).unwrap();
+                let (object, len) = (format!("result-{number}"), value.len() as u64);
+                node.engine.store(&object, value).await.unwrap();
+                objects.push((object.clone(), len));
+                taken.delivery.ack().await.unwrap();
+                for _ in 0..3 {
+                    let value = Answer::Value(Content::Stored { object: object.clone(), len });
+                    node.say(&taken.request, value).await;
+                }
+            }
+            for task in tasks {
+                assert_eq!(task.await.unwrap().len(), 6 << 20);
+            }
+            pool.shutdown(Shutdown::Drain).await;
+            for (object, len) in objects {
+                let gone = node.engine.load(&object, len).await;
+                assert!(matches!(gone, Err(EngineError::Failed(_))), "{:?}", gone.map(|bytes| bytes.len()));
+            }
+        },
+    );
+}
+
+#[test]
+fn events_in_quick_succession_do_not_hold_up_results_after_a_reconnection() {
+    for_each_server("events_in_quick_succession_do_not_hold_up_results_after_a_reconnection", |server| {
+        block_on(async {
+            let (node, proxy) = (Node::new(server, |topology| topology).await, Proxy::start(server.port()));
+            proxy.delay(Duration::from_millis(20));
+            let pool = ClusterPool::builder().servers([proxy.url()]).connect().await.unwrap();
+            let task = pool.run(double, 4);
+            let taken = node.take().await;
+            proxy.lose();
+            node.answer(taken, 8u32).await;
+            until("a loss", async || proxy.lost() > 0).await;
+            proxy.cut();
+            let mut ticks = tokio::time::interval(Duration::from_millis(3));
+            // Much more often than the server answers.
+            let events = async {
+                loop {
+                    ticks.tick().await;
+                    drop(pool.run(double, 5));
+                }
+            };
+            let value = tokio::select! {
+                value = soon(task) => value.unwrap(),
+                () = events => unreachable!("they go on for ever"),
+            };
+            assert_eq!(value, 8);
+        });
+    });
 }
 
 #[test]
