@@ -33,6 +33,7 @@ const SHORTEST_AGE: Duration = Duration::from_secs(60);
 /// | [`request_limit`](Self::request_limit) | 16 384 | requests of nodes that wait at one queue |
 /// | [`max_age`](Self::max_age) | 24 h | a job, or a payload, that is older is forgotten |
 /// | [`results_max_age`](Self::results_max_age) | 15 min | so long may a client be away |
+/// | [`results_bytes`](Self::results_bytes) | no limit | bytes of all results; beyond it the oldest are forgotten |
 /// | [`dead_letters_max_age`](Self::dead_letters_max_age) | 7 days | |
 /// | [`in_memory`](Self::in_memory) | no: in files | |
 #[derive(Debug, Clone)]
@@ -48,6 +49,7 @@ pub struct Topology {
     pub(super) request_limit: u64,
     pub(super) max_age: Duration,
     pub(super) results_max_age: Duration,
+    pub(super) results_bytes: Option<u64>,
     pub(super) dead_letters_max_age: Duration,
     pub(super) storage: Storage,
 }
@@ -75,6 +77,7 @@ impl Topology {
             request_limit: 16_384,
             max_age: 24 * HOUR,
             results_max_age: HOUR / 4,
+            results_bytes: None,
             dead_letters_max_age: 7 * 24 * HOUR,
             storage: Storage::Files,
         }
@@ -185,6 +188,17 @@ impl Topology {
         self
     }
 
+    /// How many bytes of results the servers keep, those that somebody has read included: 1 MiB at least. Default: as many as come within
+    /// [`results_max_age`](Self::results_max_age).
+    ///
+    /// Beyond it the oldest are forgotten. Clients read within milliseconds what comes for them, so that costs a client its results only if
+    /// it is away for as long as it takes the others to fill this. Values that are stored as objects are in the bucket, and do not count.
+    #[must_use]
+    pub fn results_bytes(mut self, bytes: u64) -> Self {
+        self.results_bytes = Some(bytes);
+        self
+    }
+
     /// After how long a dead letter is forgotten: 60 s at least. Default: 7 days.
     #[must_use]
     pub fn dead_letters_max_age(mut self, age: Duration) -> Self {
@@ -218,6 +232,7 @@ impl Topology {
             ("max_deliver", u64::from(self.max_deliver), 1),
             ("queue_limit", self.queue_limit, 1),
             ("queue_bytes", self.queue_bytes, 1 << 20),
+            ("results_bytes", self.results_bytes.unwrap_or(1 << 20), 1 << 20),
             ("running_limit", self.running_limit, 1),
             ("request_limit", self.request_limit, 1),
         ];

@@ -68,6 +68,7 @@ impl Engine {
         };
         let results = stream::Config {
             max_messages_per_subject: 1,
+            max_bytes: topology.results_bytes.map_or(-1, u64::cast_signed),
             ..plain(names.results_stream(), vec![names.results()], topology.results_max_age)
         };
         let dead =
@@ -192,8 +193,14 @@ fn merged(have: &stream::Config, want: &stream::Config) -> Result<stream::Config
     if let Some((_, why)) = forbidden.iter().find(|(is, _)| *is) {
         return Err((*why).to_owned());
     }
+    if have.subjects != want.subjects {
+        let whose = "another prefix has the same names in capitals, with _ for -";
+        return Err(format!(
+            "its subjects are {:?}, and must be {:?}: {whose}",
+            have.subjects, want.subjects
+        ));
+    }
     let mut merged = have.clone();
-    merged.subjects = want.subjects.clone();
     merged.max_age = want.max_age;
     merged.num_replicas = want.num_replicas;
     merged.duplicate_window = want.duplicate_window;
