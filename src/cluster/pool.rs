@@ -296,7 +296,9 @@ where
 /// What it takes to send a job.
 impl ClusterPool {
     fn find<F: 'static>(&self, label: &TaskLabel) -> Result<&'static Registered, TaskError> {
-        registry::of::<F>().ok_or_else(|| {
+        // The thread of the pool needs its fingerprint, which foreign code has a part in: it is known from here on.
+        let found = registry::of::<F>().inspect(|function| _ = function.fingerprint());
+        found.ok_or_else(|| {
             let function = type_name::<F>();
             let why = format!(
                 "`{function}` has no name that nodes could know it by: write `#[heavylift::job]` above a plain function, without \

@@ -44,6 +44,10 @@ impl Engine {
         expires: Duration,
     ) -> Result<Asked, EngineError> {
         let consumer = self.consumer(stream, name).await?;
+        // It would be sent with the reconnection, when nobody waits for its answers any more.
+        if !self.is_connected() {
+            return Err(EngineError::Lost("the connection is lost".to_owned()));
+        }
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
         let (connections, complaints) = (self.connections(), self.complaints(&subject));
         // No heartbeats: async-nats 0.51 loses a wake-up after one, and what comes later lies until the request's end.
