@@ -3,7 +3,9 @@
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
-    process, thread,
+    process,
+    sync::OnceLock,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -181,7 +183,7 @@ impl ClusterPoolBuilder {
 
     /// Limits the whole time of a job, from its submission to its result, all runs included: after that its task is
     /// [`TimedOut`](crate::TaskErrorKind::TimedOut), and the job is stopped wherever it is. Also bounds for how long a job is held when
-    /// no server or no node is there. At most 24 h, which is the default.
+    /// no server or no node is there. At most 24 h, which is the default; and at most `max_age` of the `Topology`, after which the servers forget it.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self
@@ -292,7 +294,8 @@ impl ClusterPoolBuilder {
             retries: self.retries,
             queue_timeout: self.queue_timeout,
             run_timeout: self.run_timeout,
-            deadline: self.deadline,
+            asked_deadline: self.deadline,
+            kept_for: OnceLock::new(),
             refusal_timeout: self.refusal_timeout,
             max_payload: self.max_payload,
         };

@@ -234,7 +234,7 @@ impl<R: Payload> ClusterJob for Cell<ClusterSeat<R>> {
     }
 
     fn deadline(&self) -> Instant {
-        self.submitted() + self.seat().setup().deadline
+        self.submitted() + self.seat().setup().deadline()
     }
 
     fn claim(&self) -> Option<(Request, Place)> {
@@ -295,7 +295,7 @@ impl<R: Payload> ClusterJob for Cell<ClusterSeat<R>> {
             self.seat().counters().worker_died();
         }
         if !StopSignal::is_stopped(self) {
-            let failure = failure.with_limits(self.seat().setup().deadline, self.seat().queue_timeout);
+            let failure = failure.with_limits(self.seat().setup().deadline(), self.seat().queue_timeout);
             self.finish(Err(failure.into_error(Cell::label(self).clone())));
         }
     }

@@ -42,12 +42,21 @@ pub(super) struct Setup {
     pub(super) retries: u32,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) run_timeout: Option<Duration>,
-    pub(super) deadline: Duration,
+    /// As it was asked for: see [`deadline`](Self::deadline).
+    pub(super) asked_deadline: Duration,
+    /// For how long the servers keep a job, once that is known.
+    pub(super) kept_for: OnceLock<Duration>,
     pub(super) refusal_timeout: Duration,
     pub(super) max_payload: u64,
 }
 
 impl Setup {
+    /// For how long a job has time: for no longer than the servers keep it, as it would vanish without an answer.
+    pub(super) fn deadline(&self) -> Duration {
+        let kept = self.kept_for.get().copied().unwrap_or(Duration::MAX);
+        self.asked_deadline.min(kept)
+    }
+
     /// Adds the pool's limits to a job that has none of its own.
     pub(super) fn complete(&self, options: &mut Options) {
         options.queue_timeout = options.queue_timeout.or(self.queue_timeout);

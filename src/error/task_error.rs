@@ -108,6 +108,8 @@ enum Detail {
     TimedOut {
         limit: &'static str,
         after: Duration,
+        /// What may be why.
+        note: Option<String>,
     },
     // The mutex makes the payload `Sync`; it is only ever opened by value.
     Panicked(PanicText, Mutex<Option<Box<dyn Any + Send>>>),
@@ -156,7 +158,18 @@ impl TaskError {
 
     /// `limit` is the setting that was reached, by its name in the builder.
     pub(crate) fn timed_out(label: TaskLabel, limit: &'static str, after: Duration) -> Self {
-        Self::new(label, Detail::TimedOut { limit, after })
+        Self::new(label, Detail::TimedOut { limit, after, note: None })
+    }
+
+    /// The same, with what may be why.
+    #[cfg(feature = "nats")]
+    pub(crate) fn timed_out_after(
+        label: TaskLabel,
+        limit: &'static str,
+        after: Duration,
+        note: Option<String>,
+    ) -> Self {
+        Self::new(label, Detail::TimedOut { limit, after, note })
     }
 
     pub(crate) fn panicked(label: TaskLabel, report: PanicReport) -> Self {
@@ -220,7 +233,7 @@ impl TaskError {
     pub(crate) fn for_task(&self, label: TaskLabel) -> Self {
         match &self.0.detail {
             Detail::Cancelled => Self::cancelled(label),
-            Detail::TimedOut { limit, after } => Self::timed_out(label, limit, *after),
+            Detail::TimedOut { limit, after, .. } => Self::timed_out(label, limit, *after),
             Detail::WorkerDied { exit, .. } => Self::worker_died(label, exit.clone().with_items(None)),
             Detail::Overloaded { pool, limit } => Self::overloaded(label, pool, *limit),
             #[cfg(feature = "nats")]
@@ -371,7 +384,7 @@ impl TaskError {
     #[cfg(feature = "nats")]
     pub(crate) fn time_limit(&self) -> Option<(&'static str, Duration)> {
         match self.0.detail {
-            Detail::TimedOut { limit, after } => Some((limit, after)),
+            Detail::TimedOut { limit, after, .. } => Some((limit, after)),
             _ => None,
         }
     }
@@ -442,7 +455,12 @@ impl fmt::Display for TaskError {
         let Repr { label, detail } = &*self.0;
         match detail {
             Detail::Cancelled => write!(f, "{label} was cancelled"),
-            Detail::TimedOut { limit, after } => write!(f, "{label} timed out: {limit} is {after:?}"),
+            Detail::TimedOut { limit, after, note: None } => {
+                write!(f, "{label} timed out: {limit} is {after:?}")
+            }
+            Detail::TimedOut { limit, after, note: Some(note) } => {
+                write!(f, "{label} timed out: {limit} is {after:?} ({note})")
+            }
             Detail::Panicked(PanicText { message, location: Some(at), .. }, _) => {
                 write!(f, "{label} panicked at {at}: {message}")
             }

@@ -144,6 +144,9 @@ async fn connect(shared: &Shared, access: &Access) -> Result<Connected, ClusterE
         Delivery::AtLeastOnce => {
             let results = engine.results(&shared.setup.client).await?;
             engine.find_queue(&shared.setup.queue).await?;
+            if let Some(age) = engine.max_age().await {
+                let _ = shared.setup.kept_for.set(age);
+            }
             Some(results)
         }
         Delivery::AtMostOnce => None,
@@ -265,7 +268,7 @@ impl Client {
 
     fn look_at_clock(&mut self) {
         self.wakes_at = None;
-        let (setup, now) = (&self.shared.setup, Instant::now());
+        let (setup, engine, now) = (&self.shared.setup, &self.engine, Instant::now());
         if self.table.has_refusals() {
             let running = self.table.running().filter_map(|held| held.function);
             self.served.extend(running.map(|function| (function, now)));
@@ -278,7 +281,9 @@ impl Client {
         let wait = |held: &Held| is_served(held).then(|| now + setup.refusal_timeout);
         self.table.overdue(now, wait, |overdue| match overdue {
             Overdue::Deadline(held) => {
-                held.job.end(&|label| TaskError::timed_out(label, "deadline", setup.deadline));
+                let trouble = || engine.trouble();
+                held.job
+                    .end(&|label| TaskError::timed_out_after(label, "deadline", setup.deadline(), trouble()));
             }
             Overdue::Refused(held, words) => {
                 held.job.end(&|label| TaskError::unavailable(label, words.as_str()));

@@ -21,6 +21,8 @@ use crate::TaskError;
 
 /// For how long it is tried to take back what nobody wants.
 const TIDYING: Duration = Duration::from_secs(10);
+/// After how long without an answer it is asked whether there is anybody to give one.
+const DOUBT: Duration = Duration::from_secs(30);
 /// A value of more than this is decoded on another thread, so that the others' need not wait for it.
 pub(super) const LARGE: usize = 256 << 10;
 
@@ -71,9 +73,18 @@ pub(super) async fn publish(
     }
     let message_id = request.message_id();
     let mut retry = Retry::until(job.deadline());
+    let mut doubts_at = Instant::now() + DOUBT;
     loop {
         match engine.submit(&subject, &message_id, request.to_envelope()).await {
-            Err(EngineError::Lost(_)) if retry.goes_on(Instant::now(), Some(&*job)) => retry.pause().await,
+            Err(EngineError::Lost(_)) if retry.goes_on(Instant::now(), Some(&*job)) => {
+                if doubts_at <= Instant::now() {
+                    doubts_at += DOUBT;
+                    if let Some(why) = engine.lacks_queues().await {
+                        return Done::Published(number, Err(why));
+                    }
+                }
+                retry.pause().await;
+            }
             other => return Done::Published(number, other),
         }
     }

@@ -259,6 +259,34 @@ fn time_limits_end_what_waits() {
 }
 
 #[test]
+fn a_job_has_no_longer_than_its_queue_keeps_it() {
+    for_each_server("a_job_has_no_longer_than_its_queue_keeps_it", |server| {
+        block_on(async {
+            let minute = Duration::from_secs(60);
+            let node = Node::new(server, |topology| topology.max_age(minute)).await;
+            let pool = builder(server).connect().await.unwrap();
+            let _task = pool.run(double, 4);
+            let deadline = node.take().await.request.deadline.unwrap();
+            assert!(deadline <= std::time::SystemTime::now() + minute, "{deadline:?}");
+        });
+    });
+}
+
+#[test]
+fn a_deadline_says_what_does_not_work() {
+    for_each_server("a_deadline_says_what_does_not_work", |server| {
+        block_on(async {
+            let _node = Node::new(server, |topology| topology).await;
+            let pool = builder(server).deadline(Duration::from_secs(1)).connect().await.unwrap();
+            server.terminate();
+            let error = pool.run(double, 4).await.unwrap_err();
+            let text = error.to_string();
+            assert!(error.is_timed_out() && text.contains("timed out: deadline is 1s ("), "{text}");
+        });
+    });
+}
+
+#[test]
 fn a_job_that_every_node_refuses_is_unavailable() {
     let short = Duration::from_millis(200);
     at_each(

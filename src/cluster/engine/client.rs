@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::stream;
 use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -26,6 +27,27 @@ impl Engine {
         job: Envelope,
     ) -> Result<u64, EngineError> {
         self.publish(subject, message_id, job).await.map(|stored| stored.seq)
+    }
+
+    /// For how long a queue keeps a job. Nothing if nobody may tell, or for ever.
+    pub(in crate::cluster) async fn max_age(&self) -> Option<Duration> {
+        let what = format!("STREAM.INFO.{}", self.names().tasks_stream());
+        let info = self.api::<stream::Info>(&what, String::new()).await.ok()?.ok()?;
+        Some(info.config.max_age).filter(|age| !age.is_zero())
+    }
+
+    /// What did not work a moment ago, if it is not known to work again: why nothing happens.
+    pub(in crate::cluster) fn trouble(&self) -> Option<String> {
+        self.shared.watch.trouble()
+    }
+
+    /// Why what goes into a queue is lost again and again: the stream is not there. Nothing if it is, or nobody can tell.
+    pub(in crate::cluster) async fn lacks_queues(&self) -> Option<EngineError> {
+        let stream = self.names().tasks_stream();
+        let missing = format!("stream `{stream}` is not there");
+        let asked = self.must_be_there::<IgnoredAny>(&format!("STREAM.INFO.{stream}"), &missing).await;
+        let why = asked.err().filter(|why| why.kind() == ClusterErrorKind::Topology)?;
+        Some(EngineError::Failed(why.to_string()))
     }
 
     /// Fails if there is no such queue; not if nobody may tell whether there is.

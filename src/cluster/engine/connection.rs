@@ -97,6 +97,10 @@ impl Engine {
         self.shared.watch.connections.subscribe()
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.client().connection_state() == async_nats::connection::State::Connected
+    }
+
     /// The last that the server has complained of: a permission, for one.
     #[cfg(test)]
     pub(in crate::cluster) fn complaint(&self) -> Option<String> {

@@ -30,7 +30,9 @@ impl Engine {
                 if text.contains("maximum") { EngineError::Full(text) } else { EngineError::Lost(text) }
             })
         };
-        self.guard_all(self.about_payloads(), object, limit(len), storing).await
+        self.guard_all(self.about_payloads(), object, limit(len), storing)
+            .await
+            .inspect_err(|error| self.doubt(error))
     }
 
     /// Checks length and digest. Waits for its turn as [`store`](Self::store) does.
@@ -56,7 +58,9 @@ impl Engine {
                 _ => EngineError::Lost(format!("payload `{object}`: {error}")),
             })
         };
-        self.guard_all(self.about_payloads(), object, limit(len), loading).await
+        self.guard_all(self.about_payloads(), object, limit(len), loading)
+            .await
+            .inspect_err(|error| self.doubt(error))
     }
 
     pub(in crate::cluster) async fn discard(&self, object: &str) -> Result<(), EngineError> {
@@ -83,6 +87,14 @@ impl Engine {
         })?;
         *known() = Some(bucket.clone());
         Ok(bucket)
+    }
+
+    /// The bucket may be gone: the next try asks for it, and says so.
+    fn doubt(&self, error: &EngineError) {
+        if let EngineError::Lost(why) = error {
+            self.shared.watch.note_trouble(why);
+            *self.shared.payloads.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     fn about_payloads(&self) -> Complaints {

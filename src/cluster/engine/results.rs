@@ -172,8 +172,13 @@ impl Reader {
     async fn ask_again(&mut self) -> Reading {
         let mut pause = PAUSE;
         loop {
-            if let Ok(reading) = self.ask().await {
-                return reading;
+            match self.ask().await {
+                Ok(reading) => return reading,
+                Err(error) => {
+                    let stream = self.engine.names().results_stream();
+                    let why = error.into_cluster(&format!("cannot read results from `{stream}`"));
+                    self.engine.shared.watch.note_trouble(&why.to_string());
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),

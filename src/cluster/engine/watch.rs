@@ -5,11 +5,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use std::time::{Duration, Instant};
+
 use async_nats::{Event, ServerError};
 use tokio::sync::watch;
 
 /// How many complaints are kept.
 const COMPLAINTS: usize = 32;
+
+/// For how long it is remembered that something did not work.
+const RECENT: Duration = Duration::from_secs(30);
 
 /// What the connection tells of itself, written by its callback.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(super) struct Watch {
     /// How many complaints there were, and the last of them with their numbers.
     complaints: watch::Sender<u64>,
     texts: Mutex<VecDeque<(u64, String)>>,
+    /// The last that did not work, and when. Taken alone.
+    trouble: Mutex<Option<(Instant, String)>>,
 }
 
 impl Watch {
@@ -28,6 +35,7 @@ impl Watch {
             closed: watch::Sender::new(false),
             complaints: watch::Sender::new(0),
             texts: Mutex::default(),
+            trouble: Mutex::default(),
         }
     }
 
@@ -36,13 +44,28 @@ impl Watch {
             Event::Connected => {
                 // What is subscribed is subscribed again, and complained of again.
                 self.texts.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, text)| !of_inbox(text));
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.connections.send_modify(|n| *n += 1);
             }
+            Event::Disconnected => self.note_trouble("the connection is lost"),
+            Event::ClientError(error) => self.note_trouble(&error.to_string()),
             Event::Closed => self.closed.send_modify(|closed| *closed = true),
             Event::ServerError(ServerError::Other(text)) => self.complain(text),
             Event::ServerError(error) => self.complain(error.to_string()),
             _ => {}
         }
+    }
+
+    /// Remembers that something does not work, should somebody ask why nothing happens.
+    pub(super) fn note_trouble(&self, what: &str) {
+        let trouble = Some((Instant::now(), what.to_owned()));
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// What did not work a moment ago.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.filter(|(at, _)| at.elapsed() < RECENT).map(|(_, what)| what)
     }
 
     fn complain(&self, text: String) {

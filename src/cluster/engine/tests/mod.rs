@@ -200,3 +200,58 @@ fn a_server_without_topology_says_what_to_do() {
         });
     });
 }
+
+#[test]
+fn a_queue_that_is_gone_is_known_to_be() {
+    for_each_server("a_queue_that_is_gone_is_known_to_be", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            assert_eq!(engine.lacks_queues().await, None);
+            assert_eq!(engine.max_age().await, Some(Duration::from_secs(86_400)));
+            let delete = "STREAM.DELETE.HEAVYLIFT_TASKS";
+            engine.api::<serde_json::Value>(delete, String::new()).await.unwrap().unwrap();
+            let lost = engine.submit(&subject(&engine), "c-1.0", job("4")).await;
+            assert!(matches!(lost, Err(EngineError::Lost(_))), "{lost:?}");
+            let Some(EngineError::Failed(why)) = engine.lacks_queues().await else { panic!("it is gone") };
+            assert!(why.contains("`HEAVYLIFT_TASKS` is not there") && why.contains("run `ensure_topology`"));
+            assert_eq!(engine.max_age().await, None);
+        });
+    });
+}
+
+#[test]
+fn a_prefix_that_has_the_streams_of_another_is_refused() {
+    for_each_server("a_prefix_that_has_the_streams_of_another_is_refused", |server| {
+        block_on(async {
+            let engine_of = async |prefix: &str| {
+                let access = Access { prefix: prefix.to_owned(), ..Access::new([server.url()]) };
+                Engine::connect(&access, "test").await.unwrap()
+            };
+            let topology = Topology::new([server.url()]).results_bytes(5 << 20);
+            let first = engine_of("my-app").await;
+            first.ensure(&topology).await.unwrap();
+            let info = first.api::<serde_json::Value>("STREAM.INFO.MY_APP_RESULTS", String::new()).await;
+            assert_eq!(info.unwrap().unwrap()["config"]["max_bytes"], 5 << 20);
+            let error = engine_of("my_app").await.ensure(&topology).await.unwrap_err();
+            assert_eq!(error.kind(), ClusterErrorKind::Topology);
+            assert!(error.to_string().contains("its subjects are [\"my-app.task.>\"]"), "{error}");
+            assert!(first.ensure(&topology).await.unwrap().changed().is_empty());
+        });
+    });
+}
+
+#[test]
+fn nothing_is_asked_of_a_queue_while_the_connection_is_lost() {
+    for_each_server("nothing_is_asked_of_a_queue_while_the_connection_is_lost", |server| {
+        block_on(async {
+            let engine = engine(server).await;
+            assert!(engine.pull("default", 0, SOON).await.is_ok());
+            server.terminate();
+            while engine.trouble().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let lost = engine.pull("default", 1, SOON).await.map(drop);
+            assert!(matches!(lost, Err(EngineError::Lost(_))), "{lost:?}");
+        });
+    });
+}
