@@ -9,7 +9,7 @@ use std::{
 };
 
 use heavylift::{
-    ClusterPool, Node, Shutdown, ThreadPool,
+    ClusterPool, Node, ProcessPool, Shutdown, ThreadPool,
     cluster::{ClusterErrorKind, ClusterPoolBuilder, Delivery, NodeBuilder, Topology, ensure_topology},
     gather,
 };
@@ -214,6 +214,29 @@ fn a_node_on_threads_ends_with_its_pool() {
         let metrics = node.ended().await.metrics;
         assert!(metrics.given_back >= 1, "{metrics:?}");
         assert!(!task.is_finished(), "others may run it");
+    });
+}
+
+fn fail((): ()) -> Result<(), String> {
+    Err("no licence".to_owned())
+}
+
+#[test]
+fn a_node_whose_workers_do_not_start_leaves_the_jobs_to_others() {
+    for_each("a_node_whose_workers_do_not_start_leaves_the_jobs_to_others", |url| async move {
+        let workers = ProcessPool::builder().initializer(fail, ()).max_workers(4).build().unwrap();
+        let sick = node(&url, 4).pool(&workers).start().await.unwrap();
+        // May run once: what the sick node has had in its hands did not count.
+        let pool = pool(&url).retries(0).connect().await.unwrap();
+        let first = pool.run(echo, vec![1]);
+        until("the sick node has had it", || sick.metrics().given_back > 0);
+        let healthy = node(&url, 1).start().await.unwrap();
+        assert_eq!(first.await.unwrap(), [1]);
+        let all = gather((0..50u8).map(|n| pool.run(echo, vec![n]))).await.unwrap();
+        assert_eq!(all, (0..50u8).map(|n| vec![n]).collect::<Vec<_>>());
+        let metrics = sick.shutdown(Shutdown::Drain).await.metrics;
+        assert_eq!((metrics.answered, metrics.dead_letters), (0, 0), "{metrics:?}");
+        assert_eq!(healthy.shutdown(Shutdown::Drain).await.metrics.answered, 51);
     });
 }
 

@@ -13,7 +13,7 @@ use super::{
         engine::{Delivery, EngineError, Published},
         message::{Answer, Content, Envelope, Failure, Reply, Request},
     },
-    decide::{Clash, End, Past, clash},
+    decide::{Clash, End, Past, clash, refusal_delay},
     run::{Ended, Run, last_answer},
     serve::Site,
 };
@@ -52,6 +52,10 @@ pub(super) async fn settle(site: &Site, run: &Run, ended: Ended) {
         End::Untouched { delay } => {
             site.counts.given_back.one_more();
             not_run(site, run, past, UNTOUCHED, delay).await;
+        }
+        End::Unable { why } => {
+            site.counts.given_back.one_more();
+            not_run(site, run, past, &why, refusal_delay(past.refusals)).await;
         }
         End::Unknown => {
             site.counts.given_back.one_more();

@@ -95,6 +95,9 @@ fn in_one(end: End, busy: impl FnOnce() -> Failure) -> Answer {
         End::Answered(answer) => answer,
         End::Refused { has, .. } => Answer::Refused { count: 1, has },
         End::Dead(failure) => Answer::Failed(failure),
+        End::Unable { why } => {
+            Answer::Failed(Failure::Unavailable { why: format!("the node has refused it: {why}") })
+        }
         End::Known | End::Again { .. } | End::Untouched { .. } | End::Unknown => Answer::Failed(busy()),
     }
 }

@@ -29,7 +29,8 @@ pub struct NodeMetrics {
     pub answered: u64,
     /// Deliveries that it could not run, because it has no such function.
     pub refused: u64,
-    /// Deliveries that went back to be run again: after the death of a worker, when the node ended, when its pool was full.
+    /// Deliveries that went back to be run again: after the death of a worker, when the node ended, when its pool was full
+    /// or could start no worker.
     pub given_back: u64,
     /// Jobs that it has put among the dead letters.
     pub dead_letters: u64,

@@ -6,7 +6,7 @@ use super::super::{
     message::{Answer, Content, Failure, Reply, Request},
     perform::Performed,
 };
-use crate::{TaskError, TaskErrorKind, error::Operand};
+use crate::{TaskError, TaskErrorKind, error::Operand, text::beginning};
 
 /// How long a refused job stays away, the first time; then twice as long, and so on, until it is [`LATER_REFUSAL`].
 const FIRST_REFUSAL: Duration = Duration::from_millis(250);
@@ -19,8 +19,8 @@ const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
 const AFTER_DEATH: Duration = Duration::from_millis(300);
 /// How long it does when the pool had no room for it.
 const AFTER_OVERLOAD: Duration = Duration::from_millis(250);
-/// How long it does when the pool's workers do not start.
-const AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
+/// How much of a text is told to others.
+const MOST_TEXT: usize = 1000;
 
 /// What this program has under a job's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,11 @@ pub(super) enum End {
     Untouched {
         delay: Duration,
     },
-    /// The same, but what was published of it before could not be learnt yet.
+    /// This node can run nothing, for this reason; others may. It does not count.
+    Unable {
+        why: String,
+    },
+    /// It goes back untouched, but what was published of it before could not be learnt yet.
     Unknown,
     /// Nobody can do it: it is kept, with the reason.
     Dead(Failure),
@@ -146,7 +150,7 @@ pub(super) fn clash(last: Option<&(u64, Reply)>, mine: &Reply) -> Clash {
     }
 }
 
-fn refusal_delay(before: u32) -> Duration {
+pub(super) fn refusal_delay(before: u32) -> Duration {
     let quick = FIRST_REFUSAL.saturating_mul(1 << before.min(8)).min(LATER_REFUSAL);
     let slower = 1 << (before / AT_ONE_PACE).saturating_sub(1).min(8);
     quick.saturating_mul(slower).min(LONGEST_REFUSAL)
@@ -189,7 +193,10 @@ fn after_error(error: &TaskError, is_left: bool) -> End {
     match error.kind() {
         TaskErrorKind::WorkerDied if is_left => End::Again { delay: AFTER_DEATH },
         TaskErrorKind::WorkerDied => End::Dead(failure()),
-        TaskErrorKind::Unavailable if is_left => End::Again { delay: AFTER_UNAVAILABLE },
+        // Its workers do not start, say.
+        TaskErrorKind::Unavailable => End::Unable {
+            why: format!("its pool can run nothing: {}", beginning(&error.to_string(), MOST_TEXT)),
+        },
         TaskErrorKind::Overloaded => End::Untouched { delay: AFTER_OVERLOAD },
         // The pool is being shut down: others run it.
         TaskErrorKind::Closed | TaskErrorKind::Cancelled => End::Untouched { delay: Duration::ZERO },
@@ -385,7 +392,7 @@ mod tests {
         };
         let answered = |failure| End::Answered(Answer::Failed(failure));
         let unavailable = TaskError::unavailable(of_task(), "no workers");
-        let no_workers = Failure::Unavailable { why: unavailable.to_string() };
+        let no_workers = format!("its pool can run nothing: {unavailable}");
         let table = [
             (TaskError::worker_died(of_task(), exit.clone()), 1, End::Again { delay: AFTER_DEATH }),
             (TaskError::worker_died(of_task(), exit), 2, End::Dead(died)),
@@ -403,8 +410,7 @@ mod tests {
                 1,
                 answered(Failure::ResultTooLarge { size: 9, limit: 8 }),
             ),
-            (unavailable, 2, answered(no_workers)),
-            (TaskError::unavailable(of_task(), "no workers"), 1, End::Again { delay: AFTER_UNAVAILABLE }),
+            (unavailable, 9, End::Unable { why: no_workers }),
         ];
         for (error, attempt, end) in table {
             assert_eq!(after(Err(&error), attempt, 1), (end, None), "{error}, attempt {attempt}");

@@ -2,7 +2,7 @@
 //!
 //! - `builder`: settings, and what they must be.
 //! - `serve`: the node's thread, from the connection to the report.
-//! - `slots`, `share`: how many jobs to ask of which queue; `pull` asks.
+//! - `slots`, `share`, `rest`: how many jobs to ask of which queue, and when of none; `pull` asks.
 //! - `decide`: what to do with a delivery and with an outcome, pure; `run` does it, `answer` publishes.
 //! - `calls`: the fast mode; `janitor`: what no node can do any more.
 
@@ -13,6 +13,7 @@ mod counts;
 mod decide;
 mod janitor;
 mod pull;
+mod rest;
 mod run;
 mod serve;
 mod share;
@@ -59,6 +60,8 @@ use crate::Shutdown;
 ///   or elsewhere, as often as its `retries` say; then it is kept as a dead letter and its task ends as worker died.
 /// - **A cancelled job** is stopped as the local pool stops tasks: in a process it is killed.
 /// - **A job whose name or types this program does not have** goes back, and to a node that has them.
+/// - **A node whose pool cannot run anything**, as its workers do not start, gives jobs back and asks for none, for a second at first and a minute
+///   at most.
 /// - **The connection is lost**: jobs go on, and are answered when it is there again.
 /// - **The node is told to end** (SIGTERM, [`shutdown`](Self::shutdown), the last handle dropped): it takes no more, what runs may run for
 ///   `drain_timeout`, the rest goes back to be run by others at once.

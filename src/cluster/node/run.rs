@@ -89,6 +89,11 @@ pub(super) async fn attend(
     if let End::Refused { delay, .. } = ended.end {
         spawn_local(others_first(site.clone(), queue, delay));
     }
+    if matches!(ended.end, End::Unable { .. })
+        && let Some(time) = site.slots.rest()
+    {
+        spawn_local(rest(site.clone(), time));
+    }
     // Before the answer: what the servers do slowly holds up no slot.
     drop(slot);
     site.count_running();
@@ -107,6 +112,12 @@ fn read(envelope: &Envelope) -> Result<(Request, Here), String> {
             None => Err(why),
         },
     }
+}
+
+/// Has nothing asked for until the pool may be able to run jobs again.
+async fn rest(site: Rc<Site>, time: Duration) {
+    sleep(time).await;
+    site.slots.rest_is_over();
 }
 
 /// Leaves a queue alone until the job that was refused has come again, to others.
@@ -214,7 +225,10 @@ async fn run_here(site: &Site, run: &Run, attempt: u32, retries: u32) -> (End, O
         outcome = &mut task => outcome,
     };
     match outcome {
-        Ok(performed) => after(Ok(performed), attempt, retries),
+        Ok(performed) => {
+            site.slots.works();
+            after(Ok(performed), attempt, retries)
+        }
         Err(error) => {
             // The pool was shut down: this node can run nothing more.
             if error.is_closed() || error.is_cancelled() {

@@ -12,7 +12,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::share::{Ask, Line, share};
+use super::{
+    rest::Rest,
+    share::{Ask, Line, share},
+};
 
 /// The slots of a node. On its thread only.
 #[derive(Debug)]
@@ -30,12 +33,18 @@ struct State {
     silent: Vec<Option<Instant>>,
     /// Whose turn it is when there are fewer slots than queues.
     turn: usize,
+    rest: Rest,
 }
 
 impl Slots {
     pub(super) fn new(total: usize, queues: usize) -> Rc<Self> {
-        let state =
-            State { running: 0, lines: vec![Line::default(); queues], silent: vec![None; queues], turn: 0 };
+        let state = State {
+            running: 0,
+            lines: vec![Line::default(); queues],
+            silent: vec![None; queues],
+            turn: 0,
+            rest: Rest::default(),
+        };
         Rc::new(Self { total, state: RefCell::new(state), changed: Notify::new() })
     }
 
@@ -46,7 +55,10 @@ impl Slots {
     /// What is to be asked for now. It counts as asked for from here on.
     pub(super) fn asks(self: &Rc<Self>) -> Vec<(Ask, Asked)> {
         let asks = {
-            let State { running, lines, silent, turn } = &mut *self.state.borrow_mut();
+            let State { running, lines, silent, turn, rest } = &mut *self.state.borrow_mut();
+            if rest.is_on(Instant::now()) {
+                return Vec::new();
+            }
             let asked: usize = lines.iter().map(|line| line.asked).sum();
             let free = self.total.saturating_sub(*running + asked);
             // As if it had been asked for the one job that an empty queue is asked for.
@@ -86,6 +98,23 @@ impl Slots {
         let silent = &mut self.state.borrow_mut().silent[queue];
         if is_run_here || silent.is_some_and(|until| until <= Instant::now()) {
             *silent = None;
+            self.changed.notify_one();
+        }
+    }
+
+    /// A job could not be run here, whichever it was: nothing is asked for until the time that is returned is over, if a rest begins.
+    /// Whoever is told calls [`rest_is_over`](Self::rest_is_over) then.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        self.state.borrow_mut().rest.failed(Instant::now())
+    }
+
+    pub(super) fn rest_is_over(&self) {
+        self.changed.notify_one();
+    }
+
+    /// A job was run here: whatever it was, there is no rest any more.
+    pub(super) fn works(&self) {
+        if self.state.borrow_mut().rest.worked() {
             self.changed.notify_one();
         }
     }
