@@ -36,6 +36,12 @@ impl Engine {
             let missing = format!("stream `{stream}` is not there");
             self.must_be_there::<IgnoredAny>(&format!("STREAM.INFO.{stream}"), &missing).await?;
         }
+        self.lease_now(queues).await
+    }
+
+    /// For how long a job of these queues may go without progress: an administrator may change that.
+    pub(in crate::cluster) async fn lease_now(&self, queues: &[String]) -> Result<Duration, ClusterError> {
+        let names = self.names();
         let mut least = Duration::MAX;
         for queue in queues {
             let what = format!("CONSUMER.INFO.{}.{}", names.tasks_stream(), names.queue_consumer(queue));

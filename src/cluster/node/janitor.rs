@@ -81,7 +81,7 @@ async fn tell(
     }
 }
 
-/// Removes messages that their queues are past and that are still there, about once a minute, and more often after a reconnection.
+/// Removes messages that their queues are past and that are still there, and looks how long leases are, about once a minute, and more often after a reconnection.
 pub(super) async fn remove_orphans(site: Rc<Site>) {
     let chance = RandomState::new().hash_one(&site.settings.name) % 1000;
     let round = ROUND.mul_f64(0.75 + chance as f64 / 2000.0);
@@ -92,6 +92,9 @@ pub(super) async fn remove_orphans(site: Rc<Site>) {
         // What was left behind comes to light when the queue is past it: soon after the server was back, but not at once.
         let has_reconnected = begun.elapsed() < wait;
         wait = if has_reconnected { round / SOON } else { (2 * wait).min(round) };
+        if let Ok(lease) = site.engine.lease_now(&site.settings.queues).await {
+            site.lease_is(lease);
+        }
         let Ok(orphans) = site.engine.orphans(&site.settings.queues).await else { continue };
         for sequence in orphans {
             match bury_one(&site, sequence, None).await {

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use tokio::{
     sync::{Notify, oneshot, watch},
     task::{LocalSet, spawn_local},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -47,7 +47,7 @@ pub(super) struct Site {
     pub(super) settings: Settings,
     pub(super) engine: Engine,
     /// For how long a job may go without progress.
-    lease: Duration,
+    lease: watch::Sender<Duration>,
     pub(super) slots: Rc<Slots>,
     pub(super) counts: Arc<Counts>,
     pub(super) stop: Arc<watch::Sender<Stop>>,
@@ -124,7 +124,7 @@ async fn open(
         slots: Slots::new(settings.slots, settings.queues.len()),
         settings,
         engine,
-        lease,
+        lease: watch::Sender::new(lease),
         counts,
         stop,
         runs: RefCell::default(),
@@ -157,10 +157,14 @@ async fn serve(site: Rc<Site>, streams: Streams) {
 
 /// Renews the leases of everything that is here.
 async fn keep_leases(site: Rc<Site>) {
-    let mut ticks = interval((site.lease / 3).max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut lease = site.lease.subscribe();
     loop {
-        ticks.tick().await;
+        let time = (*lease.borrow_and_update() / 3).max(Duration::from_millis(1));
+        tokio::select! {
+            () = sleep(time) => {}
+            // It cannot be gone: the sender is the site's.
+            _ = lease.changed() => {}
+        }
         let runs: Vec<Rc<Run>> = site.runs.borrow().values().cloned().collect();
         join_all(runs.iter().map(|run| run.progress())).await;
     }
@@ -175,6 +179,11 @@ async fn hear_cancels(site: Rc<Site>, mut cancels: Notes) {
 }
 
 impl Site {
+    /// Takes note of a lease that may have changed: what runs is renewed at once then.
+    pub(super) fn lease_is(&self, lease: Duration) {
+        self.lease.send_if_modified(|now| std::mem::replace(now, lease) != lease);
+    }
+
     /// Resolves once the node's end has come that far.
     pub(super) async fn reached(&self, stop: Stop) {
         // It cannot fail: the sender is ours.
