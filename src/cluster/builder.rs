@@ -162,6 +162,9 @@ impl ClusterPoolBuilder {
     /// How often a job is run again after its worker process, or the whole node, has died under it, unless the job has a number of its own:
     /// see [`Job::retry`](crate::Job::retry), where 0 means this. After that it is a dead letter, and its task fails as
     /// [`WorkerDied`](crate::TaskErrorKind::WorkerDied). Default: 4.
+    ///
+    /// A job that is lost with its node, or on its way to one, counts as run, as nobody knows. So with 0 it may become a dead letter, and its task
+    /// [`Unavailable`](crate::TaskErrorKind::Unavailable), without a run.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
@@ -184,6 +187,9 @@ impl ClusterPoolBuilder {
     /// Limits the whole time of a job, from its submission to its result, all runs included: after that its task is
     /// [`TimedOut`](crate::TaskErrorKind::TimedOut), and the job is stopped wherever it is. Also bounds for how long a job is held when
     /// no server or no node is there. At most 24 h, which is the default; and at most `max_age` of the `Topology`, after which the servers forget it.
+    ///
+    /// Tasks end by the clock of this program. Nodes go by their own, and do not begin what is late by more than 5 s, nor what is so late for its
+    /// [`queue_timeout`](Self::queue_timeout): so let the clocks of the machines be synchronised.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self

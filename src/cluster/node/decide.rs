@@ -8,6 +8,8 @@ use super::super::{
 };
 use crate::{TaskError, TaskErrorKind, error::Operand, text::beginning};
 
+/// How far the clocks of a client and a node may be apart. A client keeps its limits by its own: a node only spares itself what nobody wants.
+pub(super) const CLOCKS: Duration = Duration::from_secs(5);
 /// How long a refused job stays away, the first time; then twice as long, and so on, until it is [`LATER_REFUSAL`].
 const FIRST_REFUSAL: Duration = Duration::from_millis(250);
 const LATER_REFUSAL: Duration = Duration::from_secs(2);
@@ -92,6 +94,16 @@ pub(super) enum End {
     Dead(Failure),
 }
 
+impl End {
+    /// How many bytes of a result wait to be published.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Answered(Answer::Value(Content::Here(bytes))) => bytes.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
 /// Decides about a delivery of a job that has no outcome.
 pub(super) fn judge(
     request: &Request,
@@ -105,11 +117,13 @@ pub(super) fn judge(
         let failure = Failure::TimedOut { limit: limit.to_owned(), after_ms: 0 };
         Verdict::End(End::Answered(Answer::Failed(failure)))
     };
-    if request.deadline.is_some_and(|deadline| deadline <= now) {
+    // By a clock that may be ahead.
+    let is_over = |limit: Option<SystemTime>| limit.is_some_and(|limit| limit + CLOCKS <= now);
+    if is_over(request.deadline) {
         return over("deadline");
     }
     // A later run is one of a job that has begun.
-    if attempts == 1 && request.queue_deadline.is_some_and(|deadline| deadline <= now) {
+    if attempts == 1 && is_over(request.queue_deadline) {
         return over("queue_timeout");
     }
     if attempts > u64::from(request.retries) + 1 {
@@ -306,10 +320,12 @@ mod tests {
             (3, 1, 0, Here::Same, run(2)),
             (9, 8, 0, Here::Same, run(1)),
             (9, 6, 0, Here::Same, dead(2)),
-            (1, 0, 50, Here::Same, late("queue_timeout")),
-            (2, 0, 50, Here::Same, run(2)),
-            (2, 1, 50, Here::Same, late("queue_timeout")),
-            (2, 0, 100, Here::Same, late("deadline")),
+            (1, 0, 54, Here::Same, run(1)),
+            (1, 0, 55, Here::Same, late("queue_timeout")),
+            (2, 0, 55, Here::Same, run(2)),
+            (2, 1, 55, Here::Same, late("queue_timeout")),
+            (2, 0, 104, Here::Same, run(2)),
+            (2, 0, 105, Here::Same, late("deadline")),
             (1, 0, 0, Here::Nothing, no(nothing, 250)),
             (2, 1, 0, Here::Other(255), no(other, 500)),
             (7, 6, 0, Here::Nothing, no(nothing, 2000)),

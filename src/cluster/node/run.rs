@@ -19,7 +19,7 @@ use super::{
         registry,
     },
     Stop, answer,
-    decide::{End, Here, Past, Verdict, after, judge},
+    decide::{CLOCKS, End, Here, Past, Verdict, after, judge},
     serve::{Occupied, Site},
     slots::Slot,
 };
@@ -94,9 +94,10 @@ pub(super) async fn attend(
     {
         spawn_local(rest(site.clone(), time));
     }
-    // Before the answer: what the servers do slowly holds up no slot.
+    // Before the answer: what the servers do slowly holds up no slot, until it is too much.
     drop(slot);
     site.count_running();
+    let _unpublished = site.slots.unpublished(ended.end.bytes());
     answer::settle(&site, &present.run, ended).await;
 }
 
@@ -283,9 +284,9 @@ async fn tell_begun(site: &Site, request: &Request) -> Infallible {
 }
 
 impl Run {
-    /// When nobody wants its result any more.
+    /// When nobody wants its result any more, by whichever clock.
     pub(super) fn until(&self) -> SystemTime {
-        self.request.deadline.unwrap_or(self.arrived + A_DAY)
+        self.request.deadline.unwrap_or(self.arrived + A_DAY) + CLOCKS
     }
 
     pub(super) fn delivery(&self) -> Option<Rc<Delivery>> {

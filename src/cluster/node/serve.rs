@@ -23,7 +23,7 @@ use super::{
     super::{
         engine::{Calls, Engine, EngineError, GivenUp, Notes},
         error::{ClusterError, ClusterErrorKind},
-        thread,
+        registry, thread,
     },
     Node, NodeReport, Stop, answer,
     builder::Settings,
@@ -84,6 +84,8 @@ async fn main(
     mut tell_started: oneshot::Sender<Result<(), ClusterError>>,
     tell_ended: watch::Sender<Option<NodeReport>>,
 ) {
+    // Foreign code of types, which may take its time: before there is a connection to keep.
+    registry::all().iter().for_each(|job| _ = job.fingerprint());
     let opened = tokio::select! {
         opened = open(settings, stop, counts) => opened,
         () = tell_started.closed() => return,

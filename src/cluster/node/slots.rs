@@ -34,7 +34,26 @@ struct State {
     /// Whose turn it is when there are fewer slots than queues.
     turn: usize,
     rest: Rest,
+    backlog: Backlog,
 }
+
+/// What has run and is not published.
+#[derive(Debug, Clone, Copy, Default)]
+struct Backlog {
+    jobs: usize,
+    bytes: u64,
+}
+
+impl Backlog {
+    /// Whether it is too much for more to be asked for: the servers take answers more slowly than they give jobs.
+    fn is_long(self, slots: usize) -> bool {
+        self.jobs >= slots.saturating_mul(4).saturating_add(MOST_JOBS) || self.bytes >= MOST_BYTES
+    }
+}
+
+/// How many answers may wait to be published, beside four for each slot, and how many bytes of results.
+const MOST_JOBS: usize = 64;
+const MOST_BYTES: u64 = 512 << 20;
 
 impl Slots {
     pub(super) fn new(total: usize, queues: usize) -> Rc<Self> {
@@ -44,6 +63,7 @@ impl Slots {
             silent: vec![None; queues],
             turn: 0,
             rest: Rest::default(),
+            backlog: Backlog::default(),
         };
         Rc::new(Self { total, state: RefCell::new(state), changed: Notify::new() })
     }
@@ -55,8 +75,8 @@ impl Slots {
     /// What is to be asked for now. It counts as asked for from here on.
     pub(super) fn asks(self: &Rc<Self>) -> Vec<(Ask, Asked)> {
         let asks = {
-            let State { running, lines, silent, turn, rest } = &mut *self.state.borrow_mut();
-            if rest.is_on(Instant::now()) {
+            let State { running, lines, silent, turn, rest, backlog } = &mut *self.state.borrow_mut();
+            if rest.is_on(Instant::now()) || backlog.is_long(self.total) {
                 return Vec::new();
             }
             let asked: usize = lines.iter().map(|line| line.asked).sum();
@@ -102,6 +122,14 @@ impl Slots {
         }
     }
 
+    /// A job has given back its slot and has so many bytes to publish; until what is returned is dropped.
+    pub(super) fn unpublished(self: &Rc<Self>, bytes: u64) -> Unpublished {
+        let backlog = &mut self.state.borrow_mut().backlog;
+        backlog.jobs += 1;
+        backlog.bytes += bytes;
+        Unpublished { slots: self.clone(), bytes }
+    }
+
     /// A job could not be run here, whichever it was: nothing is asked for until the time that is returned is over, if a rest begins.
     /// Whoever is told calls [`rest_is_over`](Self::rest_is_over) then.
     pub(super) fn rest(&self) -> Option<Duration> {
@@ -133,6 +161,22 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.0.state.borrow_mut().running -= 1;
         self.0.changed.notify_one();
+    }
+}
+
+/// An answer that is not published; one of those that are counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Unpublished {
+    slots: Rc<Slots>,
+    bytes: u64,
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        let backlog = &mut self.slots.state.borrow_mut().backlog;
+        backlog.jobs -= 1;
+        backlog.bytes -= self.bytes;
+        self.slots.changed.notify_one();
     }
 }
 
@@ -216,6 +260,20 @@ mod tests {
         assert_eq!(asked_of(&slots), [1]);
         slots.ask_again(0, false);
         assert_eq!(asked_of(&slots), [0, 1]);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_while_too_much_waits_to_be_published() {
+        let slots = Slots::new(2, 1);
+        let mut waiting: Vec<Unpublished> = (0..72).map(|_| slots.unpublished(1)).collect();
+        assert!(slots.asks().is_empty());
+        waiting.pop();
+        assert_eq!(slots.asks().len(), 1);
+        waiting.clear();
+        let large = slots.unpublished(MOST_BYTES);
+        assert!(slots.asks().is_empty());
+        drop(large);
+        assert_eq!(slots.asks().len(), 1);
     }
 
     #[test]
