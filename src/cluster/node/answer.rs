@@ -23,7 +23,7 @@ const TRIES: usize = 4;
 /// How long a job stays away whose outcome cannot be published from here.
 const UNPUBLISHED: Duration = Duration::from_secs(2);
 
-/// For how long a dead letter is tried to be kept.
+/// For how long a dead letter is tried to be kept, and an object that nobody wants to be removed.
 const BURIAL: Duration = Duration::from_secs(10);
 /// What a node has instead that would have run the job: it is no refusal to a client, but counts as no run either.
 const UNTOUCHED: &str = "";
@@ -139,7 +139,26 @@ async fn send(site: &Site, run: &Run, reply: &Reply) -> Result<Published, Engine
     let message_id = format!("{}-result", request.message_id());
     let envelope = reply.to_envelope();
     let send = || site.engine.answer(&request.client, &request.id, &message_id, envelope.clone());
-    site.patiently(run.until(), send).await
+    let outcome = site.patiently(run.until(), send).await;
+    if outcome == Ok(Published::Copy)
+        && let Answer::Value(Content::Stored { object, .. }) = &reply.answer
+    {
+        discard_unless_named(site, run, object).await;
+    }
+    outcome
+}
+
+/// Removes an object that no answer names: that of another run was there first. It is named if that answer is this one, sent before.
+async fn discard_unless_named(site: &Site, run: &Run, object: &str) {
+    let until = SystemTime::now() + BURIAL;
+    let names_it = |reply: &Reply| matches!(&reply.answer, Answer::Value(Content::Stored { object: named, .. }) if named == object);
+    match last_answer(site, &run.request, until).await {
+        Ok(Some((_, last))) if !names_it(&last) => {
+            // If it fails the bucket forgets it in its time.
+            let _ = site.engine.discard(object).await;
+        }
+        _ => {}
+    }
 }
 
 /// An error in words.

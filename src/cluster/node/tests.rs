@@ -13,7 +13,7 @@ use crate::{
     cluster::{
         access::Access,
         content,
-        engine::{Engine, Results},
+        engine::{Engine, EngineError, Results},
         message::{Answer, Content, Envelope, Failure, Reply, Request},
         registry,
         server::for_each_server,
@@ -167,6 +167,49 @@ fn a_job_whose_outcome_is_known_is_not_run_again() {
             client.is_gone(sequence).await;
             let metrics = node.shutdown(Shutdown::Drain).await.metrics;
             assert_eq!((metrics.taken, metrics.redelivered, metrics.answered), (1, 1, 0), "{metrics:?}");
+        },
+    );
+}
+
+#[crate::job(name = "node.zeros")]
+fn zeros(len: usize) -> Vec<u8> {
+    vec![0; len]
+}
+
+/// Another node, whose lease was over, was quicker.
+#[test]
+fn the_object_of_a_second_result_is_removed_and_that_of_the_first_stays() {
+    let test = "the_object_of_a_second_result_is_removed_and_that_of_the_first_stays";
+    for_each(
+        test,
+        |topology| topology,
+        |mut client| async move {
+            let function = registry::named("node.zeros").unwrap();
+            let len = 1_usize << 20;
+            let large = |number| Request {
+                job: function.name().to_owned(),
+                fingerprint: function.fingerprint(),
+                argument: Content::Here(content::pack(len).unwrap()),
+                ..request(number)
+            };
+            let second = large(1);
+            let answer = Answer::Failed(Failure::Cancelled);
+            let reply = Reply { id: second.id.clone(), node: "n".into(), attempt: 1, ran: SOON, answer };
+            let message_id = format!("{}-result", second.message_id());
+            client.engine.answer("c", &second.id, &message_id, reply.to_envelope()).await.unwrap();
+            assert_eq!(client.reply().await, reply);
+            let sequence = client.submit(&second).await;
+            let node = client.node().await;
+            client.is_gone(sequence).await;
+            let gone = client.engine.load("c-1.0-result-1", len as u64).await;
+            assert!(matches!(gone, Err(EngineError::Failed(_))), "{gone:?}");
+
+            client.submit(&large(2)).await;
+            let reply = client.reply().await;
+            let Answer::Value(Content::Stored { object, .. }) = &reply.answer else { panic!("{reply:?}") };
+            assert_eq!(object, "c-2.0-result-1");
+            assert!(client.engine.load(object, len as u64).await.is_ok());
+            node.shutdown(Shutdown::Drain).await;
         },
     );
 }
