@@ -24,7 +24,7 @@ use crate::cluster::{
 const CALL_GROUP: &str = "nodes";
 
 impl Engine {
-    /// Checks that streams and consumers of these queues are there, and returns for how long a job may go without progress.
+    /// Checks that streams and consumers of these queues are there and may be used, and returns for how long a job may go without progress.
     pub(in crate::cluster) async fn lease(&self, queues: &[String]) -> Result<Duration, ClusterError> {
         let names = self.names();
         for stream in [
@@ -36,6 +36,9 @@ impl Engine {
             let missing = format!("stream `{stream}` is not there");
             self.must_be_there::<IgnoredAny>(&format!("STREAM.INFO.{stream}"), &missing).await?;
         }
+        // Without that permission each job that comes again would be given back, for ever.
+        let readable = self.last_answer("nobody", "nothing").await;
+        readable.map_err(|error| error.into_cluster("cannot read what has become of jobs"))?;
         self.lease_now(queues).await
     }
 
