@@ -104,6 +104,26 @@ async fn publish(engine: &Engine, number: usize) {
     }
 }
 
+/// Publishes results that are sent and never arrive, cuts the connection, and publishes as many more.
+async fn publish_with_a_loss(node: &Engine, proxy: &Proxy, numbers: std::ops::Range<usize>) {
+    let middle = usize::midpoint(numbers.start, numbers.end);
+    proxy.lose();
+    for number in numbers.start..middle {
+        publish(node, number).await;
+    }
+    while proxy.lost() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    proxy.cut();
+    for number in middle..numbers.end {
+        publish(node, number).await;
+    }
+}
+
+fn texts(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| number.to_string()).collect()
+}
+
 #[test]
 fn results_that_are_lost_with_a_connection_come_by_the_next_one_and_once() {
     for_each_server("results_that_are_lost_with_a_connection_come_by_the_next_one_and_once", |server| {
@@ -113,29 +133,25 @@ fn results_that_are_lost_with_a_connection_come_by_the_next_one_and_once() {
             let mut results = client.results("c").await.unwrap();
             for round in 0..10 {
                 let numbers = round * 20..(round + 1) * 20;
-                let (first, second) = numbers.clone().partition::<Vec<_>, _>(|number| number % 20 < 10);
-                let reading = bodies(&mut results, numbers.len());
-                let failing = async {
-                    proxy.lose();
-                    for number in first {
-                        publish(&node, number).await;
-                    }
-                    // They are sent, and never arrive.
-                    while proxy.lost() == 0 {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                    proxy.cut();
-                    for number in second {
-                        publish(&node, number).await;
-                    }
-                };
-                let (read, ()) = tokio::join!(reading, failing);
-                assert_eq!(read, numbers.map(|number| number.to_string()).collect::<Vec<_>>());
+                let publishing = publish_with_a_loss(&node, &proxy, numbers.clone());
+                let (read, ()) = tokio::join!(bodies(&mut results, 20), publishing);
+                assert_eq!(read, texts(numbers));
             }
             let more = tokio::time::timeout(Duration::from_millis(200), results.next()).await;
             assert!(more.is_err(), "one comes twice: {more:?}");
         });
     });
+}
+
+/// Publishes results, and kills the server now and then, without a pause: some are on their way.
+async fn publish_with_deaths(node: &Engine, server: &mut Server, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        publish(node, number).await;
+        if number % 200 == 100 {
+            server.kill();
+            server.restart();
+        }
+    }
 }
 
 #[test]
@@ -145,20 +161,9 @@ fn results_that_are_lost_with_a_server_come_when_it_is_back_and_once() {
             let node = engine(server).await;
             let client = Engine::connect(&Access::new([server.url()]), "test").await.unwrap();
             let mut results = client.results("c").await.unwrap();
-            let reading = bodies(&mut results, 600);
-            let publishing = async {
-                for number in 0..600 {
-                    publish(&node, number).await;
-                    if number % 200 == 100 {
-                        // Without a pause: some are on their way.
-                        server.kill();
-                        server.restart();
-                    }
-                }
-            };
-            let (read, ()) = tokio::join!(reading, publishing);
-            let expected: Vec<_> = (0..600).map(|number| number.to_string()).collect();
-            assert_eq!(read, expected);
+            let publishing = publish_with_deaths(&node, server, 0..600);
+            let (read, ()) = tokio::join!(bodies(&mut results, 600), publishing);
+            assert_eq!(read, texts(0..600));
         });
     });
 }
