@@ -94,7 +94,8 @@ struct Reader {
 /// A place in the stream.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
-    sequence: u64,
+    /// Nothing if that was in another stream of this name.
+    sequence: Option<u64>,
     published: DateTime,
 }
 
@@ -191,28 +192,44 @@ impl Reader {
     async fn ask(&mut self) -> Result<Reading, EngineError> {
         // A reconnection from here on is another doubt.
         self.connections.borrow_and_update();
-        let from = |sequence| DeliverPolicy::ByStartSequence { start_sequence: sequence };
-        let policy = self.last.map_or(DeliverPolicy::All, |last| from(last.sequence + 1));
-        let reading = self.make(policy).await?;
+        let reading = self.make(self.beginning()).await?;
         // After that: should the stream be made anew now, the consumer is gone with it.
-        let is_same = self.is_same_stream().await;
+        if self.is_same_stream().await? {
+            return Ok(reading);
+        }
+        self.forget(reading);
+        // Also for later tries, should this one fail.
+        if let Some(last) = &mut self.last {
+            last.sequence = None;
+        }
+        self.make(self.beginning()).await
+    }
+
+    /// Behind the last result that was handed on.
+    fn beginning(&self) -> DeliverPolicy {
         match self.last {
-            Some(last) if !is_same => {
-                self.forget(reading);
-                self.make(DeliverPolicy::ByStartTime { start_time: last.published - CLOCKS }).await
+            None => DeliverPolicy::All,
+            Some(Mark { sequence: Some(last), .. }) => {
+                DeliverPolicy::ByStartSequence { start_sequence: last + 1 }
             }
-            _ => Ok(reading),
+            Some(Mark { published, .. }) => DeliverPolicy::ByStartTime { start_time: published - CLOCKS },
         }
     }
 
     /// Whether the numbers of the stream are those of before. They are not if it was made anew or has lost its end.
-    async fn is_same_stream(&mut self) -> bool {
+    async fn is_same_stream(&mut self) -> Result<bool, EngineError> {
         let what = format!("STREAM.INFO.{}", self.engine.names().results_stream());
-        // Who may not know that takes it as it is.
-        let Ok(Ok(info)) = self.engine.api::<stream::Info>(&what, String::new()).await else { return true };
+        let info = match self.engine.api::<stream::Info>(&what, String::new()).await {
+            Ok(Ok(info)) => info,
+            Ok(Err(error)) => return Err(error.into_engine(self.engine.max_message())),
+            // Who may not know that takes it as it is.
+            Err(EngineError::Denied(_)) => return Ok(true),
+            Err(error) => return Err(error),
+        };
         let before = self.created.replace(info.created);
-        let is_there = self.last.is_none_or(|last| last.sequence <= info.state.last_sequence);
-        before.is_none_or(|before| before == info.created) && is_there
+        let last = self.last.and_then(|last| last.sequence);
+        let is_there = last.is_none_or(|last| last <= info.state.last_sequence);
+        Ok(before.is_none_or(|before| before == info.created) && is_there)
     }
 
     async fn make(&mut self, deliver_policy: DeliverPolicy) -> Result<Reading, EngineError> {
@@ -252,6 +269,6 @@ impl Reading {
         let info = message.info().ok()?;
         self.delivered += 1;
         let is_next = info.consumer_sequence == self.delivered;
-        is_next.then_some(Mark { sequence: info.stream_sequence, published: info.published })
+        is_next.then_some(Mark { sequence: Some(info.stream_sequence), published: info.published })
     }
 }
