@@ -142,7 +142,7 @@ fn a_node_outlives_a_server_that_forgets_everything() {
         let node = scene.node(1).start().await.unwrap();
         assert_eq!(pool.run(visit, (scene.lines(), None)).await.unwrap(), 1);
         // An ack that is tried again would be for the new stream's first job: it names nothing but numbers.
-        nothing_is_left(&scene, "a_node_outlives_a_server_that_forgets_everything").await;
+        nothing_is_left(scene, "a_node_outlives_a_server_that_forgets_everything").await;
         scene.server.kill();
         fs::remove_dir_all(scene.server.dir().join("js")).unwrap();
         scene.server.restart();
