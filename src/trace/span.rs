@@ -19,6 +19,7 @@ use tracing::{
     dispatcher::with_default,
     field::Empty,
     level_filters::{LevelFilter, STATIC_MAX_LEVEL},
+    subscriber::NoSubscriber,
 };
 
 use crate::{
@@ -71,7 +72,7 @@ impl JobSpan {
     fn open_for(kind: &'static str, pool: &str, label: &TaskLabel, items: Option<u32>) -> Self {
         let mut span = Span::none();
         shield(|| span = new_span(kind, pool, label, items));
-        if span.is_disabled() { Self(None) } else { Self(Some(Arc::new(Open::new(span, items.is_some())))) }
+        if is_unheard(&span) { Self(None) } else { Self(Some(Arc::new(Open::new(span, items.is_some())))) }
     }
 
     /// Whether nobody is interested.
@@ -165,6 +166,12 @@ pub(super) fn is_off() -> bool {
 /// What the span is called beyond this process, for those who export it.
 fn exported_name(label: &TaskLabel) -> Option<&str> {
     cfg!(feature = "opentelemetry").then(|| label.name.as_str())
+}
+
+/// Whether nobody hears of a span. It may be made all the same on a thread without a subscriber, where one of another thread's wants all
+/// spans.
+fn is_unheard(span: &Span) -> bool {
+    span.with_subscriber(|(_, subscriber)| subscriber.is::<NoSubscriber>()).unwrap_or(true)
 }
 
 fn new_span(kind: &'static str, pool: &str, label: &TaskLabel, items: Option<u32>) -> Span {
@@ -369,5 +376,38 @@ mod tests {
         let span = JobSpan::open("thread", "a pool", &label);
         assert!(span.is_none() && JobSpan::of_items("thread", "a pool", &label, 7).is_none());
         assert!(!SpanSlot::new(span).is_used());
+    }
+
+    /// Interested in everything.
+    struct Eager;
+
+    impl tracing::Subscriber for Eager {
+        fn enabled(&self, _metadata: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::Id {
+            tracing::Id::from_u64(1)
+        }
+
+        fn record(&self, _span: &tracing::Id, _values: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _span: &tracing::Id, _follows: &tracing::Id) {}
+
+        fn event(&self, _event: &tracing::Event<'_>) {}
+
+        fn enter(&self, _span: &tracing::Id) {}
+
+        fn exit(&self, _span: &tracing::Id) {}
+    }
+
+    #[test]
+    fn the_subscriber_of_another_thread_makes_no_spans_here() {
+        let label = label("job", &mut Options::default(), Location::caller());
+        let opens = || !JobSpan::open("thread", "a pool", &label).is_none();
+        let elsewhere = tracing::Dispatch::new(Eager);
+        assert!(with_default(&elsewhere, opens));
+        with_default(&tracing::Dispatch::none(), || assert!(!opens()));
+        assert!(!opens());
     }
 }
