@@ -398,9 +398,10 @@ impl<P: Build + 'static, E: Made<P>> Subject for Via<P, E> {
     }
 }
 
-/// The pools that take functions with an argument, by their own methods.
-macro_rules! subject_of_functions {
-    ($pool:ident) => {
+/// A pool by its own methods, which take a function and its argument as `given` stands here; `back` is such a job as it was handed back, and
+/// `run` runs it.
+macro_rules! subject_of_pool {
+    ($pool:ident, given |$job:ident, $arg:ident| ($($given:expr),+), back |$back:pat_param| $run:expr) => {
         impl Subject for $pool {
             const NAME: &'static str = <Self as Build>::NAME;
             const PLACE: Place = <Self as Build>::PLACE;
@@ -415,45 +416,45 @@ macro_rules! subject_of_functions {
             }
 
             #[track_caller]
-            fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
+            fn run<F, A, R>(&self, $job: F, $arg: A) -> Task<R>
             where
                 F: Fn(A) -> R + Copy + Send + Sync + 'static,
                 A: Payload,
                 R: Payload,
             {
-                $pool::run(self, job, arg)
+                $pool::run(self, $($given),+)
             }
 
-            fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
+            fn try_run<F, A, R>(&self, $job: F, $arg: A) -> Result<Task<R>, Returned<R>>
             where
                 F: Fn(A) -> R + Copy + Send + Sync + 'static,
                 A: Payload,
                 R: Payload,
             {
-                let tried = $pool::try_run(self, job, arg);
-                tried.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg)))
+                let tried = $pool::try_run(self, $($given),+);
+                tried.map_err(|refused| Returned::new(refused, |$back| $run))
             }
 
-            fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
+            fn submit<F, A, R>(&self, $job: F, $arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
             where
                 F: Fn(A) -> R + Copy + Send + Sync + 'static,
                 A: Payload,
                 R: Payload,
             {
-                let submit = $pool::submit(self, job, arg);
+                let submit = $pool::submit(self, $($given),+);
                 Box::pin(async {
-                    submit.await.map_err(|refused| Returned::new(refused, |(job, arg)| job(arg)))
+                    submit.await.map_err(|refused| Returned::new(refused, |$back| $run))
                 })
             }
 
             #[track_caller]
-            fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
+            fn run_within<F, A, R>(&self, limits: Limits, $job: F, $arg: A) -> Task<R>
             where
                 F: Fn(A) -> R + Copy + Send + Sync + 'static,
                 A: Payload,
                 R: Payload,
             {
-                within($pool::job(self, job, arg), limits).run()
+                within($pool::job(self, $($given),+), limits).run()
             }
 
             #[track_caller]
@@ -488,97 +489,12 @@ macro_rules! subject_of_functions {
     };
 }
 
-subject_of_functions!(ProcessPool);
+subject_of_pool!(ProcessPool, given | job, arg | (job, arg), back | (job, arg) | job(arg));
 #[cfg(feature = "nats")]
-subject_of_functions!(ClusterPool);
-
-/// The pools that take closures, by their own methods.
-macro_rules! subject_of_closures {
-    ($pool:ident) => {
-        impl Subject for $pool {
-            const NAME: &'static str = <Self as Build>::NAME;
-            const PLACE: Place = <Self as Build>::PLACE;
-            const OWNS_WORKERS: bool = <Self as Build>::OWNS_WORKERS;
-
-            fn build(shape: Shape) -> Self {
-                Self::build_pool(shape)
-            }
-
-            #[track_caller]
-            fn run<F, A, R>(&self, job: F, arg: A) -> Task<R>
-            where
-                F: Fn(A) -> R + Copy + Send + Sync + 'static,
-                A: Payload,
-                R: Payload,
-            {
-                $pool::run(self, move || job(arg))
-            }
-
-            fn try_run<F, A, R>(&self, job: F, arg: A) -> Result<Task<R>, Returned<R>>
-            where
-                F: Fn(A) -> R + Copy + Send + Sync + 'static,
-                A: Payload,
-                R: Payload,
-            {
-                let tried = $pool::try_run(self, move || job(arg));
-                tried.map_err(|refused| Returned::new(refused, |job| job()))
-            }
-
-            fn submit<F, A, R>(&self, job: F, arg: A) -> BoxFuture<'static, Result<Task<R>, Returned<R>>>
-            where
-                F: Fn(A) -> R + Copy + Send + Sync + 'static,
-                A: Payload,
-                R: Payload,
-            {
-                let submit = $pool::submit(self, move || job(arg));
-                Box::pin(async { submit.await.map_err(|refused| Returned::new(refused, |job| job())) })
-            }
-
-            #[track_caller]
-            fn run_within<F, A, R>(&self, limits: Limits, job: F, arg: A) -> Task<R>
-            where
-                F: Fn(A) -> R + Copy + Send + Sync + 'static,
-                A: Payload,
-                R: Payload,
-            {
-                within($pool::job(self, move || job(arg)), limits).run()
-            }
-
-            #[track_caller]
-            fn map<F, I, R>(&self, job: F, inputs: I) -> Map<I::IntoIter, R>
-            where
-                I: IntoIterator,
-                I::Item: Payload,
-                F: Fn(I::Item) -> R + Copy + Send + Sync + 'static,
-                R: Payload,
-            {
-                $pool::map(self, job, inputs)
-            }
-
-            fn map_stream<F, S, R>(&self, job: F, inputs: S) -> BoxStream<'static, Result<R, TaskError>>
-            where
-                S: futures::Stream + Send + 'static,
-                S::Item: Payload,
-                F: Fn(S::Item) -> R + Copy + Send + Sync + 'static,
-                R: Payload,
-            {
-                Box::pin($pool::map_stream(self, job, inputs))
-            }
-
-            fn metrics(&self) -> Metrics {
-                $pool::metrics(self)
-            }
-
-            fn shutdown(&self, mode: Shutdown) -> Closing {
-                $pool::shutdown(self, mode)
-            }
-        }
-    };
-}
-
-subject_of_closures!(ThreadPool);
+subject_of_pool!(ClusterPool, given | job, arg | (job, arg), back | (job, arg) | job(arg));
+subject_of_pool!(ThreadPool, given | job, arg | (move || job(arg)), back | job | job());
 #[cfg(feature = "rayon")]
-subject_of_closures!(RayonPool);
+subject_of_pool!(RayonPool, given | job, arg | (move || job(arg)), back | job | job());
 
 fn within<P, J>(mut job: Job<P, J>, limits: Limits) -> Job<P, J> {
     if let Some(name) = limits.name {
