@@ -39,7 +39,7 @@ use futures::{Stream, StreamExt};
 use heavylift::{ClusterPool, JobError, Shutdown, cluster::ClusterErrorKind, run_in_thread_pool};
 use jobs::sha256_each;
 use pipeline::{Digested, Hashed, PIECE, Step, batches, hash, readable, with_names};
-use report::{Report, complain};
+use report::{Report, complain, exit_code, wrong_usage};
 use tokio::{sync::Semaphore, time::timeout};
 use walk::{Found, Walk};
 
@@ -89,20 +89,7 @@ async fn main() -> ExitCode {
     let outcome = digest(&pool, &args).await;
     // All that was started has ended, unless whoever reads has seen enough: then it is taken back.
     pool.shutdown(Shutdown::Kill).await;
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(format_args!("cannot write to stdout: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn wrong_usage(message: impl std::fmt::Display) -> ExitCode {
-    complain(format_args!("{message} (see --help)"));
-    ExitCode::from(2)
+    exit_code(outcome)
 }
 
 async fn connect(args: &Args) -> Result<ClusterPool, heavylift::cluster::ClusterError> {

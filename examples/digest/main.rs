@@ -23,7 +23,7 @@ use std::{
 use args::{Args, Command, Kind};
 use futures::StreamExt;
 use heavylift::{AnyExecutor, BuildError, Executor, Inline, ProcessPool, ThreadPool};
-use report::{Report, complain};
+use report::{Report, exit_code, wrong_usage};
 use walk::Walk;
 
 /// Batches of lines that are printed at once, when that many are ready.
@@ -43,21 +43,7 @@ async fn main() -> ExitCode {
         Ok(executor) => executor,
         Err(error) => return wrong_usage(error),
     };
-    match digest(&executor, &args).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        // Whoever read our lines has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(format_args!("cannot write to stdout: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn wrong_usage(message: impl std::fmt::Display) -> ExitCode {
-    complain(format_args!("{message} (see --help)"));
-    ExitCode::from(2)
+    exit_code(digest(&executor, &args).await)
 }
 
 fn executor(args: &Args) -> Result<AnyExecutor, BuildError> {

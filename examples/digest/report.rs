@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fmt::Display,
     io::{self, Write},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -85,6 +86,26 @@ impl Report {
         ));
         failures == 0
     }
+}
+
+/// How the program ends, once it has printed what it could: whether all of it was read, or the error of stdout.
+pub(crate) fn exit_code(printed: io::Result<bool>) -> ExitCode {
+    match printed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever read our lines has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("cannot write to stdout: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is wrong with the arguments, and ends the program so.
+pub(crate) fn wrong_usage(message: impl Display) -> ExitCode {
+    complain(format_args!("{message} (see --help)"));
+    ExitCode::from(2)
 }
 
 /// Writes a line on stderr. If that is closed there is nobody left to tell.
