@@ -89,6 +89,42 @@ impl Tls {
     }
 }
 
+/// The settings of an [`Access`], for who has one as `access`: pools, nodes and administrators are told in the same words.
+macro_rules! access_settings {
+    ($builder:ident) => {
+        /// How the servers are reached.
+        impl $builder {
+            /// Who this program is to the servers. Default: nobody in particular.
+            pub fn credentials(mut self, credentials: $crate::cluster::Credentials) -> Self {
+                self.access.credentials = credentials;
+                self
+            }
+
+            /// How the connection is encrypted. Default: as the addresses and the servers want it, with the roots of the operating system.
+            pub fn tls(mut self, tls: $crate::cluster::Tls) -> Self {
+                self.access.tls = Some(tls);
+                self
+            }
+
+            /// What all names on the servers begin with, the same for pools, nodes and the topology that belong together: 1 to 32
+            /// characters of `A-Z a-z 0-9 _ -`. Default: `heavylift`.
+            ///
+            /// Clusters with different prefixes share servers without seeing each other. Streams are named in capitals with `_` for `-`.
+            pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+                self.access.prefix = prefix.into();
+                self
+            }
+
+            /// How long it may take to connect. Default: 5 s.
+            pub fn connect_timeout(mut self, limit: std::time::Duration) -> Self {
+                self.access.connect_timeout = limit;
+                self
+            }
+        }
+    };
+}
+pub(super) use access_settings;
+
 /// What pools, nodes and administrators need to reach the servers.
 #[derive(Clone)]
 pub(super) struct Access {

@@ -12,8 +12,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ClusterError, ClusterErrorKind, ClusterPool, Credentials, Delivery, Tls,
-    access::{Access, check_queue},
+    ClusterError, ClusterErrorKind, ClusterPool, Delivery,
+    access::{Access, access_settings, check_queue},
     client, registry,
     shared::{Setup, Shared},
     thread as client_thread,
@@ -84,37 +84,13 @@ impl ClusterPoolBuilder {
     }
 }
 
-/// How the servers are reached.
+access_settings!(ClusterPoolBuilder);
+
 impl ClusterPoolBuilder {
     /// Which servers to connect to, as `nats://host:port` or `tls://host:port`: to any of them, and to another when that is lost.
     /// Default: `nats://127.0.0.1:4222`.
     pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
         self.access.servers = servers.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Who this program is to the servers. Default: nobody in particular.
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.access.credentials = credentials;
-        self
-    }
-
-    /// Encrypts the connection. Default: as the addresses of the servers say.
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.access.tls = Some(tls);
-        self
-    }
-
-    /// What all names on the servers begin with, so that several clusters can share them: 1 to 32 of `A-Z a-z 0-9 _ -`, the same as the
-    /// nodes have. Default: `heavylift`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.access.prefix = prefix.into();
-        self
-    }
-
-    /// How long it may take to connect. Default: 5 s.
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.access.connect_timeout = limit;
         self
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    access::{Access, Credentials, Tls, check_queue},
+    access::{Access, access_settings, check_queue},
     engine::Engine,
     error::{ClusterError, ClusterErrorKind},
     thread,
@@ -36,6 +36,7 @@ const SHORTEST_AGE: Duration = Duration::from_secs(60);
 /// | [`results_bytes`](Self::results_bytes) | no limit | bytes of all results; beyond it the oldest are forgotten |
 /// | [`dead_letters_max_age`](Self::dead_letters_max_age) | 7 days | |
 /// | [`in_memory`](Self::in_memory) | no: in files | |
+#[must_use = "a topology is nothing but data until `ensure_topology`"]
 #[derive(Debug, Clone)]
 pub struct Topology {
     pub(super) access: Access,
@@ -61,6 +62,8 @@ pub(super) enum Storage {
     Memory,
 }
 
+access_settings!(Topology);
+
 impl Topology {
     /// With the defaults, on these servers: `nats://host:4222` or `tls://host:4222`, of one cluster.
     pub fn new<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> Self {
@@ -83,45 +86,13 @@ impl Topology {
         }
     }
 
-    /// Who makes it: a user that may make streams and consumers. Default: nobody in particular.
-    #[must_use]
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.access.credentials = credentials;
-        self
-    }
-
-    /// How the connection is encrypted. Default: as the servers want it, with the roots of the operating system.
-    #[must_use]
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.access.tls = Some(tls);
-        self
-    }
-
-    /// What all names begin with: 1 to 32 characters of `A-Z a-z 0-9 _ -`. Default: `heavylift`.
-    ///
-    /// Clusters with different prefixes share servers without seeing each other. Streams are named in capitals with `_` for `-`.
-    #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.access.prefix = prefix.into();
-        self
-    }
-
-    /// How long it may take to connect. Default: 5 s.
-    #[must_use]
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.access.connect_timeout = limit;
-        self
-    }
-
     /// The queues, in place of `default`: names of 1 to 64 characters of `A-Z a-z 0-9 _ -`. Queues that are there and not named are left.
-    #[must_use]
     pub fn queues<S: Into<String>>(mut self, queues: impl IntoIterator<Item = S>) -> Self {
         self.queues = queues.into_iter().map(Into::into).collect();
         self
     }
 
     /// On how many servers everything is kept: 1, 3 or 5. Default: 1.
-    #[must_use]
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
         self
@@ -130,7 +101,6 @@ impl Topology {
     /// For how long a job's node may be silent until the job is given to another: 1 s at least. Default: 30 s.
     ///
     /// Nodes renew it every third of that, however long a job runs. It is what a job waits for when its node is killed.
-    #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
@@ -139,28 +109,24 @@ impl Topology {
     /// How often the servers deliver a job at most, refusals by nodes that do not know it included: 1 at least. Default: 100.
     ///
     /// How often a job is *run* is set where it is submitted.
-    #[must_use]
     pub fn max_deliver(mut self, times: u32) -> Self {
         self.max_deliver = times;
         self
     }
 
     /// How many jobs all queues hold together, running ones included: 1 at least. Default: 100 000.
-    #[must_use]
     pub fn queue_limit(mut self, jobs: u64) -> Self {
         self.queue_limit = jobs;
         self
     }
 
     /// How many bytes all queues hold together: 1 MiB at least. Default: 1 GiB.
-    #[must_use]
     pub fn queue_bytes(mut self, bytes: u64) -> Self {
         self.queue_bytes = bytes;
         self
     }
 
     /// How many jobs of one queue run on all nodes together, at most: 1 at least, and as many as their nodes have slots. Default: 20 000.
-    #[must_use]
     pub fn running_limit(mut self, jobs: u64) -> Self {
         self.running_limit = jobs;
         self
@@ -168,21 +134,18 @@ impl Topology {
 
     /// How many requests for jobs wait at one queue: 1 at least. A node has one for each queue while it is idle, and after a burst one for
     /// each slot for 2 s; one too many is refused, and comes again 250 ms later. Servers do not change it of a queue that is there. Default: 16 384.
-    #[must_use]
     pub fn request_limit(mut self, requests: u64) -> Self {
         self.request_limit = requests;
         self
     }
 
     /// After how long a job, or a payload in the bucket, is forgotten: 60 s at least. Default: 24 h.
-    #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
         self
     }
 
     /// After how long a result that nobody has taken is forgotten: 60 s at least. Default: 15 minutes.
-    #[must_use]
     pub fn results_max_age(mut self, age: Duration) -> Self {
         self.results_max_age = age;
         self
@@ -193,21 +156,18 @@ impl Topology {
     ///
     /// Beyond it the oldest are forgotten. Clients read within milliseconds what comes for them, so that costs a client its results only if
     /// it is away for as long as it takes the others to fill this. Values that are stored as objects are in the bucket, and do not count.
-    #[must_use]
     pub fn results_bytes(mut self, bytes: u64) -> Self {
         self.results_bytes = Some(bytes);
         self
     }
 
     /// After how long a dead letter is forgotten: 60 s at least. Default: 7 days.
-    #[must_use]
     pub fn dead_letters_max_age(mut self, age: Duration) -> Self {
         self.dead_letters_max_age = age;
         self
     }
 
     /// Keeps everything in the servers' memory: a server that ends forgets it. For tests.
-    #[must_use]
     pub fn in_memory(mut self) -> Self {
         self.storage = Storage::Memory;
         self

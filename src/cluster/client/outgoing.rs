@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -42,14 +41,7 @@ async fn store(
         return Ok(());
     }
     let (bytes, object) = (bytes.clone(), argument_of(&request.id));
-    let mut retry = Retry::until(job.deadline());
-    loop {
-        match engine.store(&object, bytes.clone()).await {
-            Err(EngineError::Lost(_)) if retry.goes_on(Instant::now(), Some(job)) => retry.pause().await,
-            Err(error) => return Err(error),
-            Ok(()) => break,
-        }
-    }
+    patiently(job, || engine.store(&object, bytes.clone())).await?;
     request.argument = Content::Stored { object, len: bytes.len() as u64 };
     Ok(())
 }
@@ -152,7 +144,7 @@ pub(super) async fn receive(
     let number = job.number();
     let bytes = match value {
         Content::Here(bytes) => Ok(bytes),
-        Content::Stored { object, len } => load(&engine, &object, len, &*job).await,
+        Content::Stored { object, len } => patiently(&*job, || engine.load(&object, len)).await,
     };
     match bytes {
         Ok(bytes) => {
@@ -171,10 +163,14 @@ pub(super) async fn receive(
     Done::Received(number)
 }
 
-async fn load(engine: &Engine, object: &str, len: u64, job: &dyn ClusterJob) -> Result<Bytes, EngineError> {
+/// Calls until it succeeds, fails for good, or the job's time is over.
+async fn patiently<T, F>(job: &dyn ClusterJob, mut call: impl FnMut() -> F) -> Result<T, EngineError>
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
     let mut retry = Retry::until(job.deadline());
     loop {
-        match engine.load(object, len).await {
+        match call().await {
             Err(EngineError::Lost(_)) if retry.goes_on(Instant::now(), Some(job)) => retry.pause().await,
             other => return other,
         }

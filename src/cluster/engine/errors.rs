@@ -93,19 +93,17 @@ impl ApiError {
 impl EngineError {
     /// As an error of connecting, serving or administrating; `what` was to be done.
     pub(super) fn into_cluster(self, what: &str) -> ClusterError {
-        let (kind, why) = match self {
-            Self::Lost(text) => (ClusterErrorKind::Unreachable, text),
-            Self::Denied(text) => (ClusterErrorKind::Denied, text),
+        let kind = match &self {
+            Self::Lost(_) => ClusterErrorKind::Unreachable,
+            Self::Denied(_) => ClusterErrorKind::Denied,
             // "stream not found", "consumer not found".
             Self::Failed(text) if text.contains("code 10059") || text.contains("code 10014") => {
-                (ClusterErrorKind::Topology, format!("{text}: run `ensure_topology`"))
+                ClusterErrorKind::Topology
             }
-            Self::Full(text) | Self::Failed(text) => (ClusterErrorKind::Other, text),
-            Self::TooLarge { size, limit } => {
-                (ClusterErrorKind::Other, format!("{size} bytes, where the server takes {limit}"))
-            }
+            Self::Full(_) | Self::Failed(_) | Self::TooLarge { .. } => ClusterErrorKind::Other,
         };
-        ClusterError::new(kind, format!("{what}: {why}"))
+        let remedy = if kind == ClusterErrorKind::Topology { ": run `ensure_topology`" } else { "" };
+        ClusterError::new(kind, format!("{what}: {self}{remedy}"))
     }
 }
 

@@ -54,10 +54,7 @@ impl Engine {
         let mut orphans = Vec::new();
         for queue in queues {
             let what = format!("CONSUMER.INFO.{}.{}", names.tasks_stream(), names.queue_consumer(queue));
-            let info: Info = match self.api(&what, String::new()).await? {
-                Ok(info) => info,
-                Err(error) => return Err(error.into_engine(self.max_message())),
-            };
+            let info: Info = self.demand(&what, String::new()).await?;
             self.left_below(queue, info.ack_floor.stream_sequence, &mut orphans).await?;
         }
         Ok(orphans)

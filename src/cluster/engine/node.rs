@@ -15,10 +15,7 @@ use super::{
     errors::{ApiError, chain},
     request::{envelope, stored},
 };
-use crate::cluster::{
-    error::{ClusterError, ClusterErrorKind},
-    message::Envelope,
-};
+use crate::cluster::{error::ClusterError, message::Envelope};
 
 /// Who of all nodes takes a call.
 const CALL_GROUP: &str = "nodes";
@@ -53,23 +50,6 @@ impl Engine {
             least = least.min(info.config.ack_wait);
         }
         Ok(least)
-    }
-
-    pub(super) async fn must_be_there<T: serde::de::DeserializeOwned>(
-        &self,
-        what: &str,
-        missing: &str,
-    ) -> Result<T, ClusterError> {
-        match self.api(what, String::new()).await {
-            Ok(Ok(info)) => Ok(info),
-            Ok(Err(error)) if error.is_missing() => {
-                let text =
-                    format!("{missing} under prefix `{}`: run `ensure_topology`", self.names().prefix());
-                Err(ClusterError::new(ClusterErrorKind::Topology, text))
-            }
-            Ok(Err(error)) => Err(error.into_engine(self.max_message()).into_cluster(what)),
-            Err(error) => Err(error.into_cluster(what)),
-        }
     }
 
     /// The ids of jobs that are not wanted any more, as `about`.

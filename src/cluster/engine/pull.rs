@@ -68,10 +68,7 @@ impl Engine {
         if let Some(consumer) = known().get(&what) {
             return Ok(consumer.clone());
         }
-        let info: Info = match self.api(&what, String::new()).await? {
-            Ok(info) => info,
-            Err(error) => return Err(error.into_engine(self.max_message())),
-        };
+        let info: Info = self.demand(&what, String::new()).await?;
         let config = pull::Config::try_from_consumer_config(info.config.clone());
         let config = config.map_err(|error| EngineError::Failed(format!("consumer `{name}`: {error}")))?;
         let consumer = PullConsumer::new(config, info, self.shared.context.clone());
@@ -86,10 +83,8 @@ impl Engine {
         config: pull::Config,
     ) -> Result<PullConsumer, EngineError> {
         let (what, body) = creating(stream, &config.clone().into_consumer_config());
-        match self.api::<Info>(&what, body).await? {
-            Ok(info) => Ok(PullConsumer::new(config, info, self.shared.context.clone())),
-            Err(error) => Err(error.into_engine(self.max_message())),
-        }
+        let info = self.demand(&what, body).await?;
+        Ok(PullConsumer::new(config, info, self.shared.context.clone()))
     }
 }
 

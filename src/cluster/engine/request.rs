@@ -19,7 +19,10 @@ use super::{
     errors::{self, Api, ApiError},
     watch::Complaints,
 };
-use crate::cluster::{error::ClusterError, message::Envelope};
+use crate::cluster::{
+    error::{ClusterError, ClusterErrorKind},
+    message::Envelope,
+};
 
 impl Engine {
     /// Does `work`, which speaks to the server by `subject`: bounded by `limit`, and over as soon as the server says that it does not
@@ -109,6 +112,33 @@ impl Engine {
         let message = Envelope { headers: Vec::new(), body: Bytes::from(body) };
         let answer = self.request(&format!("$JS.API.{what}"), &message).await?;
         Api::parse(&answer.payload)
+    }
+
+    /// The same, for one to whom every refusal is a failure.
+    pub(super) async fn demand<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        body: String,
+    ) -> Result<T, EngineError> {
+        self.api(what, body).await?.map_err(|error| error.into_engine(self.max_message()))
+    }
+
+    /// The same, for what has to be there: else the error says that `missing` is, and what to do.
+    pub(super) async fn must_be_there<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        missing: &str,
+    ) -> Result<T, ClusterError> {
+        match self.api(what, String::new()).await {
+            Ok(Ok(info)) => Ok(info),
+            Ok(Err(error)) if error.is_missing() => {
+                let text =
+                    format!("{missing} under prefix `{}`: run `ensure_topology`", self.names().prefix());
+                Err(ClusterError::new(ClusterErrorKind::Topology, text))
+            }
+            Ok(Err(error)) => Err(error.into_engine(self.max_message()).into_cluster(what)),
+            Err(error) => Err(error.into_cluster(what)),
+        }
     }
 
     /// Stores a message in the stream that takes its subject.

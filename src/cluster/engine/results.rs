@@ -219,9 +219,8 @@ impl Reader {
     /// Whether the numbers of the stream are those of before. They are not if it was made anew or has lost its end.
     async fn is_same_stream(&mut self) -> Result<bool, EngineError> {
         let what = format!("STREAM.INFO.{}", self.engine.names().results_stream());
-        let info = match self.engine.api::<stream::Info>(&what, String::new()).await {
-            Ok(Ok(info)) => info,
-            Ok(Err(error)) => return Err(error.into_engine(self.engine.max_message())),
+        let info = match self.engine.demand::<stream::Info>(&what, String::new()).await {
+            Ok(info) => info,
             // Who may not know that takes it as it is.
             Err(EngineError::Denied(_)) => return Ok(true),
             Err(error) => return Err(error),

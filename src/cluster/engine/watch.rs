@@ -2,10 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
-
-use std::time::{Duration, Instant};
 
 use async_nats::{Event, ServerError};
 use tokio::sync::watch;
@@ -43,8 +42,8 @@ impl Watch {
         match event {
             Event::Connected => {
                 // What is subscribed is subscribed again, and complained of again.
-                self.texts.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, text)| !of_inbox(text));
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                lock(&self.texts).retain(|(_, text)| !of_inbox(text));
+                *lock(&self.trouble) = None;
                 self.connections.send_modify(|n| *n += 1);
             }
             Event::Disconnected => self.note_trouble("the connection is lost"),
@@ -59,18 +58,18 @@ impl Watch {
     /// Remembers that something does not work, should somebody ask why nothing happens.
     pub(super) fn note_trouble(&self, what: &str) {
         let trouble = Some((Instant::now(), what.to_owned()));
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        *lock(&self.trouble) = trouble;
     }
 
     /// What did not work a moment ago.
     pub(super) fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let trouble = lock(&self.trouble).clone();
         trouble.filter(|(at, _)| at.elapsed() < RECENT).map(|(_, what)| what)
     }
 
     fn complain(&self, text: String) {
         let number = *self.complaints.borrow() + 1;
-        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut texts = lock(&self.texts);
         texts.truncate(COMPLAINTS - 1);
         texts.push_front((number, text));
         drop(texts);
@@ -80,7 +79,7 @@ impl Watch {
     /// The last complaint after the first `since` that names one of these subjects, or the inbox that answers come to.
     fn about(&self, subjects: &[String], since: u64) -> Option<String> {
         let named = |text: &str| subjects.iter().any(|subject| text.contains(subject));
-        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts = lock(&self.texts);
         let found = texts.iter().find(|(number, text)| *number > since && named(text));
         // The subscription of the inbox is made once, long before most requests.
         let inbox = || texts.iter().find(|(_, text)| of_inbox(text));
@@ -89,8 +88,12 @@ impl Watch {
 
     #[cfg(test)]
     pub(super) fn last(&self) -> Option<String> {
-        self.texts.lock().unwrap_or_else(PoisonError::into_inner).front().map(|(_, text)| text.clone())
+        lock(&self.texts).front().map(|(_, text)| text.clone())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn of_inbox(text: &str) -> bool {

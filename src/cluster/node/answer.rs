@@ -161,11 +161,6 @@ async fn discard_unless_named(site: &Site, run: &Run, object: &str) {
     }
 }
 
-/// An error in words.
-pub(super) fn why(error: &EngineError) -> String {
-    error.to_string()
-}
-
 /// The words of a failure take more than a message may.
 pub(super) fn does_not_fit(size: u64, limit: u64) -> Failure {
     Failure::Unavailable { why: format!("the answer takes {size} bytes, and the server takes {limit}") }
@@ -191,7 +186,6 @@ async fn store(site: &Site, run: &Run, bytes: &Bytes, attempt: u32) -> Answer {
     match site.patiently(run.until(), || site.engine.store(&object, bytes.clone())).await {
         Ok(()) => Answer::Value(Content::Stored { object, len }),
         Err(error) => {
-            let error = why(&error);
             let why = format!("the result of {len} bytes cannot be put into the object store: {error}");
             Answer::Failed(Failure::Unavailable { why })
         }

@@ -6,7 +6,7 @@ use super::{Node, NodeReport, serve};
 use crate::{
     AnyExecutor, Executor, ProcessPool,
     cluster::{
-        access::{Access, Credentials, Tls, check_queue},
+        access::{Access, access_settings, check_queue},
         error::{ClusterError, ClusterErrorKind},
         registry,
     },
@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub(super) max_payload: u64,
 }
 
+access_settings!(NodeBuilder);
+
 impl NodeBuilder {
     pub(super) fn new() -> Self {
         Self {
@@ -62,25 +64,6 @@ impl NodeBuilder {
     /// `nats://127.0.0.1:4222`.
     pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
         self.access.servers = servers.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Who this program is to the servers. Default: anybody.
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.access.credentials = credentials;
-        self
-    }
-
-    /// How the connection is encrypted. Default: as the servers want it, with the roots of the operating system.
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.access.tls = Some(tls);
-        self
-    }
-
-    /// Before the names of all streams and subjects; the same for pools and nodes that belong together. Letters, digits, `_` and `-`.
-    /// Default: `heavylift`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.access.prefix = prefix.into();
         self
     }
 
@@ -125,12 +108,6 @@ impl NodeBuilder {
     /// How long running jobs may go on after the node was told to end; then they are stopped and given back, for others to run. Default: 30 s.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.drain_timeout = limit;
-        self
-    }
-
-    /// How long it may take to connect at first. Later it tries for ever. Default: 5 s.
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.access.connect_timeout = limit;
         self
     }
 

@@ -259,7 +259,6 @@ async fn load(site: &Site, run: &Run) -> Result<Bytes, Failure> {
         Content::Stored { object, len } => {
             let loaded = site.patiently(run.until(), || site.engine.load(object, *len)).await;
             let failed = |error: EngineError| {
-                let error = answer::why(&error);
                 format!("the argument of {len} bytes cannot be read from the object store: {error}")
             };
             loaded.map_err(|error| Failure::Unavailable { why: failed(error) })

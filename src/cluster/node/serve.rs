@@ -25,7 +25,7 @@ use super::{
         error::{ClusterError, ClusterErrorKind},
         registry, thread,
     },
-    Node, NodeReport, Stop, answer,
+    Node, NodeReport, Stop,
     builder::Settings,
     calls,
     counts::Counts,
@@ -216,7 +216,7 @@ impl Site {
 
     /// Takes note of how a request went.
     pub(super) fn note<T>(&self, outcome: &Result<T, EngineError>) {
-        let why = outcome.as_ref().err().map(answer::why);
+        let why = outcome.as_ref().err().map(ToString::to_string);
         if self.has_trouble.replace(why.is_some()) || why.is_some() {
             self.counts.trouble(why);
         }
