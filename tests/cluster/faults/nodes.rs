@@ -69,7 +69,7 @@ fn a_node_that_is_stopped_beyond_its_lease_comes_too_late() {
         until("both are busy", || scene.visits().len() == 4).await;
         let held = begun_on(scene, "first");
 
-        first.signal(Signal::STOP);
+        first.stop();
         let stopped = Instant::now();
         // Its workers run on, and are done; but it cannot say so.
         scene.open_gate();

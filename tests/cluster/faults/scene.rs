@@ -12,7 +12,7 @@ use heavylift::{
     ClusterPool, Node, ThreadPool,
     cluster::{ClusterPoolBuilder, NodeBuilder, Topology, ensure_topology},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -187,6 +187,13 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Stops it. Not all of its threads are stopped at once.
+    pub(super) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let id = WaitId::Pid(Pid::from_child(&self.child));
+        waitid(id, WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT).unwrap();
     }
 
     /// Ends it at once.
