@@ -3,6 +3,7 @@
 
 use std::{
     hint::black_box,
+    process::{Child, Command},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use std::{
 
 use heavylift::{
     Advice, Machine, Profile, Workload, advise,
-    guidance::{Choice, MeasureError, Rule, Tried},
+    guidance::{Choice, Confidence, MeasureError, Rule, Tried},
     run,
 };
 
@@ -90,6 +91,42 @@ fn every_executor_has_a_try_at_what_computes_and_crosses() {
         Tried::default(),
         "threads that wait wait for nobody"
     );
+}
+
+/// A program that computes until it is dropped.
+struct BusyLoop(Child);
+
+impl BusyLoop {
+    fn start() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+}
+
+impl Drop for BusyLoop {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_measures_beside_busy_programs_is_told() {
+    let measure = || Profile::measure(churn, [20_000]).unwrap().calls(1_000);
+    let cores = thread::available_parallelism().unwrap().get();
+    // Against all threads of a trial, and those of tests beside it, one loop for each core would have little.
+    let busy: Vec<BusyLoop> = (0..4 * cores).map(|_| BusyLoop::start()).collect();
+    let disturbed = measure();
+    drop(busy);
+    assert!(disturbed.others.is_some_and(|share| share > 0.15), "{disturbed:?}");
+    let advice = advise(&disturbed, &Machine::typical());
+    let reason = advice.reasons.iter().find(|reason| reason.rule == Rule::Evidence);
+    assert!(reason.is_some() && advice.to_string().contains("other programs had"), "{advice}");
+    assert!(advice.confidence < Confidence::High, "{advice}");
+
+    // Nothing is said here of how quiet the machine is.
+    assert!(measure().others.is_some_and(|share| (0.0..=1.0).contains(&share)));
+    assert_eq!(Profile::measure_alone(churn, [20_000]).unwrap().others, None);
 }
 
 #[test]
@@ -201,7 +238,8 @@ async fn a_panic_on_a_thread_of_its_own_is_an_error_of_the_task() {
 #[cfg(feature = "serde")]
 #[test]
 fn what_is_known_can_be_kept_and_read_back() {
-    let profile = Profile::new(Duration::from_micros(70)).cpu_share(0.5).calls(9).may_crash();
+    let mut profile = Profile::new(Duration::from_micros(70)).cpu_share(0.5).calls(9).may_crash();
+    profile.others = Some(0.25);
     let advice = advise(&profile, &Machine::typical());
     let text = serde_json::to_string(&(&profile, &Machine::typical(), &advice)).unwrap();
     let (again, machine, same): (Profile, Machine, Advice) = serde_json::from_str(&text).unwrap();

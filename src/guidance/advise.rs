@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{
     Advice, Choice, Confidence, Machine, Needs, Profile, Reason, Rule, RunnerUp, Tried,
     elsewhere::{Elsewhere, elsewhere},
+    others::is_disturbed,
     predict::{Crossing, Plan, in_flight, predict},
     profile::{COMPUTES, TINY, WAITS},
 };
@@ -181,8 +182,12 @@ fn confidence(chosen: &Plan, next: Option<&Plan>, profile: &Profile, machine: &M
         return Confidence::High;
     }
     let margin = next.map_or(f64::INFINITY, |next| next.seconds / chosen.seconds);
+    let is_disturbed = is_disturbed(profile.others);
     let doubts = [
         margin < 1.25,
+        // Others can take that much from one executor and leave it to another, but hardly so much that it wins by far.
+        is_disturbed,
+        is_disturbed && margin < 3.0,
         margin < 3.0 && !machine.is_measured,
         margin < 3.0 && profile.measured_calls == 0,
         profile.spread > 0.5 || (1..3).contains(&profile.measured_calls),
@@ -262,6 +267,7 @@ fn reasons(
     reasons.extend(payload(chosen, profile, machine));
     reasons.extend(scaling(profile, machine));
     reasons.extend(evidence(chosen, profile, machine));
+    reasons.extend(disturbed(profile));
     reasons
 }
 
@@ -453,6 +459,15 @@ fn evidence(chosen: &Plan, profile: &Profile, machine: &Machine) -> Option<Reaso
     })
 }
 
+fn disturbed(profile: &Profile) -> Option<Reason> {
+    let others = profile.others.filter(|_| is_disturbed(profile.others))?;
+    let text = format!(
+        "other programs had {:.0} % of the cores while this was measured: measure again when they are done",
+        100.0 * others
+    );
+    Some(Reason::new(Rule::Evidence, text, [("others", others)]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -527,6 +542,36 @@ mod tests {
             "{advice}"
         );
         assert_eq!(advice.workers, 32);
+    }
+
+    #[test]
+    fn what_others_disturbed_is_less_sure_and_says_so() {
+        let measured = Machine { is_measured: true, ..two_cores() };
+        let tried = |alone, together| {
+            let some = |micros| Some(Duration::from_micros(micros));
+            let (inline, threads, cpu) = (some(alone), some(2 * alone + together), some(together));
+            let mut profile = micros(alone).calls(100);
+            profile.tried = Tried { inline, threads, cpu, processes: threads };
+            (profile.measured_cores, profile.measured_calls) = (2, 100);
+            profile
+        };
+        let table = [
+            ("nobody there", tried(400, 200), Some(0.02), Confidence::High, None),
+            ("not known", tried(400, 200), None, Confidence::High, None),
+            ("a daemon", tried(400, 200), Some(0.15), Confidence::High, None),
+            ("a compiler", tried(400, 200), Some(0.45), Confidence::Low, Some("45 %")),
+            ("but it wins by far", tried(1, 9), Some(0.45), Confidence::Medium, Some("45 %")),
+            ("and needs decide", tried(400, 200).killable(), Some(0.3), Confidence::High, Some("30 %")),
+        ];
+        for (name, profile, others, confidence, said) in table {
+            let advice = advise(&Profile { others, ..profile }, &measured);
+            assert_eq!(advice.confidence, confidence, "{name}: {advice}");
+            let reason = advice.reasons.iter().find(|reason| reason.rule == Rule::Evidence);
+            let numbers = reason.map(|reason| reason.numbers.clone());
+            assert_eq!(numbers, said.and(others).map(|others| vec![("others".to_owned(), others)]), "{name}");
+            let said = said.map_or(String::new(), |share| format!("other programs had {share} of the cores"));
+            assert!(advice.to_string().contains(&said), "{name}: {advice}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::{
 use super::{
     Profile,
     samples::{Crossed, Samples, caught, median, timed},
-    trial::try_out,
+    trial::{Trial, try_out},
 };
 use crate::{
     Payload,
@@ -82,8 +82,11 @@ impl Profile {
     /// longer. At most 128 samples are used, up to 16 MiB of them, one after the other and again, as copies. They should be like what comes in
     /// earnest, and name as many different things; [`calls`](Self::calls) tells how many come.
     ///
-    /// Best while nothing else runs: where others use the processors, too, more threads get a larger share of them, and many threads look
-    /// better than they are.
+    /// Best while nothing else runs: where others use the processors, too, more threads get a larger share of them, many threads look
+    /// better than they are, and calls that scale may not. How much others had is noticed on Linux ([`others`](Self::others)); from 15 % of the
+    /// cores on the executors are tried again, at most twice, and the trial counts that was disturbed least. That takes up to a second, and
+    /// with calls of 20 ms, of which the others leave little, longer. An advice from a profile that was disturbed all the same says so. How
+    /// long a call takes on this thread is told by a clock that stands still while others have the processor.
     ///
     /// Whether the job waits is known on Linux only; elsewhere it is taken to compute. What a file read finds in the cache here, it may
     /// not find there.
@@ -119,7 +122,7 @@ impl Profile {
     {
         let (mut profile, samples) = measure_alone(job, samples)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        profile.tried = try_out(job, &samples, &profile)?;
+        Trial { tried: profile.tried, others: profile.others } = try_out(job, &samples, &profile)?;
         profile.scaling = profile.tried.scaling(cores);
         profile.measured_cores = cores;
         Ok(profile)

@@ -32,6 +32,7 @@ mod live;
 mod machine;
 mod measure;
 mod needs;
+mod others;
 mod predict;
 mod profile;
 mod race;
@@ -48,6 +49,9 @@ pub use live::{PoolAdvice, PoolEvidence, PoolFinding, PoolKind, PoolRule};
 pub use machine::{HandOff, Machine};
 pub use measure::MeasureError;
 pub use needs::Needs;
+// For the bench of the advice, which is disturbed by what disturbs a trial.
+#[doc(hidden)]
+pub use others::{DISTURBED, Others, is_disturbed};
 pub use predict::{Plan, predict};
 pub use profile::Profile;
 pub use rule::{Reason, Rule};

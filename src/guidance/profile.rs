@@ -63,6 +63,10 @@ pub struct Profile {
     pub measured_cores: usize,
     /// How many calls this comes from. 0: made by hand.
     pub measured_calls: u64,
+    /// The share of the cores that other programs had while the executors were tried, from 0 to 1. Above 0.15 they disturb: more threads got a
+    /// larger share, and calls that scale may seem not to. `None`: nothing was tried, or it is not known (it is on Linux). By hand: `None`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub others: Option<f64>,
     /// How long all calls together may take. Default: however long.
     #[cfg_attr(feature = "serde", serde(default))]
     pub within: Option<Duration>,
@@ -88,6 +92,7 @@ impl Profile {
             tried: Tried::default(),
             measured_cores: 0,
             measured_calls: 0,
+            others: None,
             within: None,
             needs: Needs::default(),
         }
