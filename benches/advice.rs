@@ -1,7 +1,7 @@
 //! Advice against the truth: real jobs, measured alone, and then run by every executor.
 //!
 //! ```text
-//! cargo bench --bench advice                     # all jobs, in some three minutes
+//! cargo bench --bench advice                     # all jobs, in some three minutes; longer beside other programs
 //! cargo bench --bench advice -- sha256 gzip      # those whose name holds one of the words; the others keep their figures
 //! cargo bench --bench advice -- --list           # their names
 //! cargo bench --bench advice -- --docs           # puts the table into docs/choosing.md
@@ -19,10 +19,13 @@ mod support;
 #[path = "../examples/guide/truth.rs"]
 mod truth;
 
-use std::{collections::BTreeMap, env, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, env, path::Path};
 
-use heavylift::{Machine, Profile, advise};
-use jobs::{RealJob, Stage, Yard};
+use heavylift::{
+    Machine, Profile, advise,
+    guidance::{Others, least_disturbed},
+};
+use jobs::{Place, RealJob, Stage, Yard};
 use support::{
     Goal, Program, Race, Unit, machine, os,
     program::Effort,
@@ -58,20 +61,24 @@ fn measure(mut program: Program, all: Vec<RealJob>, arguments: &[String]) {
     let halves = halves(all.iter().map(|job| job.family));
     os::give_each_thread_a_heap();
     let (yard, runtime) = (Yard::default(), Runtime::new().unwrap());
-    let stage = Stage { yard: &yard, runtime: &runtime, tidy: os::tidy_heap };
+    let stage = Stage { yard: &yard, runtime: &runtime, before: &|_| os::tidy_heap() };
     let machine = Machine::measure();
     println!("{machine:?}\n");
 
     let wanted = all.into_iter().zip(halves).filter(|(job, _)| is_wanted(job.name));
     let tried = wanted.map(|(job, half)| {
-        let tried = try_out(&program, &job, half, &machine, &stage);
-        println!("{}", in_a_line(&tried));
-        tried
+        let tried = least_disturbed(Tried::others, || {
+            let tried = try_out(&program, &job, half, &machine, &stage);
+            println!("{}", in_a_line(&tried));
+            Ok::<_, Infallible>(tried)
+        });
+        tried.unwrap()
     });
     let tried: Vec<Tried> = tried.collect();
     let mut trial = Trial::read(&program.directory());
     trial.replace(tried, &names, machine::Machine::look());
     trial.write(&program.directory()).unwrap();
+    println!("\n{}", trial.disturbed_in_words());
     claim(&mut program, &trial);
     program.finish();
 }
@@ -82,9 +89,16 @@ fn try_out(program: &Program, job: &RealJob, half: Half, machine: &Machine, stag
     let rounds = program.size(7, 1) as usize;
     let profile = job.profile(stage.yard, calls).unwrap();
     let advice = advise(&profile, machine);
-    let truth = Truth::of((job, calls), (&profile, machine, &advice), stage, rounds).unwrap();
+    let others = RefCell::new(Others::look());
+    let before = |place: Place| {
+        (stage.before)(place);
+        others.borrow_mut().before(place.choice());
+    };
+    let stage = Stage { before: &before, ..*stage };
+    let truth = Truth::of((job, calls), (&profile, machine, &advice), &stage, rounds).unwrap();
+    let truth_others = others.into_inner().share();
     let truth = truth.unwrap_or_else(|| panic!("{} for {}", advice.executor, job.name));
-    let Profile { run_time, cpu_share, scaling, arg_bytes, result_bytes, .. } = profile;
+    let Profile { run_time, cpu_share, scaling, arg_bytes, result_bytes, others, .. } = profile;
     Tried {
         name: job.name.to_owned(),
         family: job.family.to_owned(),
@@ -95,6 +109,8 @@ fn try_out(program: &Program, job: &RealJob, half: Half, machine: &Machine, stag
         scaling,
         arg_bytes,
         result_bytes,
+        profile_others: others,
+        truth_others,
         advised: truth.advised.name().to_owned(),
         taken: taken(&truth),
     }
@@ -144,8 +160,8 @@ fn claim(program: &mut Program, trial: &Trial) {
         let finish = race.run(Effort { warm_up: 0, rounds: 1 });
         let row = finish.row(0, &format!("advice_{id}"), claim, unit).goal(goal, &[IDEAL]);
         let note = format!(
-            "{} jobs, to which no constant of the rules was fitted; worst: {}. Each job: advice.json.",
-            reported.jobs, reported.worst_job
+            "{} jobs, to which no constant of the rules was fitted, {} of them beside other programs; worst: {}. Each job: advice.json.",
+            reported.jobs, reported.disturbed, reported.worst_job
         );
         program.add_with_note(row, note);
     }

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs, io, path::Path};
 
+use heavylift::guidance::{DISTURBED, is_disturbed};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -62,6 +63,11 @@ pub(crate) struct Tried {
     pub(crate) scaling: Option<f64>,
     pub(crate) arg_bytes: u64,
     pub(crate) result_bytes: u64,
+    /// The share of the cores that other programs had while it was measured alone, and while all executors took turns; none where it is not known.
+    #[serde(default)]
+    pub(crate) profile_others: Option<f64>,
+    #[serde(default)]
+    pub(crate) truth_others: Option<f64>,
     pub(crate) advised: String,
     pub(crate) taken: BTreeMap<String, Taken>,
 }
@@ -83,6 +89,15 @@ impl Tried {
 
     pub(crate) fn is_right(&self) -> bool {
         self.regret() <= RIGHT
+    }
+
+    /// The larger share of the cores that other programs had, of the two.
+    pub(crate) fn others(&self) -> Option<f64> {
+        [self.profile_others, self.truth_others].into_iter().flatten().reduce(f64::max)
+    }
+
+    pub(crate) fn is_disturbed(&self) -> bool {
+        is_disturbed(self.others())
     }
 
     /// Predicted / measured, of the advised executor.
@@ -131,6 +146,20 @@ impl Trial {
         Summary::of(&self.half(half))
     }
 
+    /// Which jobs were disturbed, for who has waited for them. They count as all others do.
+    pub(crate) fn disturbed_in_words(&self) -> String {
+        let disturbed = self.jobs.iter().filter(|job| job.is_disturbed());
+        let names: Vec<&str> = disturbed.map(|job| &*job.name).collect();
+        let colon = if names.is_empty() { "" } else { ": " };
+        format!(
+            "{} of {} jobs beside programs with more than {:.0} % of the cores{colon}{}",
+            names.len(),
+            self.jobs.len(),
+            100.0 * DISTURBED,
+            names.join(", ")
+        )
+    }
+
     /// For docs/choosing.md: both halves in a line each, and then all jobs, misses included.
     pub(crate) fn in_words(&self) -> String {
         let mut text = format!("{}\n{SUMMARY_HEAD}", self.machine.in_words());
@@ -153,6 +182,8 @@ pub(crate) struct Summary {
     pub(crate) mean_regret: f64,
     pub(crate) worst: f64,
     pub(crate) worst_job: String,
+    /// Beside how many others had too much of the cores. They are in all figures.
+    pub(crate) disturbed: usize,
     /// How far predictions are off, in the middle: 1.2 is by a fifth, to either side.
     pub(crate) prediction: f64,
 }
@@ -168,14 +199,15 @@ impl Summary {
             mean_regret: regrets().sum::<f64>() / jobs.len().max(1) as f64,
             worst: regrets().fold(0.0, f64::max),
             worst_job: worst.map(|job| job.name.clone()).unwrap_or_default(),
+            disturbed: jobs.iter().filter(|job| job.is_disturbed()).count(),
             prediction: Spread::of(&off).median,
         }
     }
 
     fn line(&self, name: &str) -> String {
-        let Self { jobs, right, mean_regret, worst, worst_job, prediction } = self;
+        let Self { jobs, right, mean_regret, worst, worst_job, disturbed, prediction } = self;
         format!(
-            "| {name} | {jobs} | {right} ({:.0} %) | {:.1} % | {:.2} × (`{worst_job}`) | {prediction:.2} × |\n",
+            "| {name} | {jobs} | {right} ({:.0} %) | {:.1} % | {:.2} × (`{worst_job}`) | {prediction:.2} × | {disturbed} |\n",
             100.0 * *right as f64 / (*jobs).max(1) as f64,
             100.0 * mean_regret,
             1.0 + worst
@@ -184,15 +216,15 @@ impl Summary {
 }
 
 const SUMMARY_HEAD: &str = "\
-| jobs | how many | right, or within 10 % | mean regret | worst | prediction off by |
-|---|---|---|---|---|---|
+| jobs | how many | right, or within 10 % | mean regret | worst | prediction off by | disturbed |
+|---|---|---|---|---|---|---|
 ";
 const HEAD: &str = "\
-| job | run time | computing | in, out | inline | threads | cpu | processes | advised | fastest | regret | predicted / measured |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| job | run time | computing | in, out | inline | threads | cpu | processes | advised | fastest | regret | predicted / measured | others |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
-/// A job's row. One that was not right is in bold.
+/// A job's row. In bold is what was not right, and what others had where it disturbed.
 fn line(job: &Tried) -> String {
     let seconds = |executor| {
         job.taken.get(executor).map_or("–".to_owned(), |taken| Unit::Seconds.show(taken.median()))
@@ -203,9 +235,14 @@ fn line(job: &Tried) -> String {
         (regret, true) => format!("{:.0} %", 100.0 * regret),
         (regret, false) => format!("**{:.0} %**", 100.0 * regret),
     };
+    let percent = |share: f64| match job.is_disturbed() {
+        true => format!("**{:.0} %**", 100.0 * share),
+        false => format!("{:.0} %", 100.0 * share),
+    };
+    let others = job.others().map_or("–".to_owned(), percent);
     let half = if job.half == Half::Tuning { " ᵗ" } else { "" };
     format!(
-        "| {}{half} | {} | {:.0} % | {}, {} | {} | {} | {} | {} | {} | {} | {regret} | {:.2} |\n",
+        "| {}{half} | {} | {:.0} % | {}, {} | {} | {} | {} | {} | {} | {} | {regret} | {:.2} | {others} |\n",
         job.name,
         Unit::Seconds.show(job.run_time),
         100.0 * job.cpu_share,
@@ -229,8 +266,12 @@ pub(crate) fn in_a_line(job: &Tried) -> String {
         .map(|(name, taken)| format!("{name} {:.1} ({:.1})", 1e3 * taken.median(), 1e3 * taken.predicted))
         .collect();
     let verdict = if job.is_right() { "" } else { " MISS" };
+    let share =
+        |others: Option<f64>| others.map_or("–".to_owned(), |share| format!("{:.0}", 100.0 * share));
+    let [alone, truth] = [job.profile_others, job.truth_others].map(share);
+    let disturbed = if job.is_disturbed() { " DISTURBED" } else { "" };
     format!(
-        "{:15} {:>9} {:3.0} % scaling {:4.2}: {}: {} behind by {:.0} %{verdict}",
+        "{:15} {:>9} {:3.0} % scaling {:4.2}: {}: {} behind by {:.0} %{verdict}; others {alone}, {truth} %{disturbed}",
         job.name,
         Unit::Seconds.show(job.run_time),
         100.0 * job.cpu_share,

@@ -95,7 +95,7 @@ fn try_out(job: &RealJob, effort: Effort) -> Outcome<()> {
     let advice = advise(&profile, &machine);
     say(&format!("{advice}\n"))?;
 
-    let stage = Stage { yard: &yard, runtime: &runtime, tidy: || {} };
+    let stage = Stage { yard: &yard, runtime: &runtime, before: &|_| {} };
     let truth = Truth::of((job, calls), (&profile, &machine, &advice), &stage, rounds)?;
     let truth = truth.ok_or_else(|| format!("nothing here runs {}", advice.executor))?;
     say(&side_by_side(&truth))?;

@@ -99,7 +99,7 @@ fn take_turns(
     let count = all.len();
     for (round, turn) in (0..=rounds).flat_map(|round| (0..count).map(move |turn| (round, turn))) {
         let candidate = &mut all[(round + turn) % count];
-        (stage.tidy)();
+        (stage.before)(candidate.place);
         let time = job.time(stage, calls, candidate.place, candidate.travel)?;
         if round > 0 {
             candidate.rounds.push(time);

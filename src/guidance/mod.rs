@@ -51,7 +51,7 @@ pub use measure::MeasureError;
 pub use needs::Needs;
 // For the bench of the advice, which is disturbed by what disturbs a trial.
 #[doc(hidden)]
-pub use others::{DISTURBED, Others, is_disturbed};
+pub use others::{DISTURBED, Others, is_disturbed, least_disturbed};
 pub use predict::{Plan, predict};
 pub use profile::Profile;
 pub use rule::{Reason, Rule};

@@ -13,7 +13,7 @@
 //!    of that is rare: below [`DISTURBED`]. More processors even it out.
 //! 3. This program is told apart by its own clock ([`processor::of_program`]), exactly; its other threads are not others.
 //! 4. Worker processes are others, by that clock, and their pool alone knows them: whoever has them work looks away meanwhile
-//!    ([`Others::look_away`]). What disturbs for so long that it matters is there before and after. A program that the job starts counts as another.
+//!    ([`Others::before`]). What disturbs for so long that it matters is there before and after. A program that the job starts counts as another.
 //! 5. Where a quota leaves fewer cores than there are processors, others have those that are left over, and disturb nobody.
 
 use std::{
@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Choice;
 use crate::metrics::processor;
 
 /// Others that have more than this share of the cores disturb. A quiet machine shows some 2 %, a busy loop beside a trial on two cores 25 % and
@@ -33,6 +34,31 @@ const LEAST: Duration = Duration::from_millis(50);
 /// Whether others had so much of the cores that what was measured meanwhile cannot be relied on. What is not known disturbs nobody.
 pub fn is_disturbed(others: Option<f64>) -> bool {
     others.is_some_and(|share| share > DISTURBED)
+}
+
+/// So often at most something is measured that others disturb.
+const TIMES: usize = 3;
+
+/// Measures until others do not disturb, three times at most, and returns what they disturbed least.
+///
+/// # Errors
+///
+/// The first of `measure`.
+pub fn least_disturbed<T, E>(
+    others: impl Fn(&T) -> Option<f64>,
+    mut measure: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut least = measure()?;
+    for _ in 1..TIMES {
+        if !is_disturbed(others(&least)) {
+            break;
+        }
+        let next = measure()?;
+        if others(&next).is_some() && others(&next) < others(&least) {
+            least = next;
+        }
+    }
+    Ok(least)
 }
 
 /// Looks at what other programs take.
@@ -54,8 +80,15 @@ impl Others {
         others
     }
 
-    /// Looks away, until it is told to [`look_on`](Self::look_on).
-    pub fn look_away(&mut self) {
+    /// To be called before an executor runs: looks away while that is processes, whose work would be taken for that of others.
+    pub fn before(&mut self, executor: Choice) {
+        match executor {
+            Choice::Processes => self.look_away(),
+            _ => self.look_on(),
+        }
+    }
+
+    fn look_away(&mut self) {
         let Some(since) = self.since.take() else { return };
         match Moment::now().and_then(|now| now.since(&since)) {
             Some(span) => self.seen = self.seen.plus(span),
@@ -63,8 +96,7 @@ impl Others {
         }
     }
 
-    /// Looks again, if it has looked away.
-    pub fn look_on(&mut self) {
+    fn look_on(&mut self) {
         if self.since.is_none() {
             self.since = Moment::now();
             self.is_known &= self.since.is_some();
@@ -267,6 +299,25 @@ mod tests {
     }
 
     #[test]
+    fn who_was_disturbed_measures_again_and_what_was_disturbed_least_counts() {
+        let table: [(&str, &[Option<f64>], usize); 6] = [
+            ("quiet", &[Some(0.02)], 0),
+            ("not known", &[None], 0),
+            ("quiet again", &[Some(0.5), Some(0.1)], 1),
+            ("not known later", &[Some(0.5), None, None], 0),
+            ("disturbed for good", &[Some(0.5), Some(0.3), Some(0.4)], 1),
+            ("more and more", &[Some(0.3), Some(0.4), Some(0.5)], 0),
+        ];
+        for (name, others, expected) in table {
+            let mut trials = others.iter().copied().enumerate();
+            let found = least_disturbed(|(_, others)| *others, || trials.next().ok_or("tried too often"));
+            assert_eq!(found, Ok((expected, others[expected])), "{name}");
+            assert_eq!(trials.next(), None, "{name}");
+        }
+        assert_eq!(least_disturbed(|()| None, || Err("failed")), Err("failed"));
+    }
+
+    #[test]
     #[cfg(target_os = "linux")]
     fn what_this_program_computes_is_not_others() {
         let (mut others, begun) = (Others::look(), Instant::now());
@@ -278,7 +329,7 @@ mod tests {
         };
         let cores = thread::available_parallelism().unwrap().get();
         thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(burn))));
-        others.look_away();
+        others.before(Choice::Processes);
         let ours = (processor::of_program().unwrap() - before).as_secs_f64();
         let ours = ours / (cores as f64 * begun.elapsed().as_secs_f64());
         let share = others.share().unwrap();

@@ -14,7 +14,7 @@
 //!    has one round that counts, however long that takes.
 //! 3. What has arguments so large that one for each core is too much is tried in a plain loop only.
 //! 4. What other programs take meanwhile is looked at, but not while processes have work ([`Others`]). If they disturb, all is tried again,
-//!    and of at most [`TRIALS`] trials the one counts that they disturbed least.
+//!    and of at most three trials the one counts that they disturbed least.
 //! 5. The pools are the trial's own and gone afterwards: those of the program may be busy, or may be waiting for this very call.
 
 use std::{
@@ -27,7 +27,7 @@ use std::{
 use super::{
     Choice, Machine, MeasureError, Plan, Profile,
     calibrate::drained,
-    others::{Others, is_disturbed},
+    others::{Others, least_disturbed},
     predict::{in_flight, predict},
     profile::{COMPUTES, WAITS},
     race::{contenders, fitting, settled},
@@ -47,7 +47,6 @@ const FOR_LAPS: Duration = Duration::from_millis(150);
 /// Less than that is not worth a lap.
 const LEAST_LEFT: Duration = Duration::from_millis(10);
 const LAPS: u32 = 2;
-const TRIALS: usize = 3;
 /// A chunk is as large as in a map of so many calls, or smaller, for each core to have some.
 const CALLS: u64 = 10_000;
 const CHUNKS: usize = 4;
@@ -114,28 +113,16 @@ where
     }
     let machine = Machine::typical();
     let pools = Pools::new(&machine);
-    let found = least_disturbed(|| {
-        let mut others = Others::look();
-        let tried = take_turns(runners(job, &pools, samples, profile, &machine), samples, &mut others)?;
-        Ok(Trial { tried, others: others.share() })
-    });
+    let found = least_disturbed(
+        |trial: &Trial| trial.others,
+        || {
+            let mut others = Others::look();
+            let tried = take_turns(runners(job, &pools, samples, profile, &machine), samples, &mut others)?;
+            Ok(Trial { tried, others: others.share() })
+        },
+    );
     pools.end();
     found
-}
-
-/// Tries until others do not disturb, at most [`TRIALS`] times.
-fn least_disturbed(mut once: impl FnMut() -> Result<Trial, MeasureError>) -> Result<Trial, MeasureError> {
-    let mut least = once()?;
-    for _ in 1..TRIALS {
-        if !is_disturbed(least.others) {
-            break;
-        }
-        let next = once()?;
-        if next.others.is_some() && next.others < least.others {
-            least = next;
-        }
-    }
-    Ok(least)
 }
 
 /// A lap for all, and [`LAPS`] for those who have a chance yet.
@@ -227,11 +214,7 @@ impl<'a, A: Payload> Runner<'a, A> {
     /// Rounds for so long, one at least that counts. The first does not: the pool sleeps, and memory is as others have left it. An executor
     /// that fails has no rounds.
     fn heat(&mut self, samples: &Samples, limit: Duration, others: &mut Others) -> Result<(), MeasureError> {
-        // What worker processes compute would be taken for that of others.
-        match self.executor {
-            Choice::Processes => others.look_away(),
-            _ => others.look_on(),
-        }
+        others.before(self.executor);
         let begun = Instant::now();
         for number in 0.. {
             let (with_making, took) = timed(|| self.run(samples));
@@ -360,31 +343,5 @@ mod tests {
             let profile = Profile::new(Duration::from_nanos(nanos)).cpu_share(cpu_share);
             assert_eq!(is_worth_a_trial(&profile), expected, "{nanos} ns, {cpu_share}");
         }
-    }
-
-    #[test]
-    fn who_was_disturbed_tries_again_and_the_least_disturbed_trial_counts() {
-        let table: [(&str, &[Option<f64>], usize); 6] = [
-            ("quiet", &[Some(0.02)], 0),
-            ("not known", &[None], 0),
-            ("quiet again", &[Some(0.5), Some(0.1)], 1),
-            ("not known later", &[Some(0.5), None, None], 0),
-            ("disturbed for good", &[Some(0.5), Some(0.3), Some(0.4)], 1),
-            ("and more and more", &[Some(0.3), Some(0.4), Some(0.5)], 0),
-        ];
-        for (name, others, expected) in table {
-            let mut number = 0;
-            let found = least_disturbed(|| {
-                number += 1;
-                let inline = Some(Duration::from_secs(number as u64));
-                Ok(Trial { tried: Tried { inline, ..Tried::default() }, others: others[number - 1] })
-            });
-            let found = found.unwrap();
-            assert_eq!(number, others.len(), "{name}");
-            assert_eq!(found.tried.inline, Some(Duration::from_secs(expected as u64 + 1)), "{name}");
-            assert_eq!(found.others, others[expected], "{name}");
-        }
-        let failed = least_disturbed(|| Err(MeasureError::NoSample));
-        assert_eq!(failed.unwrap_err(), MeasureError::NoSample);
     }
 }

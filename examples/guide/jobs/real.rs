@@ -65,8 +65,8 @@ pub(crate) struct Travel {
 pub(crate) struct Stage<'a> {
     pub(crate) yard: &'a Yard,
     pub(crate) runtime: &'a Runtime,
-    /// Done before each run, by whoever has a heap to tidy.
-    pub(crate) tidy: fn(),
+    /// Done before each run, by whoever has a heap to tidy, or looks at what is beside it.
+    pub(crate) before: &'a dyn Fn(Place),
 }
 
 /// A job with its name.
