@@ -52,7 +52,7 @@ pub struct RunnerUp {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Confidence {
-    /// Measure: job, machine or both are assumed, or the calls differ widely.
+    /// Measure: job, machine or both are assumed, the calls differ widely, or other programs had the cores.
     Low,
     /// The runner-up would be about as good, or something is assumed.
     Medium,

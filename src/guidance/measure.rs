@@ -83,10 +83,10 @@ impl Profile {
     /// earnest, and name as many different things; [`calls`](Self::calls) tells how many come.
     ///
     /// Best while nothing else runs: where others use the processors, too, more threads get a larger share of them, many threads look
-    /// better than they are, and calls that scale may not. How much others had is noticed on Linux ([`others`](Self::others)); from 15 % of the
-    /// cores on the executors are tried again, at most twice, and the trial counts that was disturbed least. That takes up to a second, and
-    /// with calls of 20 ms, of which the others leave little, longer. An advice from a profile that was disturbed all the same says so. How
-    /// long a call takes on this thread is told by a clock that stands still while others have the processor.
+    /// better than they are, and calls that scale may seem not to. On Linux that is noticed ([`others`](Self::others)): beyond 15 % of the cores
+    /// the executors are tried again, at most twice, and what counts is the trial that was disturbed least. All of it then takes up to a
+    /// second, with calls of several milliseconds two or three; if it was disturbed all the same, the advice says so. Time on this thread
+    /// does not count while others have its processor.
     ///
     /// Whether the job waits is known on Linux only; elsewhere it is taken to compute. What a file read finds in the cache here, it may
     /// not find there.
