@@ -343,11 +343,13 @@ mod tests {
         let (mut others, begun) = (Others::look(), Instant::now());
         let before = processor::of_program().unwrap();
         let cores = thread::available_parallelism().unwrap().get();
-        thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(|| compute(150 * MS)))));
+        thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(|| compute(400 * MS)))));
         others.before(Choice::Processes);
         let ours = (processor::of_program().unwrap() - before).as_secs_f64();
         let ours = ours / (cores as f64 * begun.elapsed().as_secs_f64());
-        let share = others.share().unwrap();
-        assert!(share <= 1.05 - ours, "{share} for others, {ours} for this program");
+        // Where the system tells nothing.
+        let Some(share) = others.share() else { return };
+        // Of such a time two looks of 10 ms are a twentieth.
+        assert!(share <= 1.1 - ours, "{share} for others, {ours} for this program");
     }
 }
