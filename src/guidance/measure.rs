@@ -78,15 +78,14 @@ impl Profile {
     ///
     /// First on this thread. Then, if a call takes from 200 ns to 20 ms and does not mostly wait, by every executor in turn, as many by
     /// `map` would be run, on pools that are gone afterwards: what calls cost one another (a lock, the allocator, memory that changes
-    /// threads) shows only so. Executors that are close take more turns. Takes about a third of a second, or as long as two calls, if that is
+    /// threads) shows only so. Executors that are close take more turns. Takes a third to half of a second, or as long as two calls, if that is
     /// longer. At most 128 samples are used, up to 16 MiB of them, one after the other and again, as copies. They should be like what comes in
     /// earnest, and name as many different things; [`calls`](Self::calls) tells how many come.
     ///
     /// Best while nothing else runs: where others use the processors, too, more threads get a larger share of them, many threads look
     /// better than they are, and calls that scale may seem not to. On Linux that is noticed ([`others`](Self::others)): beyond 15 % of the cores
-    /// the executors are tried again, at most twice, and what counts is the trial that was disturbed least. All of it then takes up to a
-    /// second, with calls of several milliseconds two or three; if it was disturbed all the same, the advice says so. Time on this thread
-    /// does not count while others have its processor.
+    /// the executors are tried again, at most twice, and what counts is the trial that was disturbed least. All of it then takes about a
+    /// second; if it was disturbed all the same, the advice says so. Time on this thread does not count while others have its processor.
     ///
     /// Whether the job waits is known on Linux only; elsewhere it is taken to compute. What a file read finds in the cache here, it may
     /// not find there.

@@ -9,8 +9,8 @@
 //!    ([proc_stat(5)](https://man7.org/linux/man-pages/man5/proc_stat.5.html)). The rest was somebody's: a program's, the kernel's, or the
 //!    hypervisor's (steal). To add up the busy columns instead is the same on paper, but these are sampled, by a tick of 4 ms or so, while idle
 //!    time is measured: side by side, on a busy machine, fifteen windows of 150 ms were from 75 to 94 % by the one, and from 80 to 85 % by the other.
-//! 2. Columns are cut off to 10 ms, which puts a look off by 4 ms on each processor, mostly, and 10 at most. A trial looks for 100 ms or more, in two
-//!    or three pieces: 3 to 5 % on two processors, and less on more of them. [`DISTURBED`] is three times that.
+//! 2. Columns are cut off to 10 ms, which puts a look off by 4 ms on each processor, mostly, and 10 at most. A trial looks for 200 ms or more, in two
+//!    or three pieces: up to 3 % on two processors, and less on more of them.
 //! 3. This program is told apart by its own clock ([`processor::of_program`]), exactly; its other threads are not others.
 //! 4. Worker processes are others, by that clock, and their pool alone knows them: whoever has them work looks away meanwhile
 //!    ([`Others::before`]). What disturbs for so long that it matters is there before and after. A program that the job starts counts as another.
@@ -24,8 +24,8 @@ use std::{
 use super::Choice;
 use crate::metrics::processor;
 
-/// Others that have more than this share of the cores disturb. Beside a trial on two cores nobody shows as 0 to 10 %, 3 in the mean of 24
-/// trials, and a busy loop as 34 to 44 %: half of the cores against a plain loop, a third against two threads.
+/// Others that have more than this share of the cores disturb. Beside a trial on two cores nobody shows as 0 to 3 %, in 56 trials, and a
+/// busy loop as 32 to 47 %: half of the cores against a plain loop, a third against two threads.
 pub const DISTURBED: f64 = 0.15;
 
 /// What was looked at for less than this is not known.

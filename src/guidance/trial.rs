@@ -40,10 +40,10 @@ use crate::{Map, Payload, ProcessPool, Shutdown, ThreadPool, task::block_on};
 const SHORTEST: Duration = Duration::from_nanos(200);
 const LONGEST: Duration = Duration::from_millis(20);
 /// Short rounds are many, and long ones know less of how they begin and end.
-const FOR_ROUND: Duration = Duration::from_millis(4);
-const WITH_MAKING: Duration = Duration::from_millis(10);
-const FOR_HEAT: Duration = Duration::from_millis(20);
-const FOR_LAPS: Duration = Duration::from_millis(150);
+const FOR_ROUND: Duration = Duration::from_millis(8);
+const WITH_MAKING: Duration = Duration::from_millis(25);
+const FOR_HEAT: Duration = Duration::from_millis(40);
+const FOR_LAPS: Duration = Duration::from_millis(300);
 /// Less than that is not worth a lap.
 const LEAST_LEFT: Duration = Duration::from_millis(10);
 const LAPS: u32 = 2;
