@@ -1,7 +1,7 @@
 //! Advice against the truth: real jobs, measured alone, and then run by every executor.
 //!
 //! ```text
-//! cargo bench --bench advice                     # all jobs, in some three minutes; longer beside other programs
+//! cargo bench --bench advice                     # all jobs, in some four minutes; longer beside other programs
 //! cargo bench --bench advice -- sha256 gzip      # those whose name holds one of the words; the others keep their figures
 //! cargo bench --bench advice -- --list           # their names
 //! cargo bench --bench advice -- --docs           # puts the table into docs/choosing.md
@@ -30,13 +30,15 @@ use support::{
     Goal, Program, Race, Unit, machine, os,
     program::Effort,
     report::write_between,
-    tried::{Half, Taken, Trial, Tried, halves, in_a_line},
+    tried::{Half, Summary, Taken, Trial, Tried, halves, in_a_line},
 };
 use tokio::runtime::Runtime;
 use truth::{Candidate, Truth};
 
 const BEGIN: &str = "<!-- advice: written by `cargo bench --bench advice -- --docs` -->";
 const END: &str = "<!-- end of advice -->";
+/// So often a job is measured alone, and an advice taken.
+const ADVICES: u64 = 3;
 const ADVICE: &str = "the advised executor";
 const IDEAL: &str = "the fastest executor";
 
@@ -87,7 +89,11 @@ fn measure(mut program: Program, all: Vec<RealJob>, arguments: &[String]) {
 fn try_out(program: &Program, job: &RealJob, half: Half, machine: &Machine, stage: &Stage<'_>) -> Tried {
     let calls = if program.is_quick() { job.calls.div_ceil(100) } else { job.calls };
     let rounds = program.size(7, 1) as usize;
-    let profile = job.profile(stage.yard, calls).unwrap();
+    let profile = || job.profile(stage.yard, calls).unwrap();
+    let again = (1..program.size(ADVICES, 1))
+        .map(|_| advise(&profile(), machine).executor.name().to_owned())
+        .collect();
+    let profile = profile();
     let advice = advise(&profile, machine);
     let others = RefCell::new(Others::look());
     let before = |place: Place| {
@@ -112,6 +118,7 @@ fn try_out(program: &Program, job: &RealJob, half: Half, machine: &Machine, stag
         profile_others: others,
         truth_others,
         advised: truth.advised.name().to_owned(),
+        again,
         taken: taken(&truth),
     }
 }
@@ -151,17 +158,23 @@ fn claim(program: &mut Program, trial: &Trial) {
             Goal::AtMost(1.5),
         ),
     ];
-    let figures = [reported.right as f64, 1.0 + reported.mean_regret, 1.0 + reported.worst];
+    let times = trial.each_time(Half::Reported);
+    let figures: [fn(&Summary) -> f64; 3] =
+        [|of| of.right as f64, |of| 1.0 + of.mean_regret, |of| 1.0 + of.worst];
     for ((id, claim, unit, goal), figure) in claims.into_iter().zip(figures) {
         let ideal = if unit == Unit::Jobs { reported.jobs as f64 } else { 1.0 };
         let mut race = Race::<1>::new();
-        race.enter(ADVICE, || [figure]);
+        let mut each_time = times.iter().map(figure);
+        race.enter(ADVICE, move || [each_time.next().unwrap()]);
         race.enter(IDEAL, || [ideal]);
-        let finish = race.run(Effort { warm_up: 0, rounds: 1 });
+        let finish = race.run(Effort { warm_up: 0, rounds: times.len() });
         let row = finish.row(0, &format!("advice_{id}"), claim, unit).goal(goal, &[IDEAL]);
         let note = format!(
-            "{} jobs, to which no constant of the rules was fitted, {} of them beside other programs; worst: {}. Each job: advice.json.",
-            reported.jobs, reported.disturbed, reported.worst_job
+            "{} jobs, to which no constant of the rules was fitted, {} of them beside other programs, each measured alone and advised {} times; worst: {}. Each job: advice.json.",
+            reported.jobs,
+            reported.disturbed,
+            times.len(),
+            reported.worst_job
         );
         program.add_with_note(row, note);
     }

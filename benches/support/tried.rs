@@ -2,7 +2,7 @@
 //!
 //! The constants of the rules are fitted to one half of the jobs, and what is reported is the other.
 
-use std::{collections::BTreeMap, fmt::Write, fs, io, path::Path};
+use std::{collections::BTreeMap, fmt::Write, fs, io, iter, path::Path};
 
 use heavylift::guidance::{DISTURBED, is_disturbed};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,10 @@ use super::{
 
 /// An advice is right if it is no more than this behind the fastest.
 const RIGHT: f64 = 0.1;
+
+fn is_right(regret: f64) -> bool {
+    regret <= RIGHT
+}
 
 /// Which half of the jobs one belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +73,9 @@ pub(crate) struct Tried {
     #[serde(default)]
     pub(crate) truth_others: Option<f64>,
     pub(crate) advised: String,
+    /// What was advised after it was measured alone once more, each time. That job is the same, and its measures differ.
+    #[serde(default)]
+    pub(crate) again: Vec<String>,
     pub(crate) taken: BTreeMap<String, Taken>,
 }
 
@@ -82,13 +89,32 @@ impl Tried {
         &self.taken[&self.advised]
     }
 
-    /// How much longer the advised executor took than the fastest: 0 is as long, 1 twice as long.
-    pub(crate) fn regret(&self) -> f64 {
-        self.advised().median() / self.taken[self.fastest()].median() - 1.0
+    fn advices(&self) -> impl Iterator<Item = &str> {
+        iter::once(&self.advised).chain(&self.again).map(String::as_str)
     }
 
-    pub(crate) fn is_right(&self) -> bool {
-        self.regret() <= RIGHT
+    /// How much longer the executor that was advised took than the fastest, for each time: 0 is as long, 1 twice as long.
+    fn regrets(&self) -> Vec<f64> {
+        let fastest = self.taken[self.fastest()].median();
+        self.advices().map(|advised| self.taken[advised].median() / fastest - 1.0).collect()
+    }
+
+    fn mean_regret(&self) -> f64 {
+        let regrets = self.regrets();
+        regrets.iter().sum::<f64>() / regrets.len() as f64
+    }
+
+    /// Whether the advice was right each time.
+    fn is_right(&self) -> bool {
+        self.regrets().into_iter().all(is_right)
+    }
+
+    /// What was advised, each of them if that differs.
+    fn advised_in_words(&self) -> String {
+        if self.again.iter().all(|again| *again == self.advised) {
+            return self.advised.clone();
+        }
+        self.advices().collect::<Vec<_>>().join(", ")
     }
 
     /// The larger share of the cores that other programs had, of the two.
@@ -143,7 +169,14 @@ impl Trial {
     }
 
     pub(crate) fn summary(&self, half: Half) -> Summary {
-        Summary::of(&self.half(half))
+        Summary::of(&self.half(half), Tried::regrets)
+    }
+
+    /// The same of the first advice for each job, of the second, and so on.
+    pub(crate) fn each_time(&self, half: Half) -> Vec<Summary> {
+        let jobs = self.half(half);
+        let times = jobs.iter().map(|job| 1 + job.again.len()).min().unwrap_or(0);
+        (0..times).map(|time| Summary::of(&jobs, |job| vec![job.regrets()[time]])).collect()
     }
 
     /// Which jobs were disturbed, for who has waited for them. They count as all others do.
@@ -178,6 +211,7 @@ const FILE: &str = "advice.json";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) jobs: usize,
+    pub(crate) advices: usize,
     pub(crate) right: usize,
     pub(crate) mean_regret: f64,
     pub(crate) worst: f64,
@@ -189,26 +223,30 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    fn of(jobs: &[&Tried]) -> Self {
-        let regrets = || jobs.iter().map(|job| job.regret());
-        let worst = jobs.iter().max_by(|a, b| a.regret().total_cmp(&b.regret()));
+    fn of(jobs: &[&Tried], regrets: impl Fn(&Tried) -> Vec<f64>) -> Self {
+        let each = |job: &&Tried| {
+            regrets(job).into_iter().map(|regret| (regret, job.name.clone())).collect::<Vec<_>>()
+        };
+        let all: Vec<(f64, String)> = jobs.iter().flat_map(each).collect();
+        let worst = all.iter().max_by(|(a, _), (b, _)| a.total_cmp(b)).cloned().unwrap_or_default();
         let off: Vec<f64> = jobs.iter().map(|job| job.prediction()).map(|off| off.max(1.0 / off)).collect();
         Self {
             jobs: jobs.len(),
-            right: jobs.iter().filter(|job| job.is_right()).count(),
-            mean_regret: regrets().sum::<f64>() / jobs.len().max(1) as f64,
-            worst: regrets().fold(0.0, f64::max),
-            worst_job: worst.map(|job| job.name.clone()).unwrap_or_default(),
+            advices: all.len(),
+            right: all.iter().filter(|(regret, _)| is_right(*regret)).count(),
+            mean_regret: all.iter().map(|(regret, _)| regret).sum::<f64>() / all.len().max(1) as f64,
+            worst: worst.0,
+            worst_job: worst.1,
             disturbed: jobs.iter().filter(|job| job.is_disturbed()).count(),
             prediction: Spread::of(&off).median,
         }
     }
 
     fn line(&self, name: &str) -> String {
-        let Self { jobs, right, mean_regret, worst, worst_job, disturbed, prediction } = self;
+        let Self { jobs, advices, right, mean_regret, worst, worst_job, disturbed, prediction } = self;
         format!(
-            "| {name} | {jobs} | {right} ({:.0} %) | {:.1} % | {:.2} × (`{worst_job}`) | {prediction:.2} × | {disturbed} |\n",
-            100.0 * *right as f64 / (*jobs).max(1) as f64,
+            "| {name} | {jobs} | {advices} | {right} ({:.0} %) | {:.1} % | {:.2} × (`{worst_job}`) | {prediction:.2} × | {disturbed} |\n",
+            100.0 * *right as f64 / (*advices).max(1) as f64,
             100.0 * mean_regret,
             1.0 + worst
         )
@@ -216,8 +254,8 @@ impl Summary {
 }
 
 const SUMMARY_HEAD: &str = "\
-| jobs | how many | right, or within 10 % | mean regret | worst | prediction off by | disturbed |
-|---|---|---|---|---|---|---|
+| jobs | how many | advices | right, or within 10 % | mean regret | worst | prediction off by | disturbed |
+|---|---|---|---|---|---|---|---|
 ";
 const HEAD: &str = "\
 | job | run time | computing | in, out | inline | threads | cpu | processes | advised | fastest | regret | predicted / measured | others |
@@ -230,7 +268,7 @@ fn line(job: &Tried) -> String {
         job.taken.get(executor).map_or("–".to_owned(), |taken| Unit::Seconds.show(taken.median()))
     };
     let bytes = |bytes: u64| Unit::Bytes.show(bytes as f64);
-    let regret = match (job.regret(), job.is_right()) {
+    let regret = match (job.mean_regret(), job.is_right()) {
         (0.0, _) => "0".to_owned(),
         (regret, true) => format!("{:.0} %", 100.0 * regret),
         (regret, false) => format!("**{:.0} %**", 100.0 * regret),
@@ -252,7 +290,7 @@ fn line(job: &Tried) -> String {
         seconds("threads"),
         seconds("cpu"),
         seconds("processes"),
-        job.advised,
+        job.advised_in_words(),
         job.fastest(),
         job.prediction(),
     )
@@ -277,7 +315,7 @@ pub(crate) fn in_a_line(job: &Tried) -> String {
         100.0 * job.cpu_share,
         job.scaling.unwrap_or(f64::NAN),
         all.join(", "),
-        job.advised,
-        100.0 * job.regret(),
+        job.advised_in_words(),
+        100.0 * job.mean_regret(),
     )
 }

@@ -99,7 +99,7 @@ impl RealJob {
         Self { family, name, calls, work }
     }
 
-    /// What measuring alone says of the job: some calls on this thread, and some on all cores at once, in a quarter of a second.
+    /// What measuring alone says of the job: some calls on this thread, and some by each executor, in half a second.
     pub(crate) fn profile(&self, yard: &Yard, calls: usize) -> Result<Profile, MeasureError> {
         Ok(self.work.profile(yard, calls)?.calls(calls as u64))
     }
