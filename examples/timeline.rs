@@ -43,7 +43,7 @@ fn hang(_: u64) -> u64 {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = env::args_os().nth(1).map_or_else(env::temp_dir, PathBuf::from);
-    let pool = ProcessPool::builder().name("pictures").max_workers(3).max_tasks_per_worker(9).build()?;
+    let pool = ProcessPool::builder().name("pictures").max_workers(3).max_tasks_per_worker(5).build()?;
     let recording = pool.record();
 
     let mut tasks: Vec<Task<u64>> = Vec::new();
