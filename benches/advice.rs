@@ -19,7 +19,7 @@ mod support;
 #[path = "../examples/guide/truth.rs"]
 mod truth;
 
-use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, env, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, env, iter, path::Path};
 
 use heavylift::{
     Machine, Profile, advise,
@@ -89,12 +89,14 @@ fn measure(mut program: Program, all: Vec<RealJob>, arguments: &[String]) {
 fn try_out(program: &Program, job: &RealJob, half: Half, machine: &Machine, stage: &Stage<'_>) -> Tried {
     let calls = if program.is_quick() { job.calls.div_ceil(100) } else { job.calls };
     let rounds = program.size(7, 1) as usize;
-    let profile = || job.profile(stage.yard, calls).unwrap();
-    let again = (1..program.size(ADVICES, 1))
-        .map(|_| advise(&profile(), machine).executor.name().to_owned())
-        .collect();
-    let profile = profile();
-    let advice = advise(&profile, machine);
+    let measure = || {
+        let profile = job.profile(stage.yard, calls).unwrap();
+        (advise(&profile, machine), profile)
+    };
+    let (advice, profile) = measure();
+    let again = (1..program.size(ADVICES, 1)).map(|_| measure().0);
+    let advised =
+        iter::once(advice.clone()).chain(again).map(|advice| advice.executor.name().to_owned()).collect();
     let others = RefCell::new(Others::look());
     let before = |place: Place| {
         (stage.before)(place);
@@ -117,8 +119,7 @@ fn try_out(program: &Program, job: &RealJob, half: Half, machine: &Machine, stag
         result_bytes,
         profile_others: others,
         truth_others,
-        advised: truth.advised.name().to_owned(),
-        again,
+        advised,
         taken: taken(&truth),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The constants of the rules are fitted to one half of the jobs, and what is reported is the other.
 
-use std::{collections::BTreeMap, fmt::Write, fs, io, iter, path::Path};
+use std::{collections::BTreeMap, fmt::Write, fs, io, path::Path};
 
 use heavylift::guidance::{DISTURBED, is_disturbed};
 use serde::{Deserialize, Serialize};
@@ -68,35 +68,27 @@ pub(crate) struct Tried {
     pub(crate) arg_bytes: u64,
     pub(crate) result_bytes: u64,
     /// The share of the cores that other programs had while it was measured alone, and while all executors took turns; none where it is not known.
-    #[serde(default)]
     pub(crate) profile_others: Option<f64>,
-    #[serde(default)]
     pub(crate) truth_others: Option<f64>,
-    pub(crate) advised: String,
-    /// What was advised after it was measured alone once more, each time. That job is the same, and its measures differ.
-    #[serde(default)]
-    pub(crate) again: Vec<String>,
+    /// What was advised, each time that it was measured alone; all other figures are those of the first time.
+    pub(crate) advised: Vec<String>,
     pub(crate) taken: BTreeMap<String, Taken>,
 }
 
 impl Tried {
     pub(crate) fn fastest(&self) -> &str {
         let by_time = self.taken.iter().min_by(|(_, a), (_, b)| a.median().total_cmp(&b.median()));
-        by_time.map_or(&self.advised, |(name, _)| name)
+        by_time.map_or(&self.advised[0], |(name, _)| name)
     }
 
     fn advised(&self) -> &Taken {
-        &self.taken[&self.advised]
-    }
-
-    fn advices(&self) -> impl Iterator<Item = &str> {
-        iter::once(&self.advised).chain(&self.again).map(String::as_str)
+        &self.taken[&self.advised[0]]
     }
 
     /// How much longer the executor that was advised took than the fastest, for each time: 0 is as long, 1 twice as long.
     fn regrets(&self) -> Vec<f64> {
         let fastest = self.taken[self.fastest()].median();
-        self.advices().map(|advised| self.taken[advised].median() / fastest - 1.0).collect()
+        self.advised.iter().map(|advised| self.taken[advised].median() / fastest - 1.0).collect()
     }
 
     fn mean_regret(&self) -> f64 {
@@ -111,10 +103,11 @@ impl Tried {
 
     /// What was advised, each of them if that differs.
     fn advised_in_words(&self) -> String {
-        if self.again.iter().all(|again| *again == self.advised) {
-            return self.advised.clone();
+        let mut all = self.advised.clone();
+        if all.iter().all(|again| *again == all[0]) {
+            all.truncate(1);
         }
-        self.advices().collect::<Vec<_>>().join(", ")
+        all.join(", ")
     }
 
     /// The larger share of the cores that other programs had, of the two.
@@ -175,7 +168,7 @@ impl Trial {
     /// The same of the first advice for each job, of the second, and so on.
     pub(crate) fn each_time(&self, half: Half) -> Vec<Summary> {
         let jobs = self.half(half);
-        let times = jobs.iter().map(|job| 1 + job.again.len()).min().unwrap_or(0);
+        let times = jobs.iter().map(|job| job.advised.len()).min().unwrap_or(0);
         (0..times).map(|time| Summary::of(&jobs, |job| vec![job.regrets()[time]])).collect()
     }
 
@@ -224,19 +217,17 @@ pub(crate) struct Summary {
 
 impl Summary {
     fn of(jobs: &[&Tried], regrets: impl Fn(&Tried) -> Vec<f64>) -> Self {
-        let each = |job: &&Tried| {
-            regrets(job).into_iter().map(|regret| (regret, job.name.clone())).collect::<Vec<_>>()
-        };
-        let all: Vec<(f64, String)> = jobs.iter().flat_map(each).collect();
-        let worst = all.iter().max_by(|(a, _), (b, _)| a.total_cmp(b)).cloned().unwrap_or_default();
+        let all: Vec<f64> = jobs.iter().flat_map(|job| regrets(job)).collect();
+        let worst_of = |job: &Tried| regrets(job).into_iter().fold(0.0, f64::max);
+        let worst = jobs.iter().max_by(|a, b| worst_of(a).total_cmp(&worst_of(b)));
         let off: Vec<f64> = jobs.iter().map(|job| job.prediction()).map(|off| off.max(1.0 / off)).collect();
         Self {
             jobs: jobs.len(),
             advices: all.len(),
-            right: all.iter().filter(|(regret, _)| is_right(*regret)).count(),
-            mean_regret: all.iter().map(|(regret, _)| regret).sum::<f64>() / all.len().max(1) as f64,
-            worst: worst.0,
-            worst_job: worst.1,
+            right: all.iter().filter(|regret| is_right(**regret)).count(),
+            mean_regret: all.iter().sum::<f64>() / all.len().max(1) as f64,
+            worst: all.iter().copied().fold(0.0, f64::max),
+            worst_job: worst.map(|job| job.name.clone()).unwrap_or_default(),
             disturbed: jobs.iter().filter(|job| job.is_disturbed()).count(),
             prediction: Spread::of(&off).median,
         }
