@@ -115,7 +115,7 @@ macro_rules! access_settings {
                 self
             }
 
-            /// How long it may take to connect. Default: 5 s.
+            /// How long it may take to connect at first; a connection that is lost later is tried again for ever. Default: 5 s.
             pub fn connect_timeout(mut self, limit: std::time::Duration) -> Self {
                 self.access.connect_timeout = limit;
                 self
