@@ -20,6 +20,7 @@ use crate::{
     Priority, TaskError, TaskId,
     clock::Stamp,
     error::{TaskLabel, TaskName},
+    metrics::Pace,
     pause::spin,
     timer,
     trace::{JobSpan, SpanSlot},
@@ -33,6 +34,11 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
     type Job: Send;
     /// What the task yields.
     type Output: Send;
+
+    /// Where to take note of how long the job runs, if the cell is to keep that for the seat.
+    fn pace(_options: &Options) -> Option<Arc<Pace>> {
+        None
+    }
 
     /// Takes note of how a task ended; called once per task, before anybody can see the outcome.
     fn finished(&self, whose: Whose<'_>, outcome: &Result<Self::Output, TaskError>, left: Left);
@@ -103,7 +109,7 @@ pub(crate) struct Cell<S: Seat> {
     seat: S,
 }
 
-/// The time limits and the priority of a task, and its span.
+/// The time limits and the priority of a task, its span, and what it keeps for its seat.
 struct Limits {
     priority: Priority,
     queue_timeout: Option<Duration>,
@@ -111,17 +117,18 @@ struct Limits {
     /// When the run timeout is reached, for executors that let the cell watch it.
     run_deadline: OnceLock<Instant>,
     span: SpanSlot,
+    pace: Option<Arc<Pace>>,
 }
 
 impl Limits {
-    fn of(options: &Options, span: JobSpan) -> Option<Box<Self>> {
+    fn of(options: &Options, span: JobSpan, pace: Option<Arc<Pace>>) -> Option<Box<Self>> {
         let Options { queue_timeout, run_timeout, priority, .. } = *options;
         let limited = queue_timeout.is_some() || run_timeout.is_some() || priority != Priority::default();
-        if !limited && span.is_none() {
+        if !limited && span.is_none() && pace.is_none() {
             return None;
         }
         let (run_deadline, span) = (OnceLock::new(), SpanSlot::new(span));
-        Some(Box::new(Self { priority, queue_timeout, run_timeout, run_deadline, span }))
+        Some(Box::new(Self { priority, queue_timeout, run_timeout, run_deadline, span, pace }))
     }
 }
 
@@ -132,7 +139,7 @@ impl<S: Seat> Cell<S> {
             core: Core::new(job),
             label,
             submitted: Stamp::now(),
-            limits: Limits::of(options, span),
+            limits: Limits::of(options, span, S::pace(options)),
             seat,
         })
     }
@@ -156,6 +163,11 @@ impl<S: Seat> Cell<S> {
 
     pub(crate) fn priority(&self) -> Priority {
         self.limits.as_ref().map_or(Priority::default(), |limits| limits.priority)
+    }
+
+    /// Where to take note of how long the job runs, if it was to be kept here.
+    pub(crate) fn pace(&self) -> Option<&Pace> {
+        self.limits.as_ref()?.pace.as_deref()
     }
 
     pub(crate) fn run_timeout(&self) -> Option<Duration> {

@@ -473,8 +473,7 @@ where
         let Ticket { label, mut options, place } = ticket;
         self.shared().setup.complete(&mut options);
         let grip = self.handles.grips.here().clone();
-        let pace = options.pace.take();
-        let seat = ThreadSeat::new(grip, pace, Handle::try_current().ok());
+        let seat = ThreadSeat::new(grip, Handle::try_current().ok());
         let span = open_span(self, &label);
         let cell = Cell::new(label, &options, seat, Load { job, place }, span);
         self.shared().counters.submitted();

@@ -17,7 +17,7 @@ use crate::{
     panic::{catch, drop_shielded},
     pool::Place,
     record::{Run, Spot},
-    task::{self, Cell, Left, Seat, StopSignal, Whose},
+    task::{self, Cell, Left, Options, Seat, StopSignal, Whose},
 };
 
 /// The seat of a job `F` that returns `R`.
@@ -25,9 +25,7 @@ pub(crate) struct ThreadSeat<F, R> {
     grip: Arc<Grip>,
     /// The runtime that the job was submitted from, for `Handle::current()` in it. It stays here until the task is dropped, which
     /// happens most often in that runtime: a count that two threads change in turn costs more than the rest of a hand-over.
-    runtime: Option<(Id, Handle)>,
-    /// Where to take note of how long the job runs.
-    pace: Option<Arc<Pace>>,
+    runtime: Option<Handle>,
     job: PhantomData<fn(F) -> R>,
 }
 
@@ -78,9 +76,8 @@ pub(crate) trait ThreadJob: Queued + Send + Sync {
 }
 
 impl<F, R> ThreadSeat<F, R> {
-    pub(super) fn new(grip: Arc<Grip>, pace: Option<Arc<Pace>>, runtime: Option<Handle>) -> Self {
-        let runtime = runtime.map(|runtime| (runtime.id(), runtime));
-        Self { grip, runtime, pace, job: PhantomData }
+    pub(super) fn new(grip: Arc<Grip>, runtime: Option<Handle>) -> Self {
+        Self { grip, runtime, job: PhantomData }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -95,6 +92,10 @@ where
 {
     type Job = Load<F>;
     type Output = R;
+
+    fn pace(options: &Options) -> Option<Arc<Pace>> {
+        options.pace.clone()
+    }
 
     fn finished(&self, whose: Whose<'_>, outcome: &Result<R, TaskError>, left: Left) {
         self.shared().counters.finished(outcome, left);
@@ -164,7 +165,7 @@ where
         counters.ran(took);
         counters.computed_until(ended, 1, took);
         self.seat().shared().soon.took(took);
-        if let Some(pace) = &self.seat().pace {
+        if let Some(pace) = self.pace() {
             pace.note(1, took);
         }
         drop_shielded(place);
@@ -188,12 +189,11 @@ where
     }
 
     fn runtime(&self) -> Option<Handle> {
-        self.seat().runtime.as_ref().map(|(_, runtime)| runtime.clone())
+        self.seat().runtime.clone()
     }
 
     fn runtime_id(&self) -> Option<Id> {
-        // Not asked of the handle, whose memory other threads change all the time.
-        self.seat().runtime.as_ref().map(|(id, _)| *id)
+        self.seat().runtime.as_ref().map(Handle::id)
     }
 
     fn label(&self) -> &TaskLabel {
@@ -240,6 +240,6 @@ mod tests {
             size_of::<Cell<ThreadSeat<F, R>>>()
         }
         let number = 7_u64;
-        assert_eq!(size_of_task(move || number), 20 * size_of::<usize>());
+        assert_eq!(size_of_task(move || number), 18 * size_of::<usize>());
     }
 }

@@ -161,7 +161,7 @@ fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Arc<dyn T
     let job = move || sender.send(n).unwrap();
     let label = crate::task::label("()", &mut Options::default(), Location::caller());
     let load = Load { job, place: crate::pool::Place::default() };
-    let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), None, None);
+    let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), None);
     pool.shared().counters.submitted();
     Cell::new(label, &Options::default(), seat, load, Default::default())
 }
