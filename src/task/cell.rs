@@ -381,6 +381,7 @@ pub(crate) trait AnyTask: Send + Sync {
 pub(crate) trait TaskCell<T>: AnyTask {
     fn label(&self) -> &TaskLabel;
     fn status(&self) -> TaskStatus;
+    /// For the task alone, which only one at a time polls.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>>;
     fn take(&self) -> Option<Result<T, TaskError>>;
     fn detach(&self);

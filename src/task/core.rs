@@ -19,18 +19,22 @@
 //!    whoever owns the outcome takes all of them at once.
 //! 5. Whoever awaits leaves a waker first and sets the `AWAITED` bit then, and looks at the phase last. Whoever publishes
 //!    FINISHED sees the bit, and wakes, or else is seen by that look. So a task that nobody awaits yet costs no wake.
-//! 6. Foreign code (callbacks, wakers, drops) runs under no lock and behind `catch_unwind`.
+//! 6. The waker's place belongs to whoever awaits, which is one at a time, while neither `AWAITED` nor `WOKEN` is set, or after it has cleared
+//!    `AWAITED` itself. The publication that finds `AWAITED` turns it into `WOKEN`, for good: the place belongs to who has published
+//!    then, who takes the waker out. Whoever awaits may look at a waker of its own that still lies there, for it is not changed in its
+//!    place. After `WOKEN` it leaves none any more: that matters only where a late callback runs just then, and it comes again at once.
+//! 7. Foreign code (callbacks, wakers, drops) runs under no lock and behind `catch_unwind`.
 #![expect(unsafe_code, reason = "the job and the outcome are handed over by the state word")]
 
 use std::{
     mem::MaybeUninit,
     ptr,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use crate::panic::{drop_shielded, shield};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicWaker, UnsafeCell};
+use crate::sync::{AtomicPtr, AtomicU32, UnsafeCell};
 
 const QUEUED: u32 = 0;
 const HELD: u32 = 1;
@@ -46,10 +50,12 @@ const STOP: u32 = 1 << 3;
 const CALLBACKS: u32 = 1 << 4;
 /// Nobody will take the outcome.
 const DETACHED: u32 = 1 << 5;
-/// A waker was left.
+/// A waker was left, and is there.
 const AWAITED: u32 = 1 << 6;
 /// The job is over and was left here, to be dropped with the task.
 const KEPT: u32 = 1 << 7;
+/// A waker was left, and who published the outcome has taken it.
+const WOKEN: u32 = 1 << 8;
 
 /// What is done with an outcome as soon as there is one.
 pub(crate) type Callback<O> = Box<dyn FnOnce(&O) + Send>;
@@ -60,7 +66,8 @@ pub(crate) struct Core<J, O> {
     /// There in `QUEUED`, and if `KEPT`; except that a claimer who puts it back or has it kept does that first.
     job: UnsafeCell<MaybeUninit<J>>,
     outcome: UnsafeCell<Option<O>>,
-    waker: AtomicWaker,
+    /// There in `AWAITED`.
+    waker: UnsafeCell<MaybeUninit<Waker>>,
     /// The callbacks not yet run, the last one first. Each was made by `Box::into_raw`, and is the list's own. One word, for few tasks
     /// have any.
     callbacks: AtomicPtr<Registered<O>>,
@@ -85,7 +92,7 @@ pub(crate) enum Phase {
 
 // SAFETY: the job and the outcome are only ever moved between threads, and shared with none: each is reached by the one
 // thread that the state word names (invariants 2 and 3). So `Send` is enough for both. The callbacks are `Send`, too, and reached by the
-// one thread that has swapped them out of the list.
+// one thread that has swapped them out of the list. A waker is `Send` and `Sync`.
 unsafe impl<J: Send, O: Send> Send for Core<J, O> {}
 // SAFETY: as above. A callback sees `&O` only while its thread owns the outcome.
 unsafe impl<J: Send, O: Send> Sync for Core<J, O> {}
@@ -96,7 +103,7 @@ impl<J, O> Core<J, O> {
             word: AtomicU32::new(QUEUED),
             job: UnsafeCell::new(MaybeUninit::new(job)),
             outcome: UnsafeCell::new(None),
-            waker: AtomicWaker::new(),
+            waker: UnsafeCell::new(MaybeUninit::uninit()),
             callbacks: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -114,7 +121,7 @@ impl<J, O> Core<J, O> {
     /// Only the claimer may call it, with the job it got.
     pub(crate) fn put_back(&self, job: J) -> Result<(), J> {
         // SAFETY: between `claim` and this call the job's place belongs to the claimer (invariant 2).
-        unsafe { set_job(&self.job, job) };
+        unsafe { fill(&self.job, job) };
         // ORDERING: Release (in `advance`) publishes the job to the next claimer.
         match self.advance(|phase| (phase == HELD).then_some(QUEUED)) {
             Ok(_) => Ok(()),
@@ -128,7 +135,7 @@ impl<J, O> Core<J, O> {
     /// Only the claimer may call it, once, with the job it got, and does not put it back then.
     pub(crate) fn keep(&self, job: J) {
         // SAFETY: since `claim` the job's place belongs to the claimer (invariant 2), and nothing is there.
-        unsafe { set_job(&self.job, job) };
+        unsafe { fill(&self.job, job) };
         // ORDERING: Release pairs with the Acquire in `drop`.
         self.word.fetch_or(KEPT, Release);
     }
@@ -179,14 +186,16 @@ impl<J, O> Core<J, O> {
             // Fails while a callback was added meanwhile (invariant 4).
             let published = self.advance_word(|word| {
                 debug_assert_eq!(word & PHASE, phase);
-                (word & CALLBACKS == 0).then_some((word & !PHASE) | FINISHED)
+                let woken = if word & AWAITED == 0 { 0 } else { WOKEN };
+                (word & CALLBACKS == 0).then_some((word & !(PHASE | AWAITED)) | FINISHED | woken)
             });
             let Ok(before) = published else { continue };
             if before & DETACHED != 0 {
                 self.discard_outcome();
             }
             if before & AWAITED != 0 {
-                super::together::wake(&self.waker);
+                // SAFETY: we turned `AWAITED` into `WOKEN`, so the waker is there and ours (invariant 6).
+                super::together::wake(unsafe { take_waker(&self.waker) });
             }
             return;
         }
@@ -227,15 +236,43 @@ impl<J, O> Core<J, O> {
     }
 
     /// Returns the outcome if the task has finished, otherwise arranges for `cx` to be woken.
+    ///
+    /// Only one at a time may call it.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<O> {
         if let Some(outcome) = self.take() {
             return Poll::Ready(outcome);
         }
-        self.waker.register(cx.waker());
+        self.leave_waker(cx.waker());
+        self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Has `waker` be woken when the outcome is there, unless it is by now.
+    fn leave_waker(&self, waker: &Waker) {
+        // ORDERING: Relaxed. Only we set `AWAITED`, and what lies in the waker's place then was put there by us.
+        let mut word = self.word.load(Relaxed);
+        if word & AWAITED != 0 {
+            // SAFETY: the waker was there, and whoever takes it out changes nothing in its place (invariant 6).
+            if unsafe { is_same_waker(&self.waker, waker) } {
+                return;
+            }
+        }
+        let waker = waker.clone();
+        if word & AWAITED != 0 {
+            // ORDERING: Relaxed, as above.
+            word = self.word.fetch_and(!AWAITED, Relaxed);
+        }
+        if word & WOKEN != 0 {
+            return waker.wake();
+        }
+        if word & AWAITED != 0 {
+            // SAFETY: we cleared `AWAITED`, so the waker is there and ours (invariant 6).
+            drop_shielded(unsafe { take_waker(&self.waker) });
+        }
+        // SAFETY: neither `AWAITED` nor `WOKEN` is set, so the place is ours (invariant 6), and nothing is there.
+        unsafe { fill(&self.waker, waker) };
         // ORDERING: AcqRel. Release publishes the waker to the finisher that sees the bit; if that came first, Acquire shows
         // its outcome to the look that follows (invariant 5).
         self.word.fetch_or(AWAITED, AcqRel);
-        self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Takes the outcome of a finished task.
@@ -335,6 +372,10 @@ impl<J, O> Drop for Core<J, O> {
             // SAFETY: `&mut self`: nobody else is here; and in QUEUED the job is there (invariant 2), as it is if it was kept.
             drop_shielded(unsafe { take_job(&self.job) });
         }
+        if word & AWAITED != 0 {
+            // SAFETY: `&mut self`: nobody else is here; and the waker is there (invariant 6).
+            drop_shielded(unsafe { take_waker(&self.waker) });
+        }
         // SAFETY: `&mut self`: nobody else is here.
         unsafe { take(&self.outcome) }.into_iter().for_each(drop_shielded);
         self.take_callbacks().into_iter().for_each(drop_shielded);
@@ -351,16 +392,39 @@ unsafe fn take_job<J>(place: &UnsafeCell<MaybeUninit<J>>) -> J {
     place.with_mut(|job| unsafe { (*job).assume_init_read() })
 }
 
-/// Moves a job in; the place must be empty, or what is there is leaked.
+/// Moves a value in; the place must be empty, or what is there is leaked.
 ///
 /// # Safety
 ///
 /// No other thread accesses `place` during the call.
-unsafe fn set_job<J>(place: &UnsafeCell<MaybeUninit<J>>, job: J) {
+unsafe fn fill<T>(place: &UnsafeCell<MaybeUninit<T>>, value: T) {
     place.with_mut(|place| {
         // SAFETY: exclusive by the caller's promise, and the pointer comes from the cell.
-        unsafe { (*place).write(job) };
+        unsafe { (*place).write(value) };
     });
+}
+
+/// Takes the waker out, and leaves its place as it is.
+///
+/// # Safety
+///
+/// It is there, and no other thread changes `place` during the call, or takes it out, too. It is not there afterwards.
+unsafe fn take_waker(place: &UnsafeCell<MaybeUninit<Waker>>) -> Waker {
+    // SAFETY: there and unchanged by the caller's promise, and the pointer comes from the cell.
+    place.with(|waker| unsafe { (*waker).assume_init_read() })
+}
+
+/// Whether the waker wakes the same task as another.
+///
+/// # Safety
+///
+/// It is there, or was taken out and nothing put there since; and no other thread changes `place` during the call.
+unsafe fn is_same_waker(place: &UnsafeCell<MaybeUninit<Waker>>, other: &Waker) -> bool {
+    place.with(|waker| {
+        // SAFETY: unchanged by the caller's promise, and the pointer comes from the cell. Two wakers are told from each other by their
+        // two pointers, which are not followed: so it does not matter if it was taken out.
+        unsafe { (*waker).assume_init_ref() }.will_wake(other)
+    })
 }
 
 /// Moves the value out.

@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, task::Waker};
 
-use crate::{panic::shield, sync::AtomicWaker};
+use crate::panic::shield;
 
 thread_local! {
     /// The wakers of what this thread has finished, while it finishes several tasks. Nothing foreign runs while it is borrowed.
@@ -13,13 +13,18 @@ thread_local! {
 }
 
 /// Wakes who awaits a task that has finished: now, or when the thread's [`Together`] ends.
-pub(super) fn wake(waker: &AtomicWaker) {
-    // Absent while the thread's own values are being dropped.
-    let is_held =
-        HELD.try_with(|held| held.borrow_mut().as_mut().map(|wakers| wakers.extend(waker.take())).is_some());
-    if !is_held.unwrap_or(false) {
+pub(super) fn wake(waker: Waker) {
+    if let Some(waker) = hold(waker) {
         shield(|| waker.wake());
     }
+}
+
+/// Keeps the waker until the thread's [`Together`] ends, or gives it back if there is none.
+fn hold(waker: Waker) -> Option<Waker> {
+    let mut waker = Some(waker);
+    // Absent while the thread's own values are being dropped.
+    let _ = HELD.try_with(|held| held.borrow_mut().as_mut().map(|wakers| wakers.extend(waker.take())));
+    waker
 }
 
 /// While it lives, who awaits what this thread finishes is not woken; at its end all are.
@@ -71,10 +76,8 @@ mod tests {
         }
     }
 
-    fn awaited(by: &Arc<Woken>) -> AtomicWaker {
-        let waker = AtomicWaker::new();
-        waker.register(&by.clone().into());
-        waker
+    fn awaited(by: &Arc<Woken>) -> Waker {
+        by.clone().into()
     }
 
     #[test]
@@ -82,12 +85,12 @@ mod tests {
         let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
         let woken = || (first.0.load(Relaxed), second.0.load(Relaxed));
         let together = Together::begin();
-        wake(&awaited(&first));
-        wake(&awaited(&second));
+        wake(awaited(&first));
+        wake(awaited(&second));
         assert_eq!(woken(), (0, 0));
         drop(together);
         assert_eq!(woken(), (1, 1));
-        wake(&awaited(&first));
+        wake(awaited(&first));
         assert_eq!(woken(), (2, 1), "alone it is woken at once");
     }
 
@@ -95,10 +98,10 @@ mod tests {
     fn before_what_takes_its_time_those_that_wait_are_woken() {
         let woken = Arc::<Woken>::default();
         let together = Together::begin();
-        wake(&awaited(&woken));
+        wake(awaited(&woken));
         wake_now();
         assert_eq!(woken.0.load(Relaxed), 1);
-        wake(&awaited(&woken));
+        wake(awaited(&woken));
         assert_eq!(woken.0.load(Relaxed), 1, "held up again");
         drop(together);
         assert_eq!(woken.0.load(Relaxed), 2);
@@ -115,11 +118,9 @@ mod tests {
             }
         }
         let woken = Arc::<Woken>::default();
-        let hostile = AtomicWaker::new();
-        hostile.register(&Arc::new(Hostile).into());
         let together = Together::begin();
-        wake(&hostile);
-        wake(&awaited(&woken));
+        wake(Arc::new(Hostile).into());
+        wake(awaited(&woken));
         drop(together);
         assert_eq!(woken.0.load(Relaxed), 1);
     }

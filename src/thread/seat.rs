@@ -240,6 +240,6 @@ mod tests {
             size_of::<Cell<ThreadSeat<F, R>>>()
         }
         let number = 7_u64;
-        assert_eq!(size_of_task(move || number), 18 * size_of::<usize>());
+        assert_eq!(size_of_task(move || number), 17 * size_of::<usize>());
     }
 }

@@ -11,16 +11,18 @@ use loom::{
 };
 
 use self::core::{Core, Phase};
-use crate::check;
+use crate::{check, check_with};
 
 #[path = "../../src/task/core.rs"]
 mod core;
 
 /// Nobody finishes several tasks in a row here.
 mod together {
-    use crate::{panic::shield, sync::AtomicWaker};
+    use std::task::Waker;
 
-    pub(super) fn wake(waker: &AtomicWaker) {
+    use crate::panic::shield;
+
+    pub(super) fn wake(waker: Waker) {
         shield(|| waker.wake());
     }
 }
@@ -169,6 +171,63 @@ fn whoever_awaits_a_task_is_woken_by_its_end_and_sees_it_counted() {
         assert_eq!(counted.get(), 1);
         assert!(worker.join().unwrap());
         task.end(1);
+    });
+}
+
+/// A waker that counts its wake-ups and, by way of how often it is there, its drops.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Polls twice, with another waker each time or with the same one. Says whether the outcome came.
+fn poll_twice(core: &Core<Token, Token>, bells: [&std::sync::Arc<Bell>; 2]) -> bool {
+    bells.iter().any(|bell| core.poll(&mut Context::from_waker(&Waker::from((*bell).clone()))).is_ready())
+}
+
+#[test]
+fn of_two_wakers_the_last_one_is_woken_and_none_is_lost() {
+    for is_same in [false, true] {
+        check(move || {
+            let task = Task::new();
+            drop(task.core.claim());
+            let (first, second) = (std::sync::Arc::<Bell>::default(), std::sync::Arc::<Bell>::default());
+            let second = if is_same { first.clone() } else { second };
+            let outcome = task.outcome(7);
+            let worker = task.with(move |core| core.finish(outcome, ignore).is_ok());
+            let came = poll_twice(&task.core, [&first, &second]);
+            assert!(worker.join().unwrap());
+            assert!(came || second.0.load(SeqCst) == 1);
+            assert!(came || task.core.take().is_some());
+            task.end(1);
+            let kept = std::sync::Arc::strong_count(&second);
+            assert_eq!(kept, if is_same { 2 } else { 1 }, "a waker was leaked, or dropped twice");
+        });
+    }
+}
+
+#[test]
+fn who_awaits_while_a_late_callback_runs_gets_the_outcome() {
+    // Three threads: one preemption less than usual.
+    check_with(1, || {
+        let task = Task::new();
+        drop(task.core.claim());
+        let (first, second) = (std::sync::Arc::<Bell>::default(), std::sync::Arc::<Bell>::default());
+        assert!(!poll_twice(&task.core, [&first, &first]));
+        let outcome = task.outcome(7);
+        let worker = task.with(move |core| core.finish(outcome, ignore).is_ok());
+        let late = task.with(|core| core.on_done(Box::new(|_| ())));
+        let came = poll_twice(&task.core, [&second, &second]);
+        assert!(worker.join().unwrap());
+        late.join().unwrap();
+        assert!(came || second.0.load(SeqCst) > 0);
+        assert!(came || task.core.take().is_some());
+        task.end(1);
+        assert_eq!([first, second].map(|bell| std::sync::Arc::strong_count(&bell)), [1, 1]);
     });
 }
 
