@@ -499,10 +499,16 @@ impl<J: Queued> State<J> {
     }
 
     /// Sees to it that somebody searches if there is something to find (invariant 1).
+    #[inline]
     fn rouse(&mut self) -> Act {
-        if self.searching > 0 || (self.queue.is_empty() && self.stocked.is_empty()) {
+        let nobody_can = self.idle.is_empty() && self.live >= self.max;
+        if self.searching > 0 || nobody_can || (self.queue.is_empty() && self.stocked.is_empty()) {
             return Act::Nothing;
         }
+        self.rouse_somebody()
+    }
+
+    fn rouse_somebody(&mut self) -> Act {
         if let Some(Idle { number, sleeper }) = self.idle.pop() {
             self.set(number, Status::Searching);
             return Act::Wake(sleeper);
