@@ -49,6 +49,7 @@ impl<T> Shards<T> {
     }
 
     /// The one of this thread.
+    #[inline]
     pub(crate) fn here(&self) -> &T {
         &self.0[Place::here().shard].0
     }
@@ -71,6 +72,7 @@ impl Count {
     }
 
     /// Adds, if this count was reached by [`Shards::here`].
+    #[inline]
     pub(crate) fn add(&self, more: u64) {
         if Place::here().is_own {
             self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
@@ -132,6 +134,7 @@ impl Drop for Lease {
 }
 
 impl Place {
+    #[inline]
     fn here() -> Self {
         PLACE.get().unwrap_or_else(Self::take)
     }

@@ -161,6 +161,7 @@ impl Counters {
     }
 
     /// A job has entered the queue.
+    #[inline]
     pub(crate) fn submitted(&self) {
         self.here().submitted.add(1);
         self.look_at_queue();

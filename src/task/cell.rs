@@ -480,6 +480,7 @@ pub(crate) fn refused<T: Send + 'static>(
 }
 
 /// Labels a task: a fresh id, the name as given or else `function`, and the caller's line.
+#[inline]
 pub(crate) fn label(
     function: &'static str,
     options: &mut Options,

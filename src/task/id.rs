@@ -16,6 +16,7 @@ pub struct TaskId(u64);
 
 impl TaskId {
     /// Returns an id that no other task of this program has.
+    #[inline]
     pub(crate) fn next() -> Self {
         thread_local! {
             /// The ids that this thread has taken and not given away.
@@ -53,6 +54,7 @@ impl TaskId {
 }
 
 /// Takes as many ids at a time as make the one place that they come from quiet.
+#[cold]
 fn new_block() -> Range<u64> {
     let first = take_from_all(BLOCK);
     first..first + BLOCK
