@@ -138,11 +138,13 @@ impl<F> Children<F> {
         self.blocks[block].places[at].position
     }
 
+    #[inline]
     pub(super) fn link(&self, number: u32) -> &Link {
         let (block, at) = locate(number);
         &self.blocks[block].signals.signals[at].link
     }
 
+    #[inline]
     fn place_mut(&mut self, number: u32) -> &mut Place<F> {
         let (block, at) = locate(number);
         &mut self.blocks[block].places[at]
@@ -251,6 +253,7 @@ pub(super) fn prefetch<T>(place: &T) {
 }
 
 /// The block and the place in it of a number.
+#[inline]
 fn locate(number: u32) -> (usize, usize) {
     let number = number as usize + FIRST_BLOCK;
     let block = (number.ilog2() - FIRST_BLOCK.ilog2()) as usize;
@@ -267,6 +270,7 @@ impl Signals {
 }
 
 impl Signal {
+    #[inline]
     fn as_raw_waker(&self) -> RawWaker {
         RawWaker::new((&raw const *self).cast(), &VTABLE)
     }

@@ -59,6 +59,7 @@ impl Link {
     }
 
     /// Unmarks a child that is about to be polled.
+    #[inline]
     pub(super) fn unmark(&self) {
         // ORDERING: Relaxed. Nobody else knows it yet, and who gets a waker of it gets it by what orders these.
         if self.queued.load(Relaxed) == NEW {
@@ -96,6 +97,7 @@ impl Ready {
     }
 
     /// Takes all children on the stack into `taken`, the oldest last. Only for the owner.
+    #[inline]
     pub(super) fn take_all<'a>(&self, taken: &mut Vec<u32>, link: impl Fn(u32) -> &'a Link) {
         // ORDERING: Acquire pairs with the Release in `push`.
         let mut number = self.top.swap(EMPTY, AcqRel);
