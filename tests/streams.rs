@@ -93,6 +93,13 @@ async fn spend_four() {
     }
 }
 
+/// 1001 futures, of which these are ready, and the others never.
+fn pending_but(positions: &[usize]) -> Vec<BoxFuture<'static, Result<(), ()>>> {
+    let future =
+        |position| if positions.contains(&position) { ready(Ok(())).boxed() } else { pending().boxed() };
+    (0..=1000).map(future).collect()
+}
+
 fn panics<R>(f: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
 }
@@ -378,6 +385,13 @@ mod time_limits {
     }
 
     #[tokio::test]
+    async fn what_has_finished_behind_more_than_a_turn_of_pending_ones_is_not_timed_out() {
+        let mut stream = as_completed(pending_but(&[1000])).timeout(Duration::ZERO);
+        assert_eq!(stream.next().await, Some(Ok((1000, Ok(())))));
+        assert_eq!(stream.next().await.and_then(Result::err).map(|late| late.unfinished()), Some(1000));
+    }
+
+    #[tokio::test]
     async fn a_future_that_spends_every_budget_cannot_keep_the_limit_away() {
         let mut stream = as_completed([greedy::<()>(), greedy()]).timeout(SHORT);
         assert!(stream.next().await.unwrap().is_err());
@@ -452,6 +466,12 @@ mod waiting {
         (0..999).for_each(|position| send(&mut senders, position, ()));
         let mut waiting = task::spawn(wait(receivers, ReturnWhen::FirstCompleted));
         assert_eq!(assert_ready!(waiting.poll()).done.len(), 999);
+    }
+
+    #[tokio::test]
+    async fn first_completed_reaps_what_is_done_behind_more_than_a_turn_of_pending_ones() {
+        let waited = wait(pending_but(&[0, 1000]), ReturnWhen::FirstCompleted).await;
+        assert_eq!(positions(&waited).0, [0, 1000]);
     }
 
     #[test]
@@ -613,6 +633,19 @@ mod cost {
         assert!(turns_of_others(as_completed(many()).count()) >= expected);
         assert!(turns_of_others(as_completed(many()).timeout(LONG).count()) >= expected);
         assert!(turns_of_others(wait(many(), ReturnWhen::FirstCompleted)) >= expected);
+        assert!(turns_of_others(wait(many(), ReturnWhen::AllCompleted)) >= expected);
+    }
+
+    #[test]
+    fn first_polls_leave_other_tasks_their_turn() {
+        let later = async |n| {
+            tokio::task::yield_now().await;
+            Ok::<_, ()>(n)
+        };
+        let many = || (0..10_000).map(|n| Box::pin(later(n)));
+        let expected = 2 * 10_000 / 128;
+        assert!(turns_of_others(gather(many()).into_future()) >= expected);
+        assert!(turns_of_others(as_completed(many()).count()) >= expected);
         assert!(turns_of_others(wait(many(), ReturnWhen::AllCompleted)) >= expected);
     }
 

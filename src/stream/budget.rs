@@ -1,4 +1,4 @@
-//! tokio's cooperative budget, by which a loop over finished work lets other tasks have their turn.
+//! tokio's cooperative budget, by which a loop over futures lets other tasks have their turn.
 //!
 //! Outside a tokio task the budget is unlimited, and all of this does nothing.
 

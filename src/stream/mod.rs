@@ -4,7 +4,7 @@
 //!
 //! 1. Futures run when they are polled, inside the combinator's own poll; only those that were woken are polled again.
 //! 2. A combinator owns its futures: dropping it drops them.
-//! 3. A loop over finished work takes part in tokio's cooperative budget, and never hides from a child that the
+//! 3. A loop over futures takes part in tokio's cooperative budget, and never hides from a child that the
 //!    budget is spent ([`budget`]). Outside a runtime there is no budget.
 
 mod as_completed;

@@ -12,7 +12,8 @@ use crate::{progress::Shown, timer::Delay};
 /// Unfinished futures with their input positions; what all combinators are made of.
 ///
 /// 1. A future leaves when it has finished, when it has panicked, or by [`clear`](Self::clear).
-/// 2. Reaping one costs one unit of tokio's cooperative budget, besides what its own poll spends.
+/// 2. A poll of a future costs one unit of tokio's cooperative budget, besides what it spends itself, whether it finishes or not:
+///    a hundred thousand that are polled for the first time take turns with other tasks, and may finish meanwhile.
 /// 3. Only what was woken is polled, in the order in which it was. Without budget nothing is polled: once a sibling has spent it,
 ///    tokio's own futures only pretend to be pending, and all that have finished would be visited in vain, each turn anew.
 /// 4. A turn ends after as many polls as there are futures: those that wake themselves hold up nobody.
@@ -24,7 +25,9 @@ pub(super) struct Racing<F> {
     woken: Vec<u32>,
     /// How many were ever pushed; the next position.
     pushed: usize,
-    /// Whether the limit has passed and the turn since then reaped nothing, for want of budget.
+    /// How many polls there have been since one was reaped.
+    vain: usize,
+    /// Whether the limit has passed, and `vain` counts from then on.
     is_overtime: bool,
 }
 
@@ -50,6 +53,7 @@ impl<F> Racing<F> {
             fresh: VecDeque::new(),
             woken: Vec::new(),
             pushed: 0,
+            vain: 0,
             is_overtime: false,
         }
     }
@@ -115,13 +119,15 @@ impl<F: Future> Racing<F> {
             return Poll::Ready(reaped);
         }
         ready!(Pin::new(limit).poll(cx));
-        // A child may have spent the budget in front of finished siblings: they have one turn more. Not another one
-        // after a turn without result, or a child that spends all of each turn would keep the limit away for ever. Nor
-        // one without any budget: that child might never return.
-        if budget::is_left() || self.is_overtime {
+        // What had finished by then may come after others that spend the budget: each has one poll more, but not two, or one that
+        // always wakes itself would keep the limit away for ever. Nor is it polled without any budget: it might never return.
+        if budget::is_left() || (self.is_overtime && self.has_gone_round()) {
             return Poll::Ready(Reaped::Expired);
         }
-        self.is_overtime = true;
+        if !self.is_overtime {
+            self.is_overtime = true;
+            self.vain = 0;
+        }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -158,16 +164,22 @@ impl<F: Future> Racing<F> {
                 }
                 continue;
             };
-            if let Some(Poll::Ready((position, output))) = self.children.poll(number) {
-                budget::spend(cx);
+            let polled = self.children.poll(number);
+            budget::spend(cx);
+            if let Some(Poll::Ready((position, output))) = polled {
+                self.vain = 0;
                 return Poll::Ready(Reaped::Output(position, output));
             }
-            if !budget::is_left() {
-                break;
-            }
+            self.vain += 1;
+            ready!(budget::poll_left(cx));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether each has been polled since one was reaped, so that what had finished by then is reaped.
+    pub(super) fn has_gone_round(&self) -> bool {
+        self.vain >= self.len()
     }
 
     /// The input position of one that is to be polled soon, if some have been woken.

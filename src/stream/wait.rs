@@ -91,17 +91,16 @@ impl<F, T, E> Wait<F>
 where
     F: Future<Output = Result<T, E>> + Unpin,
 {
-    /// Reaps all that has finished. Returns whether this turn has seen the last of it.
+    /// Reaps all that has finished. Returns whether all of it has been seen.
     fn reap(&mut self, cx: &mut Context<'_>) -> bool {
-        let before = self.done.len();
         while let Poll::Ready(reaped) = self.racing.poll_reap(cx) {
             let Reaped::Output(position, output) = reaped else { return true };
             self.is_met |= self.until.is_met_by(&output);
             self.done.push((position, output));
         }
-        // Out of budget there may be more: look again next turn. But a turn without result is the last, because a future
-        // that spends every turn's budget would hold up the others' outputs for ever.
-        budget::is_left() || self.done.len() == before
+        // Out of budget there may be more, in the next turn. But futures that spend every turn's budget would hold up the
+        // others' outputs for ever: it is enough that each has been polled.
+        budget::is_left() || self.racing.has_gone_round()
     }
 }
 
@@ -118,9 +117,6 @@ where
             self.is_ready = true;
             let (done, pending) = (std::mem::take(&mut self.done), self.racing.take());
             return Poll::Ready(Waited { done, pending });
-        }
-        if !has_seen_all {
-            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
