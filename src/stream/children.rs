@@ -6,10 +6,7 @@
 //! 1. A future stays in its place from its first poll until it is dropped there: it is pinned.
 //! 2. A waker is a pointer to one [`Signal`] and owns one count of the block's `Arc<Signals>`, so the signal lives as long as the waker.
 //! 3. A place is used again as soon as it is free. Wakers of the future before then wake the new one once in vain.
-#![expect(
-    unsafe_code,
-    reason = "pins futures in a slab, makes wakers that point into a block, and prefetches"
-)]
+#![expect(unsafe_code, reason = "pins futures in a slab and makes wakers that point into a block")]
 
 use std::{
     mem::ManuallyDrop,
@@ -18,7 +15,10 @@ use std::{
     task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
-use super::ready::{Link, MOST, Ready};
+use super::{
+    prefetch::{prefetch, prefetch_pointee},
+    ready::{Link, MOST, Ready},
+};
 
 /// How many places the first block has.
 const FIRST_BLOCK: usize = 32;
@@ -131,6 +131,13 @@ impl<F> Children<F> {
         prefetch(&places[at]);
     }
 
+    /// Prepares for the poll of a future that has been [prefetched](Self::prefetch): what it points to.
+    #[inline]
+    pub(super) fn prefetch_pointee(&self, number: u32) {
+        let (block, at) = locate(number);
+        self.blocks[block].places[at].future.iter().for_each(prefetch_pointee);
+    }
+
     /// The input position of a future.
     #[inline]
     pub(super) fn position(&self, number: u32) -> usize {
@@ -236,19 +243,6 @@ impl<F> Drop for Children<F> {
     fn drop(&mut self) {
         self.ready.forget_owner();
         self.clear();
-    }
-}
-
-/// Has the processor fetch what lies there, so that it need not be waited for when it is looked at. Where that cannot be said it does
-/// nothing.
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "nobody to be told"))]
-#[inline]
-pub(super) fn prefetch<T>(place: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 processor has the instruction, which is a hint and changes nothing.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>((&raw const *place).cast());
     }
 }
 

@@ -12,10 +12,10 @@ use futures_core::{FusedStream, Stream};
 
 use super::{
     budget,
-    children::prefetch,
     fallible::Fallible,
     gathered::Gathered,
     limit::Limit,
+    prefetch::prefetch,
     racing::{Racing, Reaped},
     settled::Settled,
 };

@@ -33,7 +33,7 @@ pub(super) struct Racing<F> {
 
 /// A turn polls at least so many: some may turn out to be gone, or to wake themselves once.
 const LEAST_POLLS: usize = 4;
-/// How many polls ahead memory is prefetched; half as many for what is known only from there.
+/// How many polls ahead memory is prefetched; half as many for what is found only there.
 const AHEAD: usize = 8;
 
 /// What became of a poll that did not have to wait.
@@ -201,6 +201,9 @@ impl<F: Future> Racing<F> {
         let next = self.woken.pop();
         if let Some(ahead) = self.woken.len().checked_sub(AHEAD) {
             self.children.prefetch(self.woken[ahead]);
+        }
+        if let Some(ahead) = self.woken.len().checked_sub(AHEAD / 2) {
+            self.children.prefetch_pointee(self.woken[ahead]);
         }
         next
     }

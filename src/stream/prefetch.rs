@@ -1,0 +1,38 @@
+//! Has the processor fetch memory that is needed soon. Hints: where there is no instruction for it they do nothing.
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the instructions"))]
+
+/// Has the processor fetch what lies there, so that it need not be waited for when it is looked at. Where that cannot be said it does
+/// nothing.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "nobody to be told"))]
+#[inline]
+pub(super) fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction, which is a hint and changes nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>((&raw const *place).cast());
+    }
+}
+
+/// Has the processor fetch what `handle` points to, if it looks like one: a future of one or two words is mostly a receiver, a task or a
+/// box, whose first word is a pointer. Where it is something else, nothing useful is fetched.
+#[cfg_attr(
+    not(all(target_arch = "x86_64", not(miri))),
+    expect(unused_variables, reason = "nobody to be told")
+)]
+#[inline]
+pub(super) fn prefetch_pointee<T>(handle: &T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if matches!(size_of::<T>(), 8 | 16) && align_of::<T>() == 8 {
+        // SAFETY: reads one word of `handle`, in assembler since to Rust it may be no pointer, be uninitialized, or be changed by
+        // others; whatever it is, a prefetch of it is a hint that never faults.
+        unsafe {
+            std::arch::asm!(
+                "mov {word}, [{word}]",
+                "prefetcht0 [{word}]",
+                word = inout(reg) &raw const *handle => _,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+    }
+}
