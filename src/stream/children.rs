@@ -1,10 +1,12 @@
 //! [`Children`]: futures in a slab, each with a waker of its own that costs no allocation.
 //!
-//! Blocks of places, each twice as large as the one before, so that places never move. A block has two parts: the futures,
-//! which the owner alone reaches, and the [`Signals`], which wakers point into and keep alive.
+//! The futures lie in blocks of places, each twice as large as the one before, so that places never move; the owner alone reaches them.
+//! What wakers point into and keep alive are [`Groups`], each block of which is twice as large, too. A [`Group`] has what is to be
+//! known of 64 children.
 //!
 //! 1. A future stays in its place from its first poll until it is dropped there: it is pinned.
-//! 2. A waker is a pointer to one [`Signal`] and owns one count of the block's `Arc<Signals>`, so the signal lives as long as the waker.
+//! 2. A waker is a pointer to a [`Group`], with the child's place in the group in its lowest bits, and owns one count of the
+//!    `Arc<Groups>` that the group lies in, so the group lives as long as the waker.
 //! 3. A place is used again as soon as it is free. Wakers of the future before then wake the new one once in vain.
 #![expect(unsafe_code, reason = "pins futures in a slab and makes wakers that point into a block")]
 
@@ -17,7 +19,7 @@ use std::{
 
 use super::{
     prefetch::{prefetch, prefetch_pointee},
-    ready::{Link, MOST, Ready},
+    ready::{GROUP, Link, Links, MOST, Ready},
 };
 
 /// How many places the first block has.
@@ -27,7 +29,9 @@ const NONE: u32 = u32::MAX;
 
 /// Futures with their input positions. See the module's documentation.
 pub(super) struct Children<F> {
-    blocks: Vec<Block<F>>,
+    /// Each filled up to its capacity and never beyond, so that nothing in it moves.
+    blocks: Vec<Vec<Place<F>>>,
+    groups: Vec<Arc<Groups>>,
     ready: Arc<Ready>,
     /// The first free place below the end, or [`NONE`]; each names the next one.
     free: u32,
@@ -36,43 +40,43 @@ pub(super) struct Children<F> {
     len: usize,
 }
 
-struct Block<F> {
-    signals: Arc<Signals>,
-    /// Filled up to its capacity and never beyond, so that nothing in it moves.
-    places: Vec<Place<F>>,
-}
-
 struct Place<F> {
     /// That of the future; of a free place which one is the next that is free.
     position: usize,
     future: Option<F>,
 }
 
-/// The parts of a block that wakers point to.
-struct Signals {
+/// A block of groups.
+struct Groups {
     ready: Arc<Ready>,
-    signals: Box<[Signal]>,
+    groups: Box<[Group]>,
 }
 
-struct Signal {
-    link: Link,
-    number: u32,
+/// What wakers know of 64 children that follow each other. So aligned that a pointer to it has room for the place of a child in it.
+#[repr(C, align(64))]
+struct Group {
     /// The block that it lies in.
-    block: *const Signals,
+    block: *const Groups,
+    /// The number of the first child.
+    first: u32,
+    links: Links,
 }
 
-// SAFETY: `block` is a pointer to the `Signals` that owns this signal, which are `Send` and `Sync` but for this field; it is only
+const _: () = assert!(align_of::<Group>() >= GROUP);
+
+// SAFETY: `block` is a pointer to the `Groups` that owns this group, which are `Send` and `Sync` but for this field; it is only
 // used to count references and to reach `ready`.
-unsafe impl Send for Signal {}
+unsafe impl Send for Group {}
 // SAFETY: as above.
-unsafe impl Sync for Signal {}
+unsafe impl Sync for Group {}
 
 // The futures are pinned in their blocks, whatever becomes of this.
 impl<F> Unpin for Children<F> {}
 
 impl<F> Children<F> {
     pub(super) fn new() -> Self {
-        Self { blocks: Vec::new(), ready: Arc::new(Ready::new()), free: NONE, end: 0, len: 0 }
+        let ready = Arc::new(Ready::new());
+        Self { blocks: Vec::new(), groups: Vec::new(), ready, free: NONE, end: 0, len: 0 }
     }
 
     /// How many futures there are.
@@ -84,18 +88,18 @@ impl<F> Children<F> {
         &self.ready
     }
 
-    /// Takes in a future. Returns its number, and whether it is to be queued, which it is already if an old waker has been woken.
-    pub(super) fn insert(&mut self, position: usize, future: F) -> (u32, bool) {
+    /// Takes in a future, which is to be polled, and returns its number.
+    pub(super) fn insert(&mut self, position: usize, future: F) -> u32 {
         let place = Place { position, future: Some(future) };
         self.len += 1;
         if self.free == NONE {
-            return (self.append(place), true);
+            return self.append(place);
         }
         let number = self.free;
         // The place is empty, so nothing foreign is dropped here.
         let empty = std::mem::replace(self.place_mut(number), place);
         self.free = empty.position as u32;
-        (number, self.link(number).mark())
+        number
     }
 
     /// Takes note that a place is free, or will be as soon as its future has been dropped.
@@ -107,14 +111,15 @@ impl<F> Children<F> {
     fn append(&mut self, place: Place<F>) -> u32 {
         let number = self.end;
         assert!(number < MOST, "so many futures at once");
-        let (block, _) = locate(number);
+        let (block, _) = locate(number, FIRST_BLOCK);
         if block == self.blocks.len() {
-            self.blocks.push(Block {
-                signals: Signals::new(&self.ready, number, FIRST_BLOCK << block),
-                places: Vec::with_capacity(FIRST_BLOCK << block),
-            });
+            self.blocks.push(Vec::with_capacity(FIRST_BLOCK << block));
         }
-        let places = &mut self.blocks[block].places;
+        let (block_of_groups, _) = locate(number, GROUP);
+        if block_of_groups == self.groups.len() {
+            self.groups.push(Groups::new(&self.ready, number, 1 << block_of_groups));
+        }
+        let places = &mut self.blocks[block];
         assert!(places.len() < places.capacity(), "what lies in a block must not move");
         places.push(place);
         self.end += 1;
@@ -125,41 +130,50 @@ impl<F> Children<F> {
     /// would wait for the memory of each.
     #[inline]
     pub(super) fn prefetch(&self, number: u32) {
-        let (block, at) = locate(number);
-        let Block { signals, places } = &self.blocks[block];
-        prefetch(&signals.signals[at]);
-        prefetch(&places[at]);
+        prefetch(self.group(number).0);
+        prefetch(self.place(number));
     }
 
     /// Prepares for the poll of a future that has been [prefetched](Self::prefetch): what it points to.
     #[inline]
     pub(super) fn prefetch_pointee(&self, number: u32) {
-        let (block, at) = locate(number);
-        self.blocks[block].places[at].future.iter().for_each(prefetch_pointee);
+        self.place(number).future.iter().for_each(prefetch_pointee);
     }
 
     /// The input position of a future.
     #[inline]
     pub(super) fn position(&self, number: u32) -> usize {
-        let (block, at) = locate(number);
-        self.blocks[block].places[at].position
+        self.place(number).position
     }
 
     #[inline]
-    pub(super) fn link(&self, number: u32) -> &Link {
-        let (block, at) = locate(number);
-        &self.blocks[block].signals.signals[at].link
+    pub(super) fn link(&self, number: u32) -> Link<'_> {
+        let (group, at) = self.group(number);
+        group.links.link(at)
+    }
+
+    /// The group of a child, and its place there.
+    #[inline]
+    fn group(&self, number: u32) -> (&Group, usize) {
+        let (block, at) = locate(number, GROUP);
+        (&self.groups[block].groups[at / GROUP], at % GROUP)
+    }
+
+    #[inline]
+    fn place(&self, number: u32) -> &Place<F> {
+        let (block, at) = locate(number, FIRST_BLOCK);
+        &self.blocks[block][at]
     }
 
     #[inline]
     fn place_mut(&mut self, number: u32) -> &mut Place<F> {
-        let (block, at) = locate(number);
-        &mut self.blocks[block].places[at]
+        let (block, at) = locate(number, FIRST_BLOCK);
+        &mut self.blocks[block][at]
     }
 
     /// The positions of the futures, in no order.
     pub(super) fn positions(&self) -> impl Iterator<Item = usize> {
-        let places = self.blocks.iter().flat_map(|block| &block.places);
+        let places = self.blocks.iter().flatten();
         places.filter(|place| place.future.is_some()).map(|place| place.position)
     }
 
@@ -168,7 +182,7 @@ impl<F> Children<F> {
         self.len = 0;
         self.free = NONE;
         for block in self.blocks.iter_mut().rev() {
-            for place in block.places.iter_mut().rev() {
+            for place in block.iter_mut().rev() {
                 place.future = None;
             }
         }
@@ -179,7 +193,7 @@ impl<F> Children<F> {
 impl<F: Unpin> Children<F> {
     /// Takes out all futures, with their positions.
     pub(super) fn take(&mut self) -> Vec<(usize, F)> {
-        let places = self.blocks.iter_mut().flat_map(|block| &mut block.places);
+        let places = self.blocks.iter_mut().flatten();
         let taken = places.filter_map(|place| Some((place.position, place.future.take()?))).collect();
         self.clear();
         taken
@@ -187,11 +201,10 @@ impl<F: Unpin> Children<F> {
 }
 
 impl<F: Future> Children<F> {
-    /// Polls a future that was taken from the ready ones. Once it has finished, or has panicked, it is dropped. `None` if there is
-    /// none in this place any more.
+    /// Polls a future that is new, or was taken from the ready ones and unmarked. Once it has finished, or has panicked, it is dropped.
+    /// `None` if there is none in this place any more.
     pub(super) fn poll(&mut self, number: u32) -> Option<Poll<(usize, F::Output)>> {
-        self.link(number).unmark();
-        let position = self.place_mut(number).position;
+        let position = self.position(number);
         let mut removal = Removal { children: self, number };
         let polled = removal.poll()?;
         if polled.is_pending() {
@@ -201,16 +214,23 @@ impl<F: Future> Children<F> {
     }
 
     fn poll_place(&mut self, number: u32) -> Option<Poll<F::Output>> {
-        let (block, at) = locate(number);
-        let Block { signals, places } = &mut self.blocks[block];
-        let future = places[at].future.as_mut()?;
+        let waker = self.raw_waker(number);
+        let future = self.place_mut(number).future.as_mut()?;
         // SAFETY: the place lies in a vector that never grows beyond its capacity. The future ends there, by `remove`, `clear` or
         // drop; only `take` moves it, where it is `Unpin` (invariant 1).
         let future = unsafe { Pin::new_unchecked(future) };
-        // SAFETY: the block lives on during the poll, in which this waker is borrowed, and the count that the waker would give
+        // SAFETY: the group lives on during the poll, in which this waker is borrowed, and the count that the waker would give
         // back is not given back (`ManuallyDrop`), as it was not taken.
-        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(signals.signals[at].as_raw_waker()) });
+        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         Some(future.poll(&mut Context::from_waker(&waker)))
+    }
+
+    #[inline]
+    fn raw_waker(&self, number: u32) -> RawWaker {
+        let (group, at) = self.group(number);
+        // The pointer is one to all of the group, so that the group can be found from it again.
+        let data = (&raw const *group).cast::<()>().wrapping_byte_add(at);
+        RawWaker::new(data, &VTABLE)
     }
 }
 
@@ -246,27 +266,21 @@ impl<F> Drop for Children<F> {
     }
 }
 
-/// The block and the place in it of a number.
+/// The block and the place in it of a number, where the first block has so many places: a power of two.
 #[inline]
-fn locate(number: u32) -> (usize, usize) {
-    let number = number as usize + FIRST_BLOCK;
-    let block = (number.ilog2() - FIRST_BLOCK.ilog2()) as usize;
-    (block, number - (FIRST_BLOCK << block))
+fn locate(number: u32, first_block: usize) -> (usize, usize) {
+    let number = number as usize + first_block;
+    let block = (number.ilog2() - first_block.ilog2()) as usize;
+    (block, number - (first_block << block))
 }
 
-impl Signals {
+impl Groups {
+    /// So many, from the one with child `first` on.
     fn new(ready: &Arc<Ready>, first: u32, count: usize) -> Arc<Self> {
         Arc::new_cyclic(|block: &Weak<Self>| {
-            let signal = |number| Signal { link: Link::new(), number, block: block.as_ptr() };
-            Self { ready: ready.clone(), signals: (first..).take(count).map(signal).collect() }
+            let group = |first| Group { block: block.as_ptr(), first, links: Links::new() };
+            Self { ready: ready.clone(), groups: (first..).step_by(GROUP).take(count).map(group).collect() }
         })
-    }
-}
-
-impl Signal {
-    #[inline]
-    fn as_raw_waker(&self) -> RawWaker {
-        RawWaker::new((&raw const *self).cast(), &VTABLE)
     }
 }
 
@@ -274,11 +288,12 @@ const VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 
 /// # Safety
 ///
-/// `data` points to a `Signal` in a block that is alive; so for all functions of the table. By invariant 2 it is so for every waker.
+/// `data` is that of a waker, made by [`raw_waker`](Children::raw_waker) and not yet dropped; so for all functions of the table. By
+/// invariant 2 its group and the block of it are alive.
 unsafe fn clone(data: *const ()) -> RawWaker {
-    let signal = data.cast::<Signal>();
+    let (group, _) = group_of(data);
     // SAFETY: by the caller's promise.
-    let block = unsafe { (*signal).block };
+    let block = unsafe { (*group).block };
     // SAFETY: the block is alive, and lies in an `Arc`.
     unsafe { Arc::increment_strong_count(block) };
     RawWaker::new(data, &VTABLE)
@@ -298,21 +313,29 @@ unsafe fn wake(data: *const ()) {
 ///
 /// As for [`clone`].
 unsafe fn wake_by_ref(data: *const ()) {
+    let (group, at) = group_of(data);
     // SAFETY: by the caller's promise, for as long as this reference lives.
-    let signal = unsafe { &*data.cast::<Signal>() };
-    // SAFETY: the block owns the signal, so it is alive, too.
-    let block = unsafe { &*signal.block };
-    block.ready.push(signal.number, &signal.link);
+    let group = unsafe { &*group };
+    // SAFETY: the block owns the group, so it is alive, too.
+    let block = unsafe { &*group.block };
+    block.ready.push(group.first + at as u32, group.links.link(at));
 }
 
 /// # Safety
 ///
 /// As for [`wake`].
 unsafe fn drop_waker(data: *const ()) {
+    let (group, _) = group_of(data);
     // SAFETY: by the caller's promise. No reference into the block is kept: this may be its end.
-    let block = unsafe { (*data.cast::<Signal>()).block };
+    let block = unsafe { (*group).block };
     // SAFETY: the count is the waker's, by the caller's promise.
     unsafe { Arc::decrement_strong_count(block) };
+}
+
+/// The group that a waker points to, and the child's place in it.
+fn group_of(data: *const ()) -> (*const Group, usize) {
+    let at = data.addr() % GROUP;
+    (data.wrapping_byte_sub(at).cast(), at)
 }
 
 #[cfg(test)]
@@ -323,13 +346,13 @@ mod tests {
     fn every_number_has_a_place_of_its_own() {
         let mut expected = (0, 0);
         for number in 0..1000 {
-            assert_eq!(locate(number), expected);
+            assert_eq!(locate(number, FIRST_BLOCK), expected);
             expected.1 += 1;
             if expected.1 == FIRST_BLOCK << expected.0 {
                 expected = (expected.0 + 1, 0);
             }
         }
-        let (block, at) = locate(MOST - 1);
+        let (block, at) = locate(MOST - 1, FIRST_BLOCK);
         assert!(at < FIRST_BLOCK << block);
     }
 
@@ -356,8 +379,8 @@ mod tests {
         let wakers = Arc::default();
         let mut children = Children::new();
         for position in 0..100 {
-            let (number, is_unqueued) = children.insert(position, Keeps(Arc::clone(&wakers)));
-            assert!(is_unqueued && children.poll(number).is_some_and(|polled| polled.is_pending()));
+            let number = children.insert(position, Keeps(Arc::clone(&wakers)));
+            assert!(children.poll(number).is_some_and(|polled| polled.is_pending()));
         }
         let keep = |n: usize| wakers.lock().map(|wakers| wakers[n].clone()).ok();
         let (first, last) = (keep(0), keep(99));
@@ -365,11 +388,11 @@ mod tests {
         assert_eq!(woken(&children), [99, 0]);
         children.clear();
         assert_eq!((children.len(), children.positions().count()), (0, 0));
-        // Woken in vain, and then queued as soon as it is taken in.
-        children.link(7).unmark();
-        keep(7).iter().for_each(Waker::wake_by_ref);
+        // Those that were woken and not looked at are woken already, and a waker of before wakes the next one in its place.
+        [7, 0].iter().for_each(|&n| keep(n).iter().for_each(Waker::wake_by_ref));
         let used_again: Vec<_> = (0..8).map(|n| children.insert(n, Keeps(Arc::clone(&wakers)))).collect();
-        assert_eq!(used_again[7], (7, false));
+        assert!(used_again.into_iter().eq(0..8));
+        assert_eq!(woken(&children), [7]);
         drop(children);
         first.into_iter().chain(last).for_each(Waker::wake);
         assert_eq!(Arc::strong_count(&wakers), 1, "the futures are gone");
@@ -379,13 +402,13 @@ mod tests {
     fn a_future_that_has_finished_or_panicked_leaves_its_place() {
         let mut children = Children::new();
         let finishes = |n: u32| async move { if n == 1 { panic!("a future's own") } else { n } };
-        let numbers = [0, 1, 2].map(|n| children.insert(n as usize + 10, finishes(n)).0);
+        let numbers = [0, 1, 2].map(|n| children.insert(n as usize + 10, finishes(n)));
         assert_eq!(children.poll(numbers[0]), Some(Poll::Ready((10, 0))));
         let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| children.poll(numbers[1])));
         assert!(polled.is_err());
         assert_eq!((children.len(), children.positions().collect::<Vec<_>>()), (1, vec![12]));
         assert_eq!((children.poll(numbers[0]), children.poll(numbers[1])), (None, None));
-        assert_eq!(children.insert(20, finishes(5)).0, 1, "used again");
+        assert_eq!(children.insert(20, finishes(5)), 1, "used again");
     }
 
     #[test]
@@ -407,7 +430,7 @@ mod tests {
         }
 
         let mut children = Children::new();
-        let number = children.insert(0, Touchy).0;
+        let number = children.insert(0, Touchy);
         let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| children.poll(number)));
         assert!(polled.is_err());
         assert_eq!((children.len(), children.positions().count(), children.free), (0, 0, number));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -19,8 +20,8 @@ use crate::{progress::Shown, timer::Delay};
 /// 4. A turn ends after as many polls as there are futures: those that wake themselves hold up nobody.
 pub(super) struct Racing<F> {
     children: Children<F>,
-    /// Those that have not been polled yet, in the order of their positions.
-    fresh: VecDeque<u32>,
+    /// Those that have not been polled yet, in the order of their positions; none of the ranges is empty.
+    fresh: VecDeque<Range<u32>>,
     /// Those that were woken, the first to be polled last.
     woken: Vec<u32>,
     /// How many were ever pushed; the next position.
@@ -61,9 +62,10 @@ impl<F> Racing<F> {
     /// Adds a future and returns its position.
     pub(super) fn push(&mut self, future: F) -> usize {
         let position = self.pushed;
-        let (number, is_unqueued) = self.children.insert(position, future);
-        if is_unqueued {
-            self.fresh.push_back(number);
+        let number = self.children.insert(position, future);
+        match self.fresh.back_mut() {
+            Some(last) if last.end == number => last.end += 1,
+            _ => self.fresh.push_back(number..number + 1),
         }
         self.pushed += 1;
         position
@@ -90,6 +92,7 @@ impl<F> Racing<F> {
 
     /// Drops those that are unfinished.
     pub(super) fn clear(&mut self) {
+        self.fresh.clear();
         self.children.clear();
     }
 }
@@ -97,6 +100,7 @@ impl<F> Racing<F> {
 impl<F: Unpin> Racing<F> {
     /// Takes out those that are unfinished, in input order.
     pub(super) fn take(&mut self) -> Vec<(usize, F)> {
+        self.fresh.clear();
         let mut taken = self.children.take();
         taken.sort_unstable_by_key(|&(position, _)| position);
         taken
@@ -158,7 +162,7 @@ impl<F: Future> Racing<F> {
             return Poll::Ready(Reaped::Empty);
         }
         for _ in 0..self.len().max(LEAST_POLLS) {
-            let Some(number) = self.next_woken() else {
+            let Some(number) = self.next() else {
                 if self.children.ready().sleep(cx.waker()) {
                     return Poll::Pending;
                 }
@@ -189,23 +193,35 @@ impl<F: Future> Racing<F> {
         Some(self.children.position(self.woken[at]))
     }
 
-    fn next_woken(&mut self) -> Option<u32> {
-        if let Some(number) = self.fresh.pop_front() {
-            return Some(number);
+    /// Takes one that is to be polled.
+    fn next(&mut self) -> Option<u32> {
+        self.next_fresh().or_else(|| self.next_woken())
+    }
+
+    fn next_fresh(&mut self) -> Option<u32> {
+        let numbers = self.fresh.front_mut()?;
+        let number = numbers.next();
+        if Range::is_empty(numbers) {
+            self.fresh.pop_front();
         }
+        number
+    }
+
+    fn next_woken(&mut self) -> Option<u32> {
         if self.woken.is_empty() {
             // At once for as many as there can be: to grow bit by bit has the heap tidy up each time.
             self.woken.reserve(self.children.len());
             self.children.ready().take_all(&mut self.woken, |number| self.children.link(number));
         }
-        let next = self.woken.pop();
+        let next = self.woken.pop()?;
         if let Some(ahead) = self.woken.len().checked_sub(AHEAD) {
             self.children.prefetch(self.woken[ahead]);
         }
         if let Some(ahead) = self.woken.len().checked_sub(AHEAD / 2) {
             self.children.prefetch_pointee(self.woken[ahead]);
         }
-        next
+        self.children.link(next).unmark();
+        Some(next)
     }
 }
 

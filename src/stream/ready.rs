@@ -1,4 +1,4 @@
-//! [`Ready`]: which children of a combinator have been woken; [`Link`]: a child's place in it.
+//! [`Ready`]: which children of a combinator have been woken; [`Links`]: the places of some of them in it.
 //!
 //! A stack of children, linked by their numbers. Whoever wakes a child pushes it; the owner takes the whole stack at once,
 //! and goes through it from the oldest on.
@@ -11,8 +11,7 @@
 //!   └────────────────── sleep ───────────────────┘
 //! ```
 //!
-//! 1. A child is in the stack, or taken and not yet looked at, exactly while its link is marked *queued*. So it is there at
-//!    most once. One that is *new* counts as marked: the owner has it to be polled, and nobody has a waker of it.
+//! 1. A child is in the stack, or taken and not yet looked at, exactly while it is marked as *queued*. So it is there at most once.
 //! 2. The owner unmarks a child before it polls it, so a wake that comes during the poll pushes it again.
 //! 3. Between WAITING and the wake of the owner there is one push, which is the one that wakes: one wake for each sleep, however
 //!    many children are woken.
@@ -22,7 +21,7 @@
 use std::task::Waker;
 
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::sync::{AtomicU32, AtomicWaker};
+use crate::sync::{AtomicU32, AtomicU64, AtomicWaker};
 
 const EMPTY: u32 = u32::MAX;
 const WAITING: u32 = u32::MAX - 1;
@@ -35,39 +34,52 @@ pub(super) struct Ready {
     owner: AtomicWaker,
 }
 
-/// What links a child into the stack.
-pub(super) struct Link {
-    below: AtomicU32,
-    /// [`NEW`], and then whether it is queued.
-    queued: AtomicU32,
+/// How many children share their marks.
+pub(super) const GROUP: usize = 64;
+
+/// What links the children of a group into the stack: five bytes for each, so that who wakes a hundred thousand has all of it in the
+/// cache.
+pub(super) struct Links {
+    /// Which are queued: a bit for each.
+    queued: AtomicU64,
+    below: [AtomicU32; GROUP],
 }
 
-/// Queued by the owner, and no waker has been made of it yet.
-const NEW: u32 = 2;
+/// What links one child into the stack.
+#[derive(Clone, Copy)]
+pub(super) struct Link<'a> {
+    queued: &'a AtomicU64,
+    mark: u64,
+    below: &'a AtomicU32,
+}
 
-impl Link {
-    /// Of a child that is queued from the beginning.
+impl Links {
     pub(super) fn new() -> Self {
-        Self { below: AtomicU32::new(EMPTY), queued: AtomicU32::new(NEW) }
+        Self { queued: AtomicU64::new(0), below: std::array::from_fn(|_| AtomicU32::new(EMPTY)) }
     }
 
+    /// That of the child at this place in the group.
+    #[inline]
+    pub(super) fn link(&self, at: usize) -> Link<'_> {
+        Link { queued: &self.queued, mark: 1 << at, below: &self.below[at] }
+    }
+}
+
+impl Link<'_> {
     /// Marks the child; says whether it was not before, so that the caller is to queue it.
-    pub(super) fn mark(&self) -> bool {
+    #[inline]
+    fn mark(self) -> bool {
         // ORDERING: Release pairs with the Acquire in `unmark`: the poll after it sees what was done before the wake, also when
-        // the child had been marked by somebody else.
-        self.queued.swap(1, AcqRel) == 0
+        // the child had been marked by somebody else. Acquire pairs with the Release there: the owner has read `below`.
+        self.queued.fetch_or(self.mark, AcqRel) & self.mark == 0
     }
 
     /// Unmarks a child that is about to be polled.
     #[inline]
-    pub(super) fn unmark(&self) {
-        // ORDERING: Relaxed. Nobody else knows it yet, and who gets a waker of it gets it by what orders these.
-        if self.queued.load(Relaxed) == NEW {
-            self.queued.store(0, Relaxed);
-            return;
-        }
-        // ORDERING: Acquire, as in `mark`. A swap, because it must read the mark that it removes.
-        self.queued.swap(0, AcqRel);
+    pub(super) fn unmark(self) {
+        // ORDERING: AcqRel, as in `mark`. All that is ever done to the marks of a group reads what was there before, so a sibling's
+        // mark between the two does not part them.
+        self.queued.fetch_and(!self.mark, AcqRel);
     }
 }
 
@@ -77,7 +89,7 @@ impl Ready {
     }
 
     /// Puts child `number` on the stack unless it is queued already, and wakes the owner if it waits.
-    pub(super) fn push(&self, number: u32, link: &Link) {
+    pub(super) fn push(&self, number: u32, link: Link<'_>) {
         if !link.mark() {
             return;
         }
@@ -98,7 +110,7 @@ impl Ready {
 
     /// Takes all children on the stack into `taken`, the oldest last. Only for the owner.
     #[inline]
-    pub(super) fn take_all<'a>(&self, taken: &mut Vec<u32>, link: impl Fn(u32) -> &'a Link) {
+    pub(super) fn take_all<'a>(&self, taken: &mut Vec<u32>, link: impl Fn(u32) -> Link<'a>) {
         // ORDERING: Acquire pairs with the Release in `push`.
         let mut number = self.top.swap(EMPTY, AcqRel);
         while number < MOST {

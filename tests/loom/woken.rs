@@ -7,7 +7,7 @@ use std::{
 
 use loom::{sync::Arc, thread};
 
-use self::ready::{Link, Ready};
+use self::ready::{Links, Ready};
 use crate::{check, sync::AtomicU32, sync::Ordering::Relaxed};
 
 #[path = "../../src/stream/ready.rs"]
@@ -25,32 +25,29 @@ impl Wake for Woken {
 /// Two children, and what each of them has to say, written before its wake.
 struct Family {
     ready: Ready,
-    links: [Link; 2],
+    links: Links,
     news: [AtomicU32; 2],
 }
 
 impl Family {
     fn new() -> Arc<Self> {
         let news = [AtomicU32::new(0), AtomicU32::new(0)];
-        let links = [Link::new(), Link::new()];
-        // The first poll of each, from which others have its waker.
-        links.iter().for_each(Link::unmark);
-        Arc::new(Self { ready: Ready::new(), links, news })
+        Arc::new(Self { ready: Ready::new(), links: Links::new(), news })
     }
 
     /// Has something to say, and wakes.
     fn wake(&self, child: usize, news: u32) {
         self.news[child].store(news, Relaxed);
-        self.ready.push(child as u32, &self.links[child]);
+        self.ready.push(child as u32, self.links.link(child));
     }
 
     /// Polls all that were woken. Returns them, from the first to be woken on.
     fn poll_woken(&self, seen: &mut [u32; 2]) -> Vec<u32> {
         let mut taken = Vec::new();
-        self.ready.take_all(&mut taken, |number| &self.links[number as usize]);
+        self.ready.take_all(&mut taken, |number| self.links.link(number as usize));
         taken.reverse();
         for &child in &taken {
-            self.links[child as usize].unmark();
+            self.links.link(child as usize).unmark();
             let news = self.news[child as usize].load(Relaxed);
             assert!(news >= seen[child as usize]);
             seen[child as usize] = news;
@@ -120,7 +117,7 @@ fn the_news_of_two_wakers_of_one_child_are_not_lost() {
             thread::spawn(move || family.wake(0, 1))
         };
         // Another waker of the same child, with nothing new.
-        family.ready.push(0, &family.links[0]);
+        family.ready.push(0, family.links.link(0));
         await_news(&family, [1, 0]);
         other.join().unwrap();
     });
