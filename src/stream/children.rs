@@ -46,7 +46,8 @@ struct Place<F> {
     future: Option<F>,
 }
 
-/// A block of groups.
+/// A block of groups. So aligned that the count of its owners, which wakers change, lies on another line of the cache than what all read.
+#[repr(align(64))]
 struct Groups {
     ready: Arc<Ready>,
     groups: Box<[Group]>,
