@@ -80,18 +80,25 @@ pub struct InOrder<R> {
     len: usize,
     /// Items that have been yielded.
     yielded: usize,
-    /// What was taken of the first piece, from the next item on; empty places are of items that have not finished.
-    taken: VecDeque<Option<Outcome<R>>>,
+    /// What was taken of the first piece and is in order, as most is: empty, or the first is the next item.
+    taken: VecDeque<Finished<R>>,
+    /// What was not, from the next item on; empty places are of items that have not finished. Empty while anything is in order.
+    sorted: VecDeque<Option<Outcome<R>>>,
     /// The place of the next item in the first piece.
     next: u32,
-    /// Room for what is taken; empty in between.
-    outcomes: Vec<Finished<R>>,
     nudge: Nudge,
 }
 
 enum Piece<R> {
     One(Task<R>),
     Many(Remainder<R>),
+}
+
+/// What there is of the first piece.
+enum First<R> {
+    Nothing,
+    Single(Outcome<R>),
+    Taken,
 }
 
 impl<R> Default for InOrder<R> {
@@ -101,8 +108,8 @@ impl<R> Default for InOrder<R> {
             len: 0,
             yielded: 0,
             taken: VecDeque::new(),
+            sorted: VecDeque::new(),
             next: 0,
-            outcomes: Vec::new(),
             nudge: Nudge::default(),
         }
     }
@@ -112,20 +119,20 @@ impl<R> Drop for InOrder<R> {
     /// Last come, first cancelled: if the job that runs were stopped first, its worker would begin the next one in vain.
     fn drop(&mut self) {
         while self.pieces.pop_back().is_some() {}
-        drop_shielded(std::mem::take(&mut self.taken));
+        drop_shielded((std::mem::take(&mut self.taken), std::mem::take(&mut self.sorted)));
     }
 }
 
 impl<R> InOrder<R> {
-    /// Waits for the next item of the first piece.
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<R>>> {
+    /// Waits for items of the first piece, and takes them. Returns the outcome at once if it is a single item.
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<First<R>> {
         loop {
             let batch = match self.pieces.front_mut() {
-                None => return Poll::Ready(None),
+                None => return Poll::Ready(First::Nothing),
                 Some(Piece::One(task)) => {
                     let outcome = ready!(Pin::new(task).poll(cx));
                     self.pieces.pop_front();
-                    return Poll::Ready(Some(outcome));
+                    return Poll::Ready(First::Single(outcome));
                 }
                 Some(Piece::Many(batch)) => batch,
             };
@@ -134,33 +141,54 @@ impl<R> InOrder<R> {
                 self.next = 0;
                 continue;
             }
-            ready!(batch.poll_take(&mut self.outcomes, &mut self.nudge, cx));
-            self.sort_in();
-            if let Some(outcome) = self.pop_taken() {
-                return Poll::Ready(Some(outcome));
+            // Nothing is in order, or it would have been yielded; whoever fills the buffer finds it as large as the last one.
+            let mut outcomes = std::mem::take(&mut self.taken).into();
+            let taken = batch.poll_take(&mut outcomes, &mut self.nudge, cx);
+            self.taken = outcomes.into();
+            ready!(taken);
+            self.keep_order();
+            if self.has_next() {
+                return Poll::Ready(First::Taken);
             }
         }
     }
 
-    /// Sorts in what was taken of the first piece, which may have been run by several workers.
-    fn sort_in(&mut self) {
-        for (place, outcome) in self.outcomes.drain(..) {
+    /// Sorts what was taken of the first piece where it is not in order, for several workers may have run it.
+    #[inline]
+    fn keep_order(&mut self) {
+        if self.taken.front().is_some_and(|(first, _)| *first != self.next || !self.sorted.is_empty()) {
+            self.sort();
+        }
+    }
+
+    #[cold]
+    fn sort(&mut self) {
+        for (place, outcome) in self.taken.drain(..) {
             let at = (place - self.next) as usize;
-            if at == self.taken.len() {
-                self.taken.push_back(Some(outcome));
-                continue;
+            if at >= self.sorted.len() {
+                self.sorted.resize_with(at + 1, || None);
             }
-            if at > self.taken.len() {
-                self.taken.resize_with(at + 1, || None);
-            }
-            self.taken[at] = Some(outcome);
+            self.sorted[at] = Some(outcome);
         }
     }
 
+    /// Whether the next item has been taken.
+    fn has_next(&self) -> bool {
+        !self.taken.is_empty() || self.sorted.front().is_some_and(Option::is_some)
+    }
+
+    #[inline]
     fn pop_taken(&mut self) -> Option<Outcome<R>> {
-        let outcome = self.taken.front_mut()?.take()?;
-        self.taken.pop_front();
+        let outcome = match self.taken.pop_front() {
+            Some((_, outcome)) => outcome,
+            None => {
+                let outcome = self.sorted.front_mut()?.take()?;
+                self.sorted.pop_front();
+                outcome
+            }
+        };
         self.next += 1;
+        self.keep_order();
         Some(outcome)
     }
 }
@@ -183,20 +211,22 @@ impl<R> Arrangement<R> for InOrder<R> {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.taken.front().is_some_and(Option::is_some) {
+        let single = if self.has_next() {
+            None
+        } else {
+            match ready!(self.poll_first(cx)) {
+                First::Nothing => return Poll::Ready(None),
+                First::Single(outcome) => Some(outcome),
+                First::Taken => None,
+            }
+        };
+        if single.is_none() {
             // Yielding many items that have finished must not hold the runtime's thread for ever.
             ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
         }
-        let outcome = match self.pop_taken() {
-            Some(outcome) => outcome,
-            None => match ready!(self.poll_first(cx)) {
-                Some(outcome) => outcome,
-                None => return Poll::Ready(None),
-            },
-        };
         self.len -= 1;
         self.yielded += 1;
-        Poll::Ready(Some(outcome))
+        Poll::Ready(single.or_else(|| self.pop_taken()))
     }
 
     fn first_missing(&self, outcome: Result<R, TaskError>) -> Self::Item {
@@ -314,7 +344,9 @@ impl<R> Arrangement<R> for AsFinished<R> {
         // What was taken belongs to the first piece, whose items are numbered from its beginning on.
         let begun = items.yielded - items.next as usize;
         this.started = begun;
-        for (place, outcome) in std::mem::take(&mut items.taken).into_iter().enumerate() {
+        let taken = std::mem::take(&mut items.taken).into_iter();
+        this.taken.extend(taken.map(|(place, outcome)| (begun + place as usize, outcome)));
+        for (place, outcome) in std::mem::take(&mut items.sorted).into_iter().enumerate() {
             this.taken.extend(outcome.map(|outcome| (items.yielded + place, outcome)));
         }
         this.len = this.taken.len();
@@ -418,7 +450,90 @@ impl Yielded {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Mutex, PoisonError},
+        task::Waker,
+    };
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A batch of which all parts are there, in that order.
+    struct Given {
+        len: usize,
+        parts: Mutex<VecDeque<Vec<u32>>>,
+    }
+
+    impl Given {
+        /// The items of `order`, each of which tells its input, in parts of such lengths.
+        fn started(order: &[u32], mut lengths: impl Iterator<Item = usize>) -> Arc<dyn Batch<u32>> {
+            let (mut parts, mut rest) = (VecDeque::new(), order);
+            while !rest.is_empty() {
+                let (part, others) = rest.split_at(lengths.next().unwrap_or(1).min(rest.len()));
+                parts.push_back(part.to_vec());
+                rest = others;
+            }
+            Arc::new(Self { len: order.len(), parts: Mutex::new(parts) })
+        }
+    }
+
+    impl Batch<u32> for Given {
+        fn len(&self) -> usize {
+            self.len
+        }
+
+        fn poll_take(&self, outcomes: &mut Vec<Finished<u32>>, _cx: &mut Context<'_>) -> Poll<()> {
+            let part = self.parts.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            outcomes.extend(part.into_iter().flatten().map(|place| (place, Ok(place))));
+            Poll::Ready(())
+        }
+
+        fn hurry(self: Arc<Self>) {}
+
+        fn cancel(&self) {}
+    }
+
+    /// The next item of a map whose items are all there.
+    fn next<T>(tasks: &mut impl Arrangement<u32, Item = T>) -> Option<T> {
+        match tasks.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(item) => item,
+            Poll::Pending => panic!("everything is there"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn items_that_finish_in_any_order_come_in_that_of_their_inputs(
+            orders in prop::collection::vec((1..40u32).prop_flat_map(|len| Just((0..len).collect::<Vec<_>>()).prop_shuffle()), 1..4),
+            lengths in prop::collection::vec(1..9usize, 1..9),
+            sorted: bool,
+            before in 0..50usize,
+        ) {
+            let mut tasks = InOrder::default();
+            let mut inputs = Vec::new();
+            for mut order in orders {
+                if sorted {
+                    order.sort_unstable();
+                }
+                tasks.push_batch(Given::started(&order, lengths.iter().copied().cycle()));
+                inputs.extend(0..order.len() as u32);
+            }
+            // Also where the rest is to come as it finishes.
+            let before = before.min(inputs.len());
+            for input in &inputs[..before] {
+                prop_assert_eq!(next(&mut tasks).and_then(Result::ok), Some(*input));
+            }
+            let mut rest = AsFinished::collect(tasks);
+            let mut places = Vec::new();
+            while let Some((place, outcome)) = next(&mut rest) {
+                prop_assert_eq!(outcome.ok(), Some(inputs[place]));
+                places.push(place);
+            }
+            places.sort_unstable();
+            prop_assert_eq!(places, (before..inputs.len()).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn the_first_input_that_was_not_yielded_is_known() {
