@@ -2,12 +2,14 @@
 
 use std::{
     future::Future,
+    iter,
     marker::PhantomData,
     panic::Location,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
+    vec,
 };
 
 use super::Batch;
@@ -15,7 +17,7 @@ use crate::{
     Task,
     error::TaskLabel,
     metrics::Pace,
-    pool::{Entering, NoRoom, Place, Start, Takes, Ticket, Turn},
+    pool::{Entering, NoRoom, Place, Places, Start, Takes, Ticket, Turn},
     task::{Options, label},
 };
 
@@ -53,8 +55,8 @@ pub(crate) trait Feed<A, R> {
     /// Waits for room for one item.
     fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, NoRoom>>;
 
-    /// Room for one more item, if there is some.
-    fn try_enter(&mut self) -> Option<Place>;
+    /// Room for up to `most` more items, at least for one, if there is some.
+    fn try_enter(&mut self, most: usize) -> Option<Places>;
 
     /// Starts the job of an item that was let in.
     fn start(&mut self, input: A, place: Place, setup: &Setup) -> Task<R>;
@@ -63,7 +65,7 @@ pub(crate) trait Feed<A, R> {
     fn takes_chunks(&self, setup: &Setup) -> bool;
 
     /// Starts the jobs of items that were let in, and returns them in their order. Only called where they can travel together.
-    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>>;
+    fn start_batch(&mut self, inputs: Inputs<A>, setup: &Setup) -> Vec<Started<R>>;
 
     /// A task of an item that was not let in.
     fn refuse(&mut self, why: NoRoom, setup: &Setup) -> Task<R>;
@@ -87,7 +89,43 @@ pub(crate) trait Chunks<A, R> {
     fn hand_off(&self) -> Duration;
 
     /// Starts the jobs of these items, and returns them in their order.
-    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>>;
+    fn start(&mut self, inputs: Inputs<A>, setup: &Setup) -> Vec<Started<R>>;
+}
+
+/// The inputs of items that were let in, and their places in the pool.
+pub(crate) struct Inputs<A> {
+    pub(crate) inputs: Vec<A>,
+    /// As many; more only while inputs are pulled.
+    pub(crate) places: Places,
+}
+
+/// Each input with its place.
+pub(crate) type Placed<A> = iter::Zip<vec::IntoIter<A>, Places>;
+
+impl<A> Inputs<A> {
+    pub(super) fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
+    pub(crate) fn push(&mut self, input: A, place: Place) {
+        self.places.append(place.into());
+        self.inputs.push(input);
+    }
+}
+
+impl<A> IntoIterator for Inputs<A> {
+    type Item = (A, Place);
+    type IntoIter = Placed<A>;
+
+    fn into_iter(self) -> Placed<A> {
+        self.inputs.into_iter().zip(self.places)
+    }
+}
+
+impl<A> Default for Inputs<A> {
+    fn default() -> Self {
+        Self { inputs: Vec::new(), places: Places::default() }
+    }
 }
 
 /// One item, or several that travel together.
@@ -118,7 +156,7 @@ impl<A, R> Chunks<A, R> for Singly {
         Duration::ZERO
     }
 
-    fn start(&mut self, _items: Vec<(A, Place)>, _setup: &Setup) -> Vec<Started<R>> {
+    fn start(&mut self, _inputs: Inputs<A>, _setup: &Setup) -> Vec<Started<R>> {
         unreachable!("it takes no chunks")
     }
 }
@@ -154,8 +192,8 @@ where
         Poll::Ready(entered)
     }
 
-    fn try_enter(&mut self) -> Option<Place> {
-        self.pool.admission().try_enter().ok()
+    fn try_enter(&mut self, most: usize) -> Option<Places> {
+        self.pool.admission().try_enter_together(most).ok()
     }
 
     fn start(&mut self, input: A, place: Place, setup: &Setup) -> Task<P::Output> {
@@ -166,8 +204,8 @@ where
         self.chunks.take(setup)
     }
 
-    fn start_batch(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<P::Output>> {
-        self.chunks.start(items, setup)
+    fn start_batch(&mut self, inputs: Inputs<A>, setup: &Setup) -> Vec<Started<P::Output>> {
+        self.chunks.start(inputs, setup)
     }
 
     fn refuse(&mut self, why: NoRoom, setup: &Setup) -> Task<P::Output> {

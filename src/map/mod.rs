@@ -66,7 +66,7 @@ use std::{
 use futures_core::{FusedStream, Stream};
 
 pub(crate) use batch::{Batch, Finished, Outcome};
-pub(crate) use feed::{Chunks, Feed, PoolFeed, Setup, Singly, Started};
+pub(crate) use feed::{Chunks, Feed, Inputs, Placed, PoolFeed, Setup, Singly, Started};
 use order::{Arrange, Arrangement, AsFinished};
 pub use order::{Ordered, Unordered};
 pub(crate) use size::{Known, MOST_IN_FLIGHT, chunk_for};
@@ -79,7 +79,6 @@ use crate::progress::Judge;
 use crate::{
     Priority, TaskError, TaskId,
     error::{TaskLabel, TaskName},
-    pool::Place,
     progress::Shown,
     timer::Delay,
 };
@@ -121,7 +120,7 @@ pub struct Map<I: Source, R, O: Arrange<R> = Ordered> {
     /// Pulled, and waiting for room.
     pulled: Option<I::Item>,
     /// Pulled and let in, to travel together.
-    gathered: Vec<(I::Item, Place)>,
+    gathered: Inputs<I::Item>,
     tasks: O::Tasks,
     sizing: Sizing,
     limit: Option<(Delay, Duration)>,
@@ -146,7 +145,7 @@ impl<I: Source, R> Map<I, R, Ordered> {
             feed,
             setup: Setup::new(name, at),
             pulled: None,
-            gathered: Vec::new(),
+            gathered: Inputs::default(),
             tasks: Default::default(),
             sizing: Sizing::default(),
             limit: None,
@@ -400,7 +399,7 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
 
     /// Starts the jobs of up to `chunk` items. Returns whether there may be more at this moment.
     fn start_some(&mut self, chunk: usize, cx: &mut Context<'_>) -> bool {
-        if chunk == 1 && self.gathered.is_empty() {
+        if chunk == 1 && self.gathered.len() == 0 {
             return self.start_one(cx);
         }
         let begun = self.clock();
@@ -409,7 +408,8 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
         match self.gathered.len() {
             0 => {}
             1 => {
-                let (input, place) = self.gathered.pop().expect("there is one");
+                let gathered = std::mem::take(&mut self.gathered);
+                let (input, place) = gathered.into_iter().next().expect("there is one");
                 self.tasks.push(self.feed.start(input, place, &self.setup));
             }
             _ => {
@@ -455,33 +455,37 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
 
     /// Pulls and lets in what is to travel together. Returns whether there may be more at this moment.
     fn gather(&mut self, chunk: usize, cx: &mut Context<'_>) -> bool {
-        self.gathered.reserve(chunk.min(self.inputs.as_ref().map_or(0, |inputs| inputs.size_hint().0)));
-        while self.gathered.len() < chunk {
+        let announced = self.inputs.as_ref().map_or(0, |inputs| inputs.size_hint().0);
+        self.gathered.inputs.reserve(chunk.min(announced));
+        if self.gathered.len() == 0 {
             // Only the first waits for room: what is gathered is to go off.
-            let place = match self.gathered.is_empty() {
-                true => None,
-                false => match self.feed.try_enter() {
-                    Some(place) => Some(place),
-                    None => return true,
-                },
-            };
             let Some(input) = self.pull(cx) else { return false };
-            let Some(place) = place else {
-                match self.feed.poll_enter(cx) {
-                    Poll::Ready(Ok(place)) => self.gathered.push((input, place)),
-                    // Whether another may be pulled is looked at anew: a closed pool refuses all of them at once.
-                    Poll::Ready(Err(why)) => {
-                        self.tasks.push(self.feed.refuse(why, &self.setup));
-                        return true;
-                    }
-                    Poll::Pending => {
-                        self.pulled = Some(input);
-                        return false;
-                    }
+            match self.feed.poll_enter(cx) {
+                Poll::Ready(Ok(place)) => self.gathered.push(input, place),
+                // Whether another may be pulled is looked at anew: a closed pool refuses all of them at once.
+                Poll::Ready(Err(why)) => {
+                    self.tasks.push(self.feed.refuse(why, &self.setup));
+                    return true;
                 }
-                continue;
-            };
-            self.gathered.push((input, place));
+                Poll::Pending => {
+                    self.pulled = Some(input);
+                    return false;
+                }
+            }
+        }
+        while self.gathered.len() < chunk {
+            // Before the inputs come: to pull one may panic, and none is to be without its place.
+            if self.gathered.places.len() == self.gathered.len() {
+                let Some(places) = self.feed.try_enter(chunk - self.gathered.len()) else { return true };
+                self.gathered.places.append(places);
+            }
+            while self.gathered.len() < chunk.min(self.gathered.places.len()) {
+                let Some(input) = self.pull(cx) else {
+                    self.gathered.places.truncate(self.gathered.len());
+                    return false;
+                };
+                self.gathered.inputs.push(input);
+            }
         }
         true
     }
@@ -539,7 +543,7 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     fn stop(&mut self) {
         self.inputs = None;
         self.pulled = None;
-        self.gathered = Vec::new();
+        self.gathered = Inputs::default();
         self.tasks = O::Tasks::default();
         self.feed.leave_line();
     }

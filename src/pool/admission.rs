@@ -86,6 +86,65 @@ pub(crate) enum NoRoom {
     Closed,
 }
 
+/// The places of several jobs of one pool. As an iterator it gives them away one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    bound: Option<Arc<Bound>>,
+    count: usize,
+}
+
+impl Places {
+    /// Adds places of the same pool.
+    pub(crate) fn append(&mut self, mut more: Places) {
+        self.count += std::mem::take(&mut more.count);
+        self.bound = self.bound.take().or(more.bound.take());
+    }
+
+    /// Takes some of them out: as many as there are, if that is less than `count`.
+    pub(crate) fn split_off(&mut self, count: usize) -> Places {
+        let count = count.min(self.count);
+        self.count -= count;
+        Places { bound: self.bound.clone(), count }
+    }
+
+    /// Gives back all but `count`.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        drop(self.split_off(self.count.saturating_sub(count)));
+    }
+}
+
+impl From<Place> for Places {
+    fn from(mut place: Place) -> Self {
+        Self { bound: place.0.take(), count: 1 }
+    }
+}
+
+impl Iterator for Places {
+    type Item = Place;
+
+    #[inline]
+    fn next(&mut self) -> Option<Place> {
+        self.count = self.count.checked_sub(1)?;
+        Some(Place(self.bound.clone()))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count, Some(self.count))
+    }
+}
+
+impl ExactSizeIterator for Places {}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        let count = isize::try_from(self.count).unwrap_or(isize::MAX);
+        if let Some(bound) = self.bound.take().filter(|_| count > 0) {
+            bound.change(|room| room.free = room.free.saturating_add(count));
+        }
+    }
+}
+
 impl Admission {
     pub(crate) fn new(queue_limit: Option<usize>, workers: usize) -> Self {
         let bound = queue_limit.map(|queue_limit| {
@@ -114,6 +173,16 @@ impl Admission {
             None => Ok(Place::default()),
             Some(bound) => bound.try_enter(),
         }
+    }
+
+    /// Places for up to `most` jobs, at least one: as many where there is no bound, and else one, so that nobody keeps places from others
+    /// that it does not need yet.
+    pub(crate) fn try_enter_together(&self, most: usize) -> Result<Places, NoRoom> {
+        let place = self.try_enter()?;
+        Ok(match &self.bound {
+            None => Places { bound: None, count: most.max(1) },
+            Some(_) => place.into(),
+        })
     }
 
     /// Returns a future that waits for room. Its place in the line is that of its first poll.
@@ -330,6 +399,29 @@ mod tests {
         drop(places);
         let kept: Vec<Place> = std::iter::from_fn(|| door.try_enter().ok()).collect();
         assert_eq!(kept.len(), 2);
+    }
+
+    #[test]
+    fn places_of_several_jobs_come_back_one_by_one_or_together() {
+        let door = Admission::new(Some(3), 2);
+        let mut places = Places::default();
+        while let Ok(more) = door.try_enter_together(4) {
+            assert_eq!(more.len(), 1, "where there is a bound nobody gets more than it asked for first");
+            places.append(more);
+        }
+        assert_eq!(places.len(), 5);
+        let free = || std::iter::from_fn(|| door.try_enter().ok()).collect::<Vec<_>>().len();
+        let two = places.split_off(2);
+        let one = places.next();
+        assert_eq!((two.len(), places.len(), free()), (2, 2, 0));
+        drop(one);
+        assert_eq!(free(), 1);
+        drop(two);
+        assert_eq!(free(), 3);
+        places.truncate(1);
+        assert_eq!((free(), places.split_off(7).len(), places.next().is_none()), (4, 1, true));
+        assert_eq!(free(), 5);
+        assert_eq!(Admission::new(None, 2).try_enter_together(4).map(|places| places.len()), Ok(4));
     }
 
     #[test]

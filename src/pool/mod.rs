@@ -14,7 +14,7 @@ mod submit;
 
 use std::panic::Location;
 
-pub(crate) use admission::{Admission, Entering, NoRoom, Place, Turn};
+pub(crate) use admission::{Admission, Entering, NoRoom, Place, Places, Turn};
 pub(crate) use closers::Closers;
 pub(crate) use closing::Closable;
 pub use closing::{Closing, Shutdown};

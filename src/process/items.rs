@@ -77,6 +77,14 @@ pub(super) fn take<'a>(items: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     Some((kind, item))
 }
 
+/// What is behind the first `count` items, which are ours.
+pub(super) fn skip(mut items: &[u8], count: u32) -> &[u8] {
+    for _ in 0..count {
+        take(&mut items);
+    }
+    items
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -7,13 +7,13 @@ use futures_core::Stream;
 use super::ProcessPool;
 use crate::{
     Payload,
-    map::{Chunks, Feed, FromStream, Map, PoolFeed, Setup, Started},
+    map::{Chunks, Feed, FromStream, Inputs, Map, PoolFeed, Setup, Started},
     no_capture::assert_no_capture,
-    pool::Place,
 };
 #[cfg(target_os = "linux")]
 use crate::{
     error::{TaskLabel, TaskName},
+    pool::{Place, Places},
     process::{
         call,
         parent::{ItemBatch, Items, Then},
@@ -117,19 +117,24 @@ where
         HAND_OFF
     }
 
-    fn start(&mut self, inputs: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>> {
+    fn start(&mut self, inputs: Inputs<A>, setup: &Setup) -> Vec<Started<R>> {
         let mut started = Vec::new();
+        let Inputs { inputs, mut places } = inputs;
         let mut inputs = inputs.into_iter();
         loop {
             let mut items = Items::default();
             let then = items.fill(&mut inputs, LARGE, FULL);
-            if !items.is_empty() {
-                started.push(self.start_items(items, setup));
+            if items.len() > 0 {
+                let places = places.split_off(items.len());
+                started.push(self.start_items(items, places, setup));
             }
             match then {
                 Then::Nothing => break,
                 Then::Full => {}
-                Then::Apart(encoded, place) => started.push(self.start_alone(encoded, place, setup)),
+                Then::Apart(encoded) => {
+                    let place = places.next().unwrap_or_default();
+                    started.push(self.start_alone(encoded, place, setup));
+                }
             }
         }
         started
@@ -148,12 +153,12 @@ where
         Started::One(self.pool.start_encoded::<F, A, R>(encoded, setup.ticket(place)))
     }
 
-    fn start_items(&self, items: Items, setup: &Setup) -> Started<R> {
+    fn start_items(&self, items: Items, places: Places, setup: &Setup) -> Started<R> {
         let mut options = Options { pace: Some(setup.pace.clone()), ..setup.options.clone() };
         let name = options.name.take().map_or(TaskName::OfFunction(setup.function), TaskName::given);
         let label = |id| TaskLabel { id, name, submitted_at: setup.at };
         let function = call::items::<F, A, R>();
-        Started::Many(ItemBatch::start(self.pool.shared(), function, label, options, items))
+        Started::Many(ItemBatch::start(self.pool.shared(), function, label, options, items, places))
     }
 }
 
@@ -168,7 +173,7 @@ impl<F, A, R> Chunks<A, R> for ProcessChunks<fn(F, A) -> R> {
         HAND_OFF
     }
 
-    fn start(&mut self, _inputs: Vec<(A, Place)>, _setup: &Setup) -> Vec<Started<R>> {
+    fn start(&mut self, _inputs: Inputs<A>, _setup: &Setup) -> Vec<Started<R>> {
         unreachable!("it takes no chunks")
     }
 }

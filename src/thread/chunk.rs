@@ -24,7 +24,6 @@ use std::{
     },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
-    vec,
 };
 
 use tokio::runtime::{Handle, Id};
@@ -40,7 +39,7 @@ use crate::{
     Priority, TaskError, TaskId,
     clock::Stamp,
     error::{TaskLabel, TaskName},
-    map::{Batch, Finished, Outcome, Setup},
+    map::{Batch, Finished, Inputs, Outcome, Placed, Setup},
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded, shield},
     pool::{Place, registry::Kind},
@@ -79,7 +78,7 @@ struct State<F, A, R> {
     /// Absent once nothing is left to begin.
     job: Option<Arc<F>>,
     /// What has not begun.
-    inputs: vec::IntoIter<(A, Place)>,
+    inputs: Placed<A>,
     /// The items that run, at most one per worker.
     running: Vec<u32>,
     finished: Vec<Finished<R>>,
@@ -140,18 +139,13 @@ where
     R: Send + 'static,
 {
     /// Puts items into the pool's queue.
-    pub(super) fn start(
-        shared: &Arc<Shared>,
-        job: Arc<F>,
-        items: Vec<(A, Place)>,
-        setup: &Setup,
-    ) -> Arc<Self> {
-        let len = u32::try_from(items.len()).expect("nobody has memory for more");
+    pub(super) fn start(shared: &Arc<Shared>, job: Arc<F>, inputs: Inputs<A>, setup: &Setup) -> Arc<Self> {
+        let len = u32::try_from(inputs.inputs.len()).expect("nobody has memory for more");
         let name = setup.options.name.clone().map_or(TaskName::OfFunction(setup.function), TaskName::given);
         let submitted = Instant::now();
         let state = State {
             job: Some(job),
-            inputs: items.into_iter(),
+            inputs: inputs.into_iter(),
             running: Vec::new(),
             finished: Vec::new(),
             waiter: None,
@@ -334,7 +328,7 @@ where
     fn end(&self, extent: impl FnOnce() -> Extent, error: impl Fn(TaskLabel) -> TaskError) -> u64 {
         let mut state = self.lock();
         let extent = extent();
-        let inputs = std::mem::replace(&mut state.inputs, Vec::new().into_iter());
+        let inputs = std::mem::replace(&mut state.inputs, Inputs::default().into_iter());
         let first_waiting = self.len - inputs.len() as u32;
         let running = if extent == Extent::All { std::mem::take(&mut state.running) } else { Vec::new() };
         if inputs.len() + running.len() == 0 {
@@ -690,10 +684,11 @@ mod tests {
             begins.send(()).unwrap();
             released.lock().unwrap().recv().is_ok()
         });
-        let items = (0..3).map(|item: u32| (item, Place::default())).collect();
+        let mut inputs = Inputs::default();
+        (0..3).for_each(|item: u32| inputs.push(item, Place::default()));
         let setup = Setup::new("job", Location::caller());
         let (told, outcomes) = mpsc::channel();
-        let chunk = with_default(Listener(told), || Chunk::start(pool.shared(), job, items, &setup));
+        let chunk = with_default(Listener(told), || Chunk::start(pool.shared(), job, inputs, &setup));
         begun.recv().unwrap();
         // What was not begun has been taken out by the time that its error is made, and the span is not told yet.
         let is_first = Cell::new(true);

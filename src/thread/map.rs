@@ -5,10 +5,7 @@ use std::{any::type_name, panic::Location, sync::Arc, time::Duration};
 use futures_core::Stream;
 
 use super::{ThreadPool, chunk::Chunk};
-use crate::{
-    map::{Chunks, Feed, FromStream, Map, PoolFeed, Setup, Started},
-    pool::Place,
-};
+use crate::map::{Chunks, Feed, FromStream, Inputs, Map, PoolFeed, Setup, Started};
 
 /// What it costs to hand over a job of a map and its outcome, most of which is to wake a worker and the map: so much less work was done
 /// where measured, items of 10 µs to 100 µs on two processors, for each job. Jobs in quicker succession share their wake-ups.
@@ -115,7 +112,7 @@ where
         HAND_OFF
     }
 
-    fn start(&mut self, items: Vec<(A, Place)>, setup: &Setup) -> Vec<Started<R>> {
-        vec![Started::Many(Chunk::start(self.pool.shared(), self.job.clone(), items, setup))]
+    fn start(&mut self, inputs: Inputs<A>, setup: &Setup) -> Vec<Started<R>> {
+        vec![Started::Many(Chunk::start(self.pool.shared(), self.job.clone(), inputs, setup))]
     }
 }

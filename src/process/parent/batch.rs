@@ -21,6 +21,7 @@ use std::{
     error::Error,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
+    vec,
 };
 
 use super::{
@@ -34,7 +35,7 @@ use crate::{
     error::{Operand, TaskLabel},
     map::{Batch, Finished, Outcome},
     panic::{catch, drop_shielded, shield},
-    pool::{Place, registry::Kind},
+    pool::{Place, Places, registry::Kind},
     process::{
         call::Function,
         items::{self, Sheaf},
@@ -64,11 +65,10 @@ pub(in crate::process) struct ItemBatch<R> {
 }
 
 struct State<R> {
-    /// The arguments, and where each of them begins.
+    /// The arguments of all items.
     arguments: Vec<u8>,
-    starts: Vec<usize>,
     /// The places in the pool of the items that have not finished.
-    places: std::vec::IntoIter<Place>,
+    places: Places,
     /// The first item that has not finished, and the first of the job's.
     next: u32,
     first: u32,
@@ -83,8 +83,7 @@ struct State<R> {
 #[derive(Default)]
 pub(in crate::process) struct Items {
     arguments: Vec<u8>,
-    starts: Vec<usize>,
-    places: Vec<Place>,
+    len: usize,
 }
 
 /// What comes after the items that were added.
@@ -94,7 +93,7 @@ pub(in crate::process) enum Then {
     /// There is no room for more.
     Full,
     /// An item that is to travel alone, with its argument.
-    Apart(Result<Encoded, String>, Place),
+    Apart(Result<Encoded, String>),
 }
 
 impl Items {
@@ -102,33 +101,40 @@ impl Items {
     /// than `large` bytes or names shared memory.
     pub(in crate::process) fn fill<A: Payload>(
         &mut self,
-        inputs: &mut impl Iterator<Item = (A, Place)>,
+        inputs: &mut vec::IntoIter<A>,
         large: usize,
         full: usize,
     ) -> Then {
-        let before = self.places.len();
+        // Small ones hardly take more than they do in memory.
+        self.arguments.reserve((inputs.len() * (size_of::<A>() + 1)).min(full + large));
+        let mut at = 0;
         // One for all of them, as long as none panics.
         let added = catch(|| {
             while self.arguments.len() <= full {
-                let Some((argument, place)) = inputs.next() else { return Then::Nothing };
-                self.starts.push(items::begin(&mut self.arguments));
-                self.places.push(place);
-                if let Some(apart) = self.append(argument, large) {
-                    let place = self.take_back();
-                    return Then::Apart(apart, place);
+                let Some(argument) = inputs.next() else { return Then::Nothing };
+                at = items::begin(&mut self.arguments);
+                if let Some(apart) = self.append(argument, at, large) {
+                    self.arguments.truncate(at);
+                    return Then::Apart(apart);
                 }
+                self.len += 1;
             }
             Then::Full
         });
         added.unwrap_or_else(|report| {
-            debug_assert!(self.places.len() > before, "only the payload's own code panics");
-            Then::Apart(Err(report.into_summary()), self.take_back())
+            self.arguments.truncate(at);
+            Then::Apart(Err(report.into_summary()))
         })
     }
 
-    /// Appends the argument of the last item, or returns it where the item is to travel alone.
-    fn append<A: Payload>(&mut self, argument: A, large: usize) -> Option<Result<Encoded, String>> {
-        let at = *self.starts.last()?;
+    /// Appends the argument of the item that begins there, or returns it where the item is to travel alone.
+    #[inline]
+    fn append<A: Payload>(
+        &mut self,
+        argument: A,
+        at: usize,
+        large: usize,
+    ) -> Option<Result<Encoded, String>> {
         Some(match append(argument, &mut self.arguments, large) {
             Ok(Appended::Apart(encoded)) => Ok(encoded),
             Ok(Appended::Here(pieces)) if pieces.is_empty() && items::len(&self.arguments, at) <= large => {
@@ -140,16 +146,8 @@ impl Items {
         })
     }
 
-    /// Takes the last item out again.
-    fn take_back(&mut self) -> Place {
-        if let Some(at) = self.starts.pop() {
-            self.arguments.truncate(at);
-        }
-        self.places.pop().unwrap_or_default()
-    }
-
-    pub(in crate::process) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+    pub(in crate::process) fn len(&self) -> usize {
+        self.len
     }
 }
 
@@ -161,8 +159,9 @@ impl<R: Payload> ItemBatch<R> {
         label: impl FnOnce(TaskId) -> TaskLabel,
         options: Options,
         items: Items,
+        places: Places,
     ) -> Arc<Self> {
-        let len = u32::try_from(items.places.len()).expect("they fit into a slot");
+        let len = u32::try_from(items.len).expect("they fit into a slot");
         let label = label(TaskId::next_of_many(len));
         let span = JobSpan::of_items(Kind::Processes.label(), &shared.config().name, &label, len);
         let batch = Arc::new(Self {
@@ -174,8 +173,7 @@ impl<R: Payload> ItemBatch<R> {
             span: SpanSlot::new(span),
             state: Mutex::new(State {
                 arguments: items.arguments,
-                starts: items.starts,
-                places: items.places.into_iter(),
+                places,
                 next: 0,
                 first: 0,
                 finished: Vec::new(),
@@ -200,7 +198,7 @@ impl<R: Payload> ItemBatch<R> {
         let note = span.note();
         let mut state = self.lock();
         let first = state.next;
-        let arguments = state.arguments[state.starts[first as usize]..].to_vec();
+        let arguments = items::skip(&state.arguments, first).to_vec();
         let encoded = encode(arguments).expect("bytes are always encoded");
         let call =
             Call::new(self.function, encoded, Place::default(), note).expect("no shared memory is named");
@@ -331,7 +329,7 @@ impl<R: Payload> ItemBatch<R> {
         }
         let next = state.next;
         let given_back = state.places.len() - (self.len - next) as usize;
-        let places: Vec<Place> = state.places.by_ref().take(given_back).collect();
+        let places = state.places.split_off(given_back);
         let waker = if state.finished.is_empty() { None } else { state.waiter.take() };
         drop(state);
         self.give_back(places);
@@ -386,7 +384,7 @@ impl<R> ItemBatch<R> {
         !outcomes.is_empty()
     }
 
-    fn give_back(&self, places: Vec<Place>) {
+    fn give_back(&self, places: Places) {
         if self.shared.is_inherited() {
             // A copy of the pool, whose locks may be taken for good.
             std::mem::forget(places);
@@ -439,7 +437,7 @@ impl<R: Payload> Batch<R> for ItemBatch<R> {
 impl<R> Drop for ItemBatch<R> {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (places, finished) = (state.places.by_ref().collect(), std::mem::take(&mut state.finished));
+        let (places, finished) = (std::mem::take(&mut state.places), std::mem::take(&mut state.finished));
         self.give_back(places);
         drop_shielded(finished);
     }
