@@ -218,9 +218,8 @@ struct ItemRun<'a> {
     max_payload: u64,
     /// The arguments of those that have not begun.
     rest: &'a [u8],
+    /// The results of those that have ended.
     sheaf: Sheaf,
-    /// How many have ended.
-    count: u32,
     /// Where the result of the one that runs begins, and how far it has come.
     from: usize,
     stage: Stage,
@@ -250,8 +249,7 @@ impl<'a> ItemRun<'a> {
             publisher,
             max_payload: publisher.max_payload(),
             rest: arguments,
-            sheaf: Sheaf { results: Vec::with_capacity(arguments.len()), shared: Vec::new() },
-            count: 0,
+            sheaf: Sheaf { results: Vec::with_capacity(arguments.len()), count: 0, shared: Vec::new() },
             from: 0,
             stage: Stage::Argument,
         }
@@ -308,7 +306,7 @@ impl<'a> ItemRun<'a> {
 
     /// Publishes the result of the item that has run.
     fn end_item(&mut self, outcome: Result<(), Reply>) -> Next {
-        let Sheaf { results, shared } = &mut self.sheaf;
+        let Sheaf { results, count, shared } = &mut self.sheaf;
         match outcome {
             Ok(()) => items::end(results, VALUE, self.from),
             Err(other) => {
@@ -318,8 +316,8 @@ impl<'a> ItemRun<'a> {
                 shared.clear();
             }
         }
-        self.count += 1;
-        if !shared.is_empty() || !self.publisher.publish(self.count, results, self.from) {
+        *count += 1;
+        if !shared.is_empty() || !self.publisher.publish(*count, results, self.from) {
             return Next::Nothing;
         }
         Next::Item

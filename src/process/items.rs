@@ -14,6 +14,8 @@ const KIND_BITS: u32 = 3;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Sheaf {
     pub(super) results: Vec<u8>,
+    /// How many these are.
+    pub(super) count: u32,
     /// What the last result names.
     pub(super) shared: Vec<SharedBytes>,
 }
@@ -42,11 +44,16 @@ pub(super) fn len(items: &[u8], at: usize) -> usize {
 #[inline]
 pub(super) fn end(items: &mut Vec<u8>, kind: u8, at: usize) {
     debug_assert!(u32::from(kind) < 1 << KIND_BITS);
-    let mut head = (len(items, at) as u64) << KIND_BITS | u64::from(kind);
+    let head = (len(items, at) as u64) << KIND_BITS | u64::from(kind);
     if head < 0x80 {
         items[at] = head as u8;
         return;
     }
+    end_large(items, head, at);
+}
+
+#[cold]
+fn end_large(items: &mut Vec<u8>, mut head: u64, at: usize) {
     let (mut bytes, mut count) = ([0; 10], 0);
     while head >= 0x80 {
         bytes[count] = head as u8 | 0x80;
@@ -60,6 +67,20 @@ pub(super) fn end(items: &mut Vec<u8>, kind: u8, at: usize) {
 /// Takes the first item off; `None` if there is none, or if the bytes, which are not trusted, are none of ours.
 #[inline]
 pub(super) fn take<'a>(items: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let head = match items.split_first()? {
+        (&byte, rest) if byte < 0x80 => {
+            *items = rest;
+            u64::from(byte)
+        }
+        _ => take_long_head(items)?,
+    };
+    let kind = (head & ((1 << KIND_BITS) - 1)) as u8;
+    let (item, rest) = items.split_at_checked(usize::try_from(head >> KIND_BITS).ok()?)?;
+    *items = rest;
+    Some((kind, item))
+}
+
+fn take_long_head(items: &mut &[u8]) -> Option<u64> {
     let mut head = 0;
     let mut shift = 0;
     loop {
@@ -67,14 +88,10 @@ pub(super) fn take<'a>(items: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
         *items = rest;
         head |= u64::from(byte & 0x7f).checked_shl(shift)?;
         if byte < 0x80 {
-            break;
+            return Some(head);
         }
         shift += 7;
     }
-    let kind = (head & ((1 << KIND_BITS) - 1)) as u8;
-    let (item, rest) = items.split_at_checked(usize::try_from(head >> KIND_BITS).ok()?)?;
-    *items = rest;
-    Some((kind, item))
 }
 
 /// What is behind the first `count` items, which are ours.

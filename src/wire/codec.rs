@@ -40,11 +40,19 @@ pub(crate) enum Appended {
 /// As [`encode`], behind other bytes, unless it is a bulk buffer of more than `large` bytes.
 ///
 /// What is written when it fails or panics is to be cut off.
+#[inline]
 pub(crate) fn append<T: Payload>(
     value: T,
     bytes: &mut Vec<u8>,
     large: usize,
 ) -> Result<Appended, CodecError> {
+    if number::write(&value, bytes) {
+        return Ok(Appended::Here(Vec::new()));
+    }
+    append_other(value, bytes, large)
+}
+
+fn append_other<T: Payload>(value: T, bytes: &mut Vec<u8>, large: usize) -> Result<Appended, CodecError> {
     let value = match whole::take_over(value) {
         Ok(encoded) if encoded.len() > large => return Ok(Appended::Apart(encoded)),
         Ok(encoded) => {
@@ -53,9 +61,6 @@ pub(crate) fn append<T: Payload>(
         }
         Err(value) => value,
     };
-    if number::write(&value, bytes) {
-        return Ok(Appended::Here(Vec::new()));
-    }
     let (written, pieces) = collecting(|| Encoder::append(&value, bytes));
     drop_shielded(value);
     written.map_err(CodecError::in_payload::<T>)?;
@@ -80,10 +85,12 @@ pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, Codec
 }
 
 /// As [`decode`], of a payload among others, which is copied only where the value takes the buffer over.
+#[inline]
 pub(crate) fn decode_part<T: Payload>(bytes: &[u8], pieces: &[SharedBytes]) -> Result<T, CodecError> {
-    if let Some(number) = number::read(bytes) {
-        return Ok(number);
-    }
+    number::read(bytes).map_or_else(|| decode_other(bytes, pieces), Ok)
+}
+
+fn decode_other<T: Payload>(bytes: &[u8], pieces: &[SharedBytes]) -> Result<T, CodecError> {
     if is_bulk::<T>() {
         return decode(Arrived { body: bytes.to_vec().into(), pieces: pieces.to_vec() });
     }

@@ -6,6 +6,7 @@
 use std::any::Any;
 
 /// Writes `value` behind `bytes`, if it is a number.
+#[inline]
 pub(super) fn write<T: 'static>(value: &T, bytes: &mut Vec<u8>) -> bool {
     let value: &dyn Any = value;
     macro_rules! unsigned {
@@ -39,6 +40,7 @@ pub(super) fn write<T: 'static>(value: &T, bytes: &mut Vec<u8>) -> bool {
 }
 
 /// Reads a number, if `T` is one and `bytes` are one of its range and nothing else.
+#[inline]
 pub(super) fn read<T: 'static>(bytes: &[u8]) -> Option<T> {
     let mut value = None::<T>;
     let slot: &mut dyn Any = &mut value;

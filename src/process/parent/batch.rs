@@ -232,7 +232,7 @@ impl<R: Payload> ItemBatch<R> {
         let (first, len) = (state.first, self.len);
         drop(state);
         let mut outcomes = match outcome {
-            Ok(Sheaf { results, shared }) => self.decode_all(first, results, shared),
+            Ok(Sheaf { results, shared, .. }) => self.decode_all(first, results, shared),
             Err(error) => match error.worker().and_then(|exit| exit.items()) {
                 Some(published) => self.decode_all(first, published, &[]),
                 None => Vec::new(),
@@ -294,14 +294,21 @@ impl<R: Payload> ItemBatch<R> {
         }
     }
 
+    #[cold]
     fn unreadable(&self, item: u32, why: impl Into<Box<dyn Error + Send + Sync>>) -> TaskError {
         TaskError::decode(self.label_of(item), Operand::Result, why)
     }
 
+    #[inline]
     fn decode(&self, item: u32, kind: u8, bytes: &[u8], pieces: &[SharedBytes]) -> Outcome<R> {
         if kind == VALUE {
             return decode_part::<R>(bytes, pieces).map_err(|why| self.unreadable(item, why));
         }
+        self.decode_other(item, kind, bytes)
+    }
+
+    #[cold]
+    fn decode_other(&self, item: u32, kind: u8, bytes: &[u8]) -> Outcome<R> {
         let limit = self.shared.config().max_payload;
         Err(match Reply::from_wire(kind, bytes.to_vec().into(), &self.label_of(item), limit) {
             Ok(_) => self.unreadable(item, "it came in an unknown form"),
@@ -352,10 +359,12 @@ impl<R: Payload> ItemBatch<R> {
 
     fn count(&self, outcomes: &[Finished<R>]) {
         let counters = self.shared.counters();
-        let succeeded = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count() as u64;
+        let mut succeeded = outcomes.len() as u64;
+        for (_, outcome) in outcomes.iter().filter(|(_, outcome)| outcome.is_err()) {
+            succeeded -= 1;
+            counters.finished_many(outcome, 1);
+        }
         counters.finished_many(&Ok::<(), _>(()), succeeded);
-        let failed = outcomes.iter().filter(|(_, outcome)| outcome.is_err());
-        failed.for_each(|(_, outcome)| counters.finished_many(outcome, 1));
     }
 
     /// Delivers what the worker has published of the running job, up to the last item: with that comes the end of the job, which is to

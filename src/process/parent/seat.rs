@@ -371,7 +371,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
 fn ran<R: 'static>(outcome: &Result<R, TaskError>) -> u32 {
     let count = |mut results: &[u8]| std::iter::from_fn(|| items::take(&mut results)).count() as u32;
     match outcome {
-        Ok(sheaf) => (sheaf as &dyn Any).downcast_ref().map_or(1, |sheaf: &Sheaf| count(&sheaf.results)),
+        Ok(sheaf) => (sheaf as &dyn Any).downcast_ref().map_or(1, |sheaf: &Sheaf| sheaf.count),
         // That which was running when the worker ended has run, too.
         Err(error) => error.worker().and_then(WorkerExit::items).map_or(0, count) + 1,
     }
