@@ -12,42 +12,42 @@ use super::{MOST_IN_PAYLOAD, SharedBytes};
 
 thread_local! {
     /// Whether a payload is being written. Looked at for every payload, and so apart from the list, which has a destructor.
-    static WRITING: Cell<Writing> = const { Cell::new(Writing::Nothing) };
+    static WRITING: Cell<Passing> = const { Cell::new(Passing::Nothing) };
     /// The pieces of the payload that is being written, each once.
     static COLLECTED: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
-    /// The pieces of the payload that is being read.
-    static ARRIVED: RefCell<Option<Vec<SharedBytes>>> = const { RefCell::new(None) };
+    /// Whether a payload is being read. Apart from the list, as above.
+    static READING: Cell<Passing> = const { Cell::new(Passing::Nothing) };
+    /// The pieces of the payload that is being read, if that has any.
+    static ARRIVED: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
 }
 
-type List = std::thread::LocalKey<RefCell<Option<Vec<SharedBytes>>>>;
-
-/// What is being written on this thread.
+/// What is being written or read on this thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writing {
+enum Passing {
     Nothing,
-    /// A payload in which no piece has been found: the list is empty.
+    /// A payload in which no piece has been found, or with which none has come: there is no list of it.
     Plain,
-    /// A payload in which pieces have been found.
+    /// A payload with pieces.
     Naming,
 }
 
 /// The time in which a payload is written. Puts what was before back when it is dropped, also by a panic.
 struct Collecting {
-    outer: Writing,
+    outer: Passing,
     pieces: Vec<SharedBytes>,
 }
 
 impl Collecting {
     fn enter() -> Self {
-        let outer = WRITING.replace(Writing::Plain);
-        let pieces = if outer == Writing::Naming { COLLECTED.take() } else { Vec::new() };
+        let outer = WRITING.replace(Passing::Plain);
+        let pieces = if outer == Passing::Naming { COLLECTED.take() } else { Vec::new() };
         Self { outer, pieces }
     }
 
     /// Returns the list.
     fn leave(self) -> Vec<SharedBytes> {
-        match WRITING.replace(Writing::Plain) {
-            Writing::Naming => COLLECTED.take(),
+        match WRITING.replace(Passing::Plain) {
+            Passing::Naming => COLLECTED.take(),
             _ => Vec::new(),
         }
     }
@@ -55,27 +55,34 @@ impl Collecting {
 
 impl Drop for Collecting {
     fn drop(&mut self) {
-        if WRITING.replace(self.outer) == Writing::Naming || self.outer == Writing::Naming {
+        if WRITING.replace(self.outer) == Passing::Naming || self.outer == Passing::Naming {
             drop(COLLECTED.replace(std::mem::take(&mut self.pieces)));
         }
     }
 }
 
-/// Puts a list in place of another, and the other back when it is dropped, also by a panic.
-struct Scope {
-    list: &'static List,
-    outer: Option<Vec<SharedBytes>>,
+/// The time in which a payload is read. Puts what was before back when it is dropped, also by a panic.
+struct Resolving {
+    outer: Passing,
+    /// The list that this payload's own has taken the place of, if it has one.
+    list: Option<Vec<SharedBytes>>,
 }
 
-impl Scope {
-    fn enter(list: &'static List, pieces: Vec<SharedBytes>) -> Self {
-        Self { list, outer: list.replace(Some(pieces)) }
+impl Resolving {
+    fn enter(pieces: Vec<SharedBytes>) -> Self {
+        if pieces.is_empty() {
+            return Self { outer: READING.replace(Passing::Plain), list: None };
+        }
+        Self { outer: READING.replace(Passing::Naming), list: Some(ARRIVED.replace(pieces)) }
     }
 }
 
-impl Drop for Scope {
+impl Drop for Resolving {
     fn drop(&mut self) {
-        self.list.set(self.outer.take());
+        READING.set(self.outer);
+        if let Some(list) = self.list.take() {
+            drop(ARRIVED.replace(list));
+        }
     }
 }
 
@@ -88,13 +95,13 @@ pub(crate) fn collecting<R>(write: impl FnOnce() -> R) -> (R, Vec<SharedBytes>) 
 
 /// Runs `read`, in which the numbers of a payload stand for `pieces`.
 pub(crate) fn resolving<R>(pieces: Vec<SharedBytes>, read: impl FnOnce() -> R) -> R {
-    let _scope = Scope::enter(&ARRIVED, pieces);
+    let _scope = Resolving::enter(pieces);
     read()
 }
 
 /// The number of a piece in the payload that is being written.
 pub(super) fn number_of(piece: &SharedBytes) -> Result<u32, String> {
-    if WRITING.get() == Writing::Nothing {
+    if WRITING.get() == Passing::Nothing {
         return Err("shared memory crosses only as an argument or result of a process pool job".to_owned());
     }
     COLLECTED.with_borrow_mut(|pieces| {
@@ -105,7 +112,7 @@ pub(super) fn number_of(piece: &SharedBytes) -> Result<u32, String> {
         }
         if known.is_none() {
             pieces.push(piece.clone());
-            WRITING.set(Writing::Naming);
+            WRITING.set(Passing::Naming);
         }
         Ok(number as u32)
     })
@@ -132,11 +139,12 @@ pub(crate) fn take_read_piece() -> Option<(std::any::TypeId, usize)> {
 
 /// The piece that a number in the payload that is being read stands for.
 pub(super) fn piece_of(number: u32) -> Result<SharedBytes, String> {
-    ARRIVED.with_borrow(|arrived| {
-        let pieces = arrived.as_deref().ok_or("shared memory is read outside of a process pool job")?;
-        let piece = pieces.get(number as usize).cloned();
-        piece.ok_or_else(|| format!("piece {number} of shared memory, where {} came along", pieces.len()))
-    })
+    let (piece, came_along) = match READING.get() {
+        Passing::Nothing => return Err("shared memory is read outside of a process pool job".to_owned()),
+        Passing::Plain => (None, 0),
+        Passing::Naming => ARRIVED.with_borrow(|pieces| (pieces.get(number as usize).cloned(), pieces.len())),
+    };
+    piece.ok_or_else(|| format!("piece {number} of shared memory, where {came_along} came along"))
 }
 
 #[cfg(test)]
@@ -170,6 +178,19 @@ mod tests {
         assert_eq!(outer, Ok(0));
         crate::panic::shield(|| resolving(vec![a], || panic!("in Deserialize")));
         assert!(piece_of(0).is_err());
+    }
+
+    #[test]
+    fn a_payload_that_is_read_within_another_has_its_own_pieces_only() {
+        let (a, b) = (piece("a"), piece("b"));
+        let read = resolving(vec![a.clone()], || {
+            let plain = resolving(Vec::new(), || piece_of(0));
+            let naming = resolving(vec![b.clone()], || piece_of(0));
+            (plain, naming, piece_of(0))
+        });
+        let none = "piece 0 of shared memory, where 0 came along".to_owned();
+        assert_eq!(read, (Err(none), Ok(b), Ok(a)));
+        assert!(piece_of(0).is_err(), "outside of a payload");
     }
 
     #[test]
