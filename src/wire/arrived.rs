@@ -1,6 +1,9 @@
 //! [`Arrived`]: a payload as it came from the other process; [`Body`]: its bytes.
 
-use super::bulk::{self, Number, Source};
+use super::{
+    bulk::{self, Number, Source},
+    encoded::Short,
+};
 use crate::shared_memory::SharedBytes;
 
 /// The bytes of a payload, not trusted, and the shared memory that they may name.
@@ -14,6 +17,8 @@ pub(crate) struct Arrived {
 #[derive(Debug)]
 pub(crate) enum Body {
     Here(Vec<u8>),
+    /// Here as well, and too few for a buffer of their own.
+    Few(Short),
     /// Still in memory that the other process can write: whoever knows of what type they are copies them into place, once.
     There(Box<dyn Source>),
 }
@@ -23,7 +28,16 @@ impl Body {
     pub(crate) fn into_vec(self) -> Vec<u8> {
         match self {
             Self::Here(bytes) => bytes,
+            Self::Few(bytes) => bytes.as_bytes().to_vec(),
             Self::There(source) => bulk::from_source(&*source).expect("any bytes are whole bytes"),
+        }
+    }
+
+    /// Has the bytes looked at, which are copied here if they are not.
+    pub(super) fn read<R>(self, read: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Few(bytes) => read(bytes.as_bytes()),
+            other => read(&other.into_vec()),
         }
     }
 
@@ -31,6 +45,7 @@ impl Body {
     pub(super) fn to_numbers<N: Number>(&self) -> Option<Vec<N>> {
         match self {
             Self::Here(bytes) => bulk::from_bytes(bytes),
+            Self::Few(bytes) => bulk::from_bytes(bytes.as_bytes()),
             Self::There(source) => bulk::from_source(&**source),
         }
     }
@@ -39,6 +54,7 @@ impl Body {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.len(),
+            Self::Few(bytes) => bytes.as_bytes().len(),
             Self::There(source) => source.len(),
         }
     }
@@ -47,6 +63,12 @@ impl Body {
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Here(bytes)
+    }
+}
+
+impl From<Short> for Body {
+    fn from(bytes: Short) -> Self {
+        Self::Few(bytes)
     }
 }
 

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use super::{
     Arrived, Body, CodecError, Encoded, Payload,
     decoder::Decoder,
+    encoded::Short,
     encoder::Encoder,
     number,
     whole::{self, Read},
@@ -18,15 +19,18 @@ use crate::{
 
 /// Turns a value into bytes. A bulk buffer is taken over without a copy.
 pub(crate) fn encode<T: Payload>(value: T) -> Result<Encoded, CodecError> {
-    match whole::take_over(value) {
-        Ok(encoded) => Ok(encoded),
-        Err(value) => {
-            let encoded = serialize(&value);
-            // What its `Drop` does is no concern of the bytes.
-            drop_shielded(value);
-            encoded
-        }
+    let value = match whole::take_over(value) {
+        Ok(encoded) => return Ok(encoded),
+        Err(value) => value,
+    };
+    let mut short = Short::empty();
+    if number::write(&value, &mut short) {
+        return Ok(Encoded::short(short));
     }
+    let encoded = serialize(&value);
+    // What its `Drop` does is no concern of the bytes.
+    drop_shielded(value);
+    encoded
 }
 
 /// Where [`append`] has put a value.
@@ -75,10 +79,10 @@ pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, Codec
     let Arrived { body, pieces } = arrived.into();
     let value = match whole::read(body) {
         Ok(Read::Whole(value)) => Ok(value),
-        Ok(Read::NoBuffer(body)) => {
-            let bytes = body.into_vec();
-            resolving(pieces, || Decoder::run(&bytes))
-        }
+        Ok(Read::NoBuffer(body)) => body.read(|bytes| match number::read(bytes) {
+            Some(number) => Ok(number),
+            None => resolving(pieces, || Decoder::run(bytes)),
+        }),
         Err(error) => Err(error),
     };
     value.map_err(CodecError::in_payload::<T>)
@@ -109,15 +113,21 @@ pub(crate) fn is_bulk<T: Payload>() -> bool {
 fn serialize<T: Payload>(value: &T) -> Result<Encoded, CodecError> {
     let (bytes, pieces) = collecting(|| Encoder::run(value, SCRATCH.take()));
     let mut bytes = bytes.map_err(CodecError::in_payload::<T>)?;
-    match Encoded::short(&bytes) {
-        Some(short) if pieces.is_empty() => {
-            bytes.clear();
-            SCRATCH.set(bytes);
-            Ok(short)
-        }
-        _ => Ok(Encoded::naming(bytes, pieces)),
+    if !pieces.is_empty() || bytes.len() > SMALL {
+        return Ok(Encoded::naming(bytes, pieces));
     }
+    let encoded = match Short::new(&bytes) {
+        Some(short) => Encoded::short(short),
+        // Of its own size: to have grown there step by step would take longer, and leave it too large.
+        None => Encoded::plain(bytes.as_slice().to_vec()),
+    };
+    bytes.clear();
+    SCRATCH.set(bytes);
+    Ok(encoded)
 }
+
+/// Of how many bytes a payload is copied out of the thread's buffer, which is kept for the next one.
+const SMALL: usize = 4096;
 
 thread_local! {
     /// A buffer for the next payload of this thread. Serialising may encode another payload: that one finds none here.

@@ -4,7 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::bulk::{self, Number};
+use super::{
+    bulk::{self, Number},
+    number::Sink,
+};
 use crate::shared_memory::SharedBytes;
 
 /// A payload as bytes. A bulk buffer was taken over, not copied: the first copy is the one into shared memory.
@@ -23,7 +26,7 @@ enum Repr {
 
 /// A few bytes. As many as fit without making [`Encoded`] larger.
 #[derive(Clone, Copy)]
-struct Short {
+pub(crate) struct Short {
     len: u8,
     bytes: [u8; SHORT],
 }
@@ -31,14 +34,41 @@ struct Short {
 const SHORT: usize = 38;
 
 impl Short {
-    fn new(bytes: &[u8]) -> Option<Self> {
-        let mut short = Self { len: bytes.len().try_into().ok()?, bytes: [0; SHORT] };
+    /// No bytes yet.
+    pub(super) const fn empty() -> Self {
+        Self { len: 0, bytes: [0; SHORT] }
+    }
+
+    /// A copy of the bytes, if they are few.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        let mut short = Self { len: bytes.len().try_into().ok()?, ..Self::empty() };
         short.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(short)
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl Sink for Short {
+    #[inline]
+    fn put(&mut self, byte: u8) {
+        self.bytes[usize::from(self.len)] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn put_all<const N: usize>(&mut self, bytes: [u8; N]) {
+        let from = usize::from(self.len);
+        self.bytes[from..from + N].copy_from_slice(&bytes);
+        self.len += N as u8;
+    }
+}
+
+impl fmt::Debug for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().fmt(f)
     }
 }
 
@@ -56,9 +86,9 @@ impl Encoded {
         Self::of(Repr::Plain(bytes), Vec::new())
     }
 
-    /// A copy of the bytes in place, if they are few.
-    pub(super) fn short(bytes: &[u8]) -> Option<Self> {
-        Some(Self::of(Repr::Short(Short::new(bytes)?), Vec::new()))
+    /// A few bytes, in place.
+    pub(super) fn short(bytes: Short) -> Self {
+        Self::of(Repr::Short(bytes), Vec::new())
     }
 
     pub(crate) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
@@ -152,9 +182,9 @@ mod tests {
         assert_eq!(size_of::<Repr>(), size_of::<(usize, Bytes)>());
         for len in 0..=SHORT {
             let bytes: Vec<u8> = (0..len as u8).collect();
-            assert_eq!(Encoded::short(&bytes).unwrap().as_bytes(), bytes);
+            assert_eq!(Encoded::short(Short::new(&bytes).unwrap()).as_bytes(), bytes);
         }
-        assert!(Encoded::short(&[0; SHORT + 1]).is_none());
-        assert!(Encoded::short(&[0; 1000]).is_none());
+        assert!(Short::new(&[0; SHORT + 1]).is_none());
+        assert!(Short::new(&[0; 1000]).is_none());
     }
 }

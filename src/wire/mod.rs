@@ -44,6 +44,8 @@ pub(crate) use arrived::{Arrived, Body};
 pub(crate) use bulk::Source;
 pub(crate) use codec::{Appended, append, decode, decode_part, encode, is_bulk};
 pub(crate) use encoded::Encoded;
+#[cfg(target_os = "linux")]
+pub(crate) use encoded::Short;
 pub(crate) use error::CodecError;
 #[cfg(feature = "json")]
 pub use json::Json;

@@ -5,9 +5,28 @@
 
 use std::any::Any;
 
+/// Where a number is written.
+pub(super) trait Sink {
+    fn put(&mut self, byte: u8);
+
+    fn put_all<const N: usize>(&mut self, bytes: [u8; N]);
+}
+
+impl Sink for Vec<u8> {
+    #[inline]
+    fn put(&mut self, byte: u8) {
+        self.push(byte);
+    }
+
+    #[inline]
+    fn put_all<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.extend_from_slice(&bytes);
+    }
+}
+
 /// Writes `value` behind `bytes`, if it is a number.
 #[inline]
-pub(super) fn write<T: 'static>(value: &T, bytes: &mut Vec<u8>) -> bool {
+pub(super) fn write<T: 'static>(value: &T, bytes: &mut impl Sink) -> bool {
     let value: &dyn Any = value;
     macro_rules! unsigned {
         ($($number:ty),*) => {$(
@@ -28,7 +47,7 @@ pub(super) fn write<T: 'static>(value: &T, bytes: &mut Vec<u8>) -> bool {
     macro_rules! fixed {
         ($($number:ty),*) => {$(
             if let Some(number) = value.downcast_ref::<$number>() {
-                bytes.extend_from_slice(&number.to_le_bytes());
+                bytes.put_all(number.to_le_bytes());
                 return true;
             }
         )*};
@@ -75,12 +94,12 @@ pub(super) fn read<T: 'static>(bytes: &[u8]) -> Option<T> {
 }
 
 #[inline]
-fn write_varint(mut number: u64, bytes: &mut Vec<u8>) {
+fn write_varint(mut number: u64, bytes: &mut impl Sink) {
     while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
+        bytes.put(number as u8 | 0x80);
         number >>= 7;
     }
-    bytes.push(number as u8);
+    bytes.put(number as u8);
 }
 
 /// Numbers of up to 63 bits, in no more bytes than they need, of which there is nothing more to be said.
