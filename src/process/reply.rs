@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(target_os = "linux")]
+use super::ring::Copied;
+#[cfg(target_os = "linux")]
+use crate::wire::Short;
 use crate::{
     TaskError,
     error::{Operand, PanicReport, TaskLabel},
@@ -86,11 +90,11 @@ impl Reply {
         label: &TaskLabel,
         max_payload: u64,
     ) -> Result<Body, Result<TaskError, &'static str>> {
-        let label = label.clone();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         if matches!(kind, VALUE | VALUE_WITH_NAMES) {
             return Ok(body);
         }
+        let label = label.clone();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let bytes = body.into_vec();
         let error = match kind {
             PANICKED => {
@@ -112,6 +116,16 @@ impl Reply {
 fn shortened(mut text: String) -> String {
     text.truncate(beginning(&text, LONGEST_TEXT).len());
     text
+}
+
+#[cfg(target_os = "linux")]
+impl From<Copied> for Body {
+    fn from(copied: Copied) -> Self {
+        match copied {
+            Copied::Many(bytes) => bytes.into(),
+            few => Short::new(few.as_bytes()).expect("as few fit there").into(),
+        }
+    }
 }
 
 /// The bytes of a reply.

@@ -40,7 +40,7 @@ use crate::{
         message::{HAS_NAMES, LISTEN, SIGNAL_LEN, Settings, Signal},
         names::take_off,
         reply::Reply,
-        ring::{Arena, Claim, INLINE, JobHeader, Place, WorkerRing},
+        ring::{Arena, Claim, Copied, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing, Reserved},
         sys::{
             Heap, Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
@@ -336,7 +336,7 @@ impl Worker {
     }
 
     /// The argument's bytes, from the slot or in a segment, where the parent may be writing them yet.
-    fn fetch(&mut self, argument: Place<Vec<u8>>) -> Body {
+    fn fetch(&mut self, argument: Place<Copied>) -> Body {
         match argument {
             Place::Inline(bytes) => bytes.into(),
             Place::Segment { id, len } => {

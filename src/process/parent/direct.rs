@@ -40,7 +40,7 @@ use crate::{
     process::{
         message::{HAS_NAMES, Signal},
         reply::VALUE,
-        ring::{Place, Reply},
+        ring::{Copied, Place, Reply},
         sys::Moment,
     },
 };
@@ -176,7 +176,7 @@ pub(super) struct Watched {
     /// How long the job ran.
     pub(super) took: Duration,
     /// The bytes of a value that names no shared memory.
-    pub(super) value: Vec<u8>,
+    pub(super) value: Copied,
 }
 
 impl Worker {

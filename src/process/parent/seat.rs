@@ -35,7 +35,7 @@ use crate::{
     record::{Run, Scope, Stage, UNKNOWN},
     task::{AnyTask, Cell, Left, Options, Seat, StopSignal, Whose},
     trace::{JobSpan, Note},
-    wire::{Arrived, Encoded, Payload, decode},
+    wire::{Arrived, Body, Encoded, Payload, decode},
 };
 
 /// A job of a process pool, encoded: what it takes to send it.
@@ -353,7 +353,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         let Some(worker) = seat.worker() else { return };
         let Some(watched) = seat.shared.watch(&worker, cell.label().id) else { return };
         drop_shielded(watched.flight.call);
-        cell.answered(watched.begun, watched.took, Ok(watched.value.into()));
+        cell.answered(watched.begun, watched.took, Ok(Body::from(watched.value).into()));
     }
 
     fn is_past_queue(&self) -> bool {

@@ -1,6 +1,6 @@
 //! [`JobHeader`] and [`Claim`]: a job as it travels, and as the worker receives it.
 
-use super::place::Place;
+use super::{copied::Copied, place::Place};
 
 /// What the worker is to run. The ring carries it and looks at none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,5 +20,5 @@ pub(crate) struct JobHeader {
 pub(crate) struct Claim {
     pub(crate) position: u64,
     pub(crate) header: JobHeader,
-    pub(crate) argument: Place<Vec<u8>>,
+    pub(crate) argument: Place<Copied>,
 }

@@ -91,6 +91,7 @@
 //! which is checked, and no data race, which would be undefined: this module has no `unsafe`.
 mod arena;
 mod asleep;
+mod copied;
 mod job;
 mod look;
 mod parent;
@@ -107,6 +108,7 @@ mod worker;
 mod tests;
 
 pub(crate) use arena::Arena;
+pub(crate) use copied::Copied;
 pub(crate) use job::{Claim, JobHeader};
 pub(crate) use look::{Fate, Look};
 pub(crate) use parent::{ParentRing, fits_with_note};

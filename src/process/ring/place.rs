@@ -2,7 +2,7 @@
 
 /// Where the bytes lie: in the slot, or in a segment outside the ring.
 ///
-/// `B` is `&[u8]` for who writes and `Vec<u8>`, an own copy, for who has read. The ring does not know
+/// `B` is `&[u8]` for who writes and [`Copied`](super::copied::Copied) for who has read. The ring does not know
 /// segments: whoever reads a `Segment` checks both numbers against the segments that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place<B> {

@@ -1,6 +1,6 @@
 //! [`Reply`]: what the worker published for one job.
 
-use super::place::Place;
+use super::{copied::Copied, place::Place};
 
 /// The copy of a result, checked as far as the ring can: everything in it is still the worker's word.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,5 +13,5 @@ pub(crate) struct Reply {
     pub(crate) took_ns: u32,
     /// Opaque to the ring: value, panic, encode error and the like.
     pub(crate) kind: u8,
-    pub(crate) result: Place<Vec<u8>>,
+    pub(crate) result: Place<Copied>,
 }

@@ -1,6 +1,7 @@
 //! [`Slot`]: the place in shared memory of one job and then of its result.
 
 use super::{
+    copied::{Copied, FEW},
     job::JobHeader,
     place::Place,
     size::INLINE,
@@ -173,7 +174,7 @@ impl Slot {
     }
 
     /// Loads where the bytes lie and copies those that lie inline.
-    pub(super) fn read_place(&self) -> Result<Place<Vec<u8>>, Violation> {
+    pub(super) fn read_place(&self) -> Result<Place<Copied>, Violation> {
         let (segment, len) = (self.segment.load(Relaxed), self.len.load(Relaxed));
         let Some(id) = segment.checked_sub(1) else {
             return self.read_inline(len).map(Place::Inline);
@@ -195,17 +196,31 @@ impl Slot {
         }
     }
 
-    fn read_inline(&self, len: u64) -> Result<Vec<u8>, Violation> {
+    fn read_inline(&self, len: u64) -> Result<Copied, Violation> {
         if len > INLINE as u64 {
             return Err(Violation::new("inline bytes are longer than the slot"));
         }
         let len = len as usize;
-        let mut bytes = vec![0; len.next_multiple_of(8)];
-        for (word, cell) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&self.inline) {
-            *word = cell.load(Relaxed).to_ne_bytes();
+        let cells = &self.inline[..len.div_ceil(8)];
+        if len <= FEW {
+            let mut bytes = [0; FEW];
+            load(cells, bytes.as_chunks_mut().0);
+            return Ok(Copied::Few { len: len as u8, bytes });
         }
-        bytes.truncate(len);
-        Ok(bytes)
+        // Not into zeroed memory, which glibc is slow to give.
+        let mut bytes = Vec::with_capacity(len);
+        for cells in cells.chunks(8) {
+            let mut part = [[0; 8]; 8];
+            load(cells, &mut part);
+            bytes.extend_from_slice(&part.as_flattened()[..(len - bytes.len()).min(64)]);
+        }
+        Ok(Copied::Many(bytes))
+    }
+}
+
+fn load(cells: &[AtomicU64], words: &mut [[u8; 8]]) {
+    for (word, cell) in words.iter_mut().zip(cells) {
+        *word = cell.load(Relaxed).to_ne_bytes();
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{check, sync::mortal};
 mod protocol {
     pub(crate) mod arena;
     pub(crate) mod asleep;
+    pub(crate) mod copied;
     pub(crate) mod job;
     pub(crate) mod look;
     pub(crate) mod parent;
@@ -67,7 +68,7 @@ fn number_of(claim: &Claim) -> u64 {
     let whole =
         JobHeader { trampoline: number as i64, type_hash: number, task: number, flags: number as u32 };
     assert_eq!(claim.header, whole);
-    assert_eq!(claim.argument, Place::Inline(number.to_ne_bytes().to_vec()));
+    assert_eq!(claim.argument, Place::Inline(number.to_ne_bytes().to_vec().into()));
     number
 }
 
@@ -83,7 +84,7 @@ fn finish(worker: &mut Worker, number: u64) {
 fn check_reply(reply: &Reply, number: u64) {
     assert_eq!(reply.kind, number as u8);
     assert_eq!(reply.begun_ns, 7);
-    assert_eq!(reply.result, Place::Inline((number + 100).to_ne_bytes().to_vec()));
+    assert_eq!(reply.result, Place::Inline((number + 100).to_ne_bytes().to_vec().into()));
 }
 
 #[test]

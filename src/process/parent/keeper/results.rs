@@ -21,7 +21,7 @@ use crate::{
             zygote::explain,
         },
         reply as wire,
-        ring::{Place, Reply},
+        ring::{Copied, Place, Reply},
         sys::{Interest, Moment, wait},
     },
     shared_memory::{MOST_IN_PAYLOAD, SharedBytes},
@@ -218,7 +218,7 @@ impl Keeper {
         Ok(arrived.map_err(|why| TaskError::decode(job.label().clone(), Operand::Result, why)))
     }
 
-    fn body_of(&mut self, place: Place<Vec<u8>>) -> Result<Body, &'static str> {
+    fn body_of(&mut self, place: Place<Copied>) -> Result<Body, &'static str> {
         let (id, len) = match place {
             Place::Inline(bytes) => return Ok(bytes.into()),
             Place::Segment { id, len } => (id, len),

@@ -119,7 +119,7 @@ impl Victim {
     fn end_with(&mut self, reply: &Reply) {
         self.end(reply.position);
         if let Place::Inline(bytes) = &reply.result {
-            assert!(bytes.len() <= INLINE);
+            assert!(bytes.as_bytes().len() <= INLINE);
         }
     }
 
@@ -250,5 +250,5 @@ fn every_impossible_value_is_named() {
     for (spoil, what) in table {
         assert_eq!(reply_after(spoil).unwrap_err().what(), what);
     }
-    assert_eq!(reply_after(|_| {}).unwrap().unwrap().result, Place::Inline(b"result".to_vec()));
+    assert_eq!(reply_after(|_| {}).unwrap().unwrap().result, Place::Inline(b"result".to_vec().into()));
 }

@@ -5,24 +5,24 @@ use std::collections::VecDeque;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Claim, Fate, INLINE, Look, Place, Reply, SLOTS, fits_with_note, parent::Full},
+    super::{Claim, Copied, Fate, INLINE, Look, Place, Reply, SLOTS, fits_with_note, parent::Full},
     Parent, Worker, header, ring,
 };
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send(Place<Vec<u8>>),
+    Send(Place<Copied>),
     /// Of the n-th position that was ever sent, counted from the youngest.
     TakeBack(u64),
     Claim,
-    Publish(u8, Place<Vec<u8>>),
+    Publish(u8, Place<Copied>),
     TakeReply,
 }
 
-fn place() -> impl Strategy<Value = Place<Vec<u8>>> {
+fn place() -> impl Strategy<Value = Place<Copied>> {
     prop_oneof![
-        4 => vec(any::<u8>(), 0..20).prop_map(Place::Inline),
-        1 => vec(any::<u8>(), INLINE - 9..=INLINE).prop_map(Place::Inline),
+        4 => vec(any::<u8>(), 0..20).prop_map(|bytes| Place::Inline(bytes.into())),
+        1 => vec(any::<u8>(), INLINE - 9..=INLINE).prop_map(|bytes| Place::Inline(bytes.into())),
         1 => any::<(u32, u64)>().prop_map(|(id, len)| Place::Segment { id, len }),
     ]
 }
@@ -37,18 +37,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn borrowed(place: &Place<Vec<u8>>) -> Place<&[u8]> {
+fn borrowed(place: &Place<Copied>) -> Place<&[u8]> {
     match place {
-        Place::Inline(bytes) => Place::Inline(bytes),
+        Place::Inline(bytes) => Place::Inline(bytes.as_bytes()),
         Place::Segment { id, len } => Place::Segment { id: *id, len: *len },
     }
 }
 
 #[derive(Debug)]
 enum Stage {
-    Sent(Place<Vec<u8>>),
+    Sent(Place<Copied>),
     Claimed,
-    Done(u8, Place<Vec<u8>>),
+    Done(u8, Place<Copied>),
 }
 
 /// The simplest thing that behaves like a ring.
@@ -59,7 +59,7 @@ struct Model {
 }
 
 impl Model {
-    fn send(&mut self, argument: Place<Vec<u8>>) -> Result<u64, Full> {
+    fn send(&mut self, argument: Place<Copied>) -> Result<u64, Full> {
         let oldest = self.in_flight.front().map_or(self.sent, |(position, _)| *position);
         if self.sent - oldest == SLOTS as u64 {
             return Err(Full);
@@ -82,7 +82,7 @@ impl Model {
         Some(Claim { position: *position, header: header(*position), argument })
     }
 
-    fn publish(&mut self, kind: u8, result: Place<Vec<u8>>) {
+    fn publish(&mut self, kind: u8, result: Place<Copied>) {
         let running = self.in_flight.iter_mut().find(|(_, stage)| matches!(stage, Stage::Claimed));
         running.expect("published only while one runs").1 = Stage::Done(kind, result);
     }
@@ -203,7 +203,10 @@ fn a_worker_passes_whole_laps_of_jobs_that_were_taken_back() {
     }
     let position = parent.send(&header(7), Place::Inline(b"seven")).unwrap();
     let claim = worker.claim(|| 1).unwrap().unwrap();
-    assert_eq!(claim, Claim { position, header: header(7), argument: Place::Inline(b"seven".to_vec()) });
+    assert_eq!(
+        claim,
+        Claim { position, header: header(7), argument: Place::Inline(b"seven".to_vec().into()) }
+    );
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn a_note_comes_with_its_job_and_leaves_the_argument_alone() {
         let argument = vec![0xAA; room];
         parent.send_with_note(&header(1), Place::Inline(&argument), &note).unwrap();
         let claim = worker.claim(|| 1).unwrap().unwrap();
-        assert_eq!(claim.argument, Place::Inline(argument));
+        assert_eq!(claim.argument, Place::Inline(argument.into()));
         assert_eq!(worker.note(note.len()).unwrap(), note);
         assert!(worker.note(INLINE + 1).is_err(), "longer than a slot");
         worker.publish(0, Place::Inline(&[]));

@@ -42,12 +42,12 @@ fn work(mut worker: Worker, bell: &Receiver<()>, parent_bell: &SyncSender<()>) -
             worker.wake_up();
             continue;
         };
-        if claim.argument == Place::Inline(STOP.to_vec()) {
+        if claim.argument == Place::Inline(STOP.to_vec().into()) {
             return run;
         }
         let number = claim.header.task;
         assert_eq!(claim.header, header(number));
-        assert_eq!(claim.argument, Place::Inline(argument(number)));
+        assert_eq!(claim.argument, Place::Inline(argument(number).into()));
         run.push(number);
         worker.publish(number as u8, Place::Inline(&argument(number + 1)));
         if worker.should_ring_parent() {
@@ -91,7 +91,7 @@ impl Driver {
     fn take_replies(&mut self) {
         while let Some(Reply { position, kind, result, .. }) = self.parent.take_reply().unwrap() {
             let number = self.in_flight.remove(&position).expect("a position is finished once");
-            assert_eq!((kind, result), (number as u8, Place::Inline(argument(number + 1))));
+            assert_eq!((kind, result), (number as u8, Place::Inline(argument(number + 1).into())));
             self.replied.push(number);
         }
     }
