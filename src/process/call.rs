@@ -14,6 +14,7 @@
 
 use std::{
     any::TypeId,
+    cell::Cell,
     hash::{DefaultHasher, Hash, Hasher},
     process::{ExitCode, Termination},
     sync::{Arc, OnceLock},
@@ -28,11 +29,9 @@ use super::{
     reply::VALUE,
 };
 #[cfg(target_os = "linux")]
+use crate::wire::{Appended, append, decode_part};
 use crate::{
     error::PanicReport,
-    wire::{Appended, append, decode_part},
-};
-use crate::{
     panic::catch,
     wire::{Arrived, Payload, decode, encode},
 };
@@ -150,18 +149,40 @@ where
     A: Payload,
     R: Payload,
 {
-    let argument = match take_argument::<(F, A, R), A>(expected, argument) {
-        Ok(argument) => argument,
-        Err(reply) => return reply,
-    };
-    let value = match catch(|| conjure::<F>()(argument)) {
-        Ok(value) => value,
-        Err(report) => return Reply::panicked(report),
-    };
-    match catch(|| encode(value)) {
-        Ok(Ok(encoded)) => Reply::Value(encoded),
-        Ok(Err(why)) => Reply::ResultNotEncodable(why.to_string()),
-        Err(report) => Reply::ResultNotEncodable(report.into_summary()),
+    if let Err(reply) = check_types::<(F, A, R)>(expected) {
+        return reply;
+    }
+    let stage = Cell::new(Stage::Argument);
+    // One for all three: it is a good part of what a small job costs besides.
+    let ran = catch(|| {
+        let argument = match decode::<A>(argument) {
+            Ok(argument) => argument,
+            Err(why) => return Reply::ArgumentNotDecodable(why.to_string()),
+        };
+        stage.set(Stage::Job);
+        let value = conjure::<F>()(argument);
+        stage.set(Stage::Result);
+        encode(value).map_or_else(|why| Reply::ResultNotEncodable(why.to_string()), Reply::Value)
+    });
+    ran.unwrap_or_else(|report| stage.get().panicked(report))
+}
+
+/// How far a job, or an item, has come.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Argument,
+    Job,
+    Result,
+}
+
+impl Stage {
+    /// What there is instead of a value if it panics in this stage.
+    fn panicked(self, report: PanicReport) -> Reply {
+        match self {
+            Self::Argument => Reply::ArgumentNotDecodable(report.into_summary()),
+            Self::Job => Reply::panicked(report),
+            Self::Result => Reply::ResultNotEncodable(report.into_summary()),
+        }
     }
 }
 
@@ -203,7 +224,7 @@ where
     let mut run = ItemRun::new(&arguments, &**publisher);
     // One for all of them, as long as none panics: it is most of what a small item costs besides.
     while let Err(report) = catch(|| run.run_items::<F, A, R>()) {
-        if run.end_item(run.panicked(report)) == Next::Nothing {
+        if run.end_item(Err(run.stage.panicked(report))) == Next::Nothing {
             break;
         }
     }
@@ -223,15 +244,6 @@ struct ItemRun<'a> {
     /// Where the result of the one that runs begins, and how far it has come.
     from: usize,
     stage: Stage,
-}
-
-/// How far an item has come.
-#[cfg(target_os = "linux")]
-#[derive(Debug, Clone, Copy)]
-enum Stage {
-    Argument,
-    Job,
-    Result,
 }
 
 /// Whether another item begins once one has ended.
@@ -295,15 +307,6 @@ impl<'a> ItemRun<'a> {
         }
     }
 
-    /// What there is instead of a value of the item that has panicked.
-    fn panicked(&self, report: PanicReport) -> Result<(), Reply> {
-        Err(match self.stage {
-            Stage::Argument => Reply::ArgumentNotDecodable(report.into_summary()),
-            Stage::Job => Reply::panicked(report),
-            Stage::Result => Reply::ResultNotEncodable(report.into_summary()),
-        })
-    }
-
     /// Publishes the result of the item that has run.
     fn end_item(&mut self, outcome: Result<(), Reply>) -> Next {
         let Sheaf { results, count, shared } = &mut self.sheaf;
@@ -344,10 +347,15 @@ where
     }
 }
 
-fn take_argument<Types: 'static, A: Payload>(expected: u64, argument: Arrived) -> Result<A, Reply> {
-    if type_hash::<Types>() != expected {
-        return Err(Reply::ArgumentNotDecodable("parent and worker do not run the same program".to_owned()));
+fn check_types<Types: 'static>(expected: u64) -> Result<(), Reply> {
+    if type_hash::<Types>() == expected {
+        return Ok(());
     }
+    Err(Reply::ArgumentNotDecodable("parent and worker do not run the same program".to_owned()))
+}
+
+fn take_argument<Types: 'static, A: Payload>(expected: u64, argument: Arrived) -> Result<A, Reply> {
+    check_types::<Types>(expected)?;
     match catch(|| decode::<A>(argument)) {
         Ok(Ok(argument)) => Ok(argument),
         Ok(Err(why)) => Err(Reply::ArgumentNotDecodable(why.to_string())),

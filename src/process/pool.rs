@@ -394,8 +394,12 @@ impl ProcessPool {
         let seat = ProcessSeat::<R>::new(self.shared.clone(), &options, &call);
         let cell = Cell::new(label, &options, seat, call, span);
         let task = Task::new(cell.clone());
-        self.shared.push(cell.clone());
-        cell.watch_queue();
+        if queue_timeout.is_none() {
+            self.shared.push(cell);
+        } else {
+            self.shared.push(cell.clone());
+            cell.watch_queue();
+        }
         task
     }
 

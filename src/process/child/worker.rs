@@ -43,8 +43,8 @@ use crate::{
         ring::{Arena, Claim, Copied, INLINE, JobHeader, Place, WorkerRing},
         segments::{Incoming, Outgoing, Reserved},
         sys::{
-            Heap, Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup, flush_c_stdout,
-            keep_high, limit_address_space, monotonic_ns, null_to_stdin, reset_signals,
+            Clock, Heap, Interest, Mapped, Received, Socket, close_all_but, die_with, enter_cgroup,
+            flush_c_stdout, keep_high, limit_address_space, null_to_stdin, reset_signals,
             set_up_worker_process, wait,
         },
     },
@@ -120,6 +120,7 @@ struct Worker {
     /// `None` if everything is given back at once.
     spare: Option<Spare>,
     meter: Meter,
+    clock: Clock,
     /// Whether the program wants events, as each job says.
     #[cfg(feature = "tracing")]
     speaks: bool,
@@ -209,6 +210,7 @@ impl Worker {
             max_payload: settings.max_payload,
             spare: settings.keeps_heap.then(Spare::keep).flatten(),
             meter: Meter::new(),
+            clock: Clock::new(),
             #[cfg(feature = "tracing")]
             speaks: events.is_some(),
             #[cfg(feature = "tracing")]
@@ -238,9 +240,9 @@ impl Worker {
     fn serve(&mut self) -> ! {
         let mut pause = Pause::default();
         loop {
-            let begun = Cell::new(0);
+            let (begun, now) = (Cell::new(0), self.clock);
             let clock = || {
-                begun.set(monotonic_ns());
+                begun.set(now.now_ns());
                 begun.get()
             };
             while let Some(claim) = or_exit(self.ring.claim(clock), "the ring is corrupt") {
@@ -287,7 +289,7 @@ impl Worker {
         let call = || enter(&*self.stop, || unsafe { call::call(function, argument) });
         let reply = self.traced(&header, call);
         flush_stdout();
-        let took_ns = monotonic_ns().saturating_sub(begun_ns);
+        let took_ns = self.clock.now_ns().saturating_sub(begun_ns);
         self.ring.note_took(took_ns);
         self.measure(begun_ns + took_ns, took_ns);
         // Items have been looked at one by one.

@@ -25,7 +25,7 @@ mod title;
 pub(super) use bell::Bell;
 pub(super) use c_stdout::flush_c_stdout;
 pub(super) use cgroup::{Leaf, Leaves, check_cgroup, enter_cgroup};
-pub(super) use clock::{Moment, monotonic_ns};
+pub(super) use clock::{Clock, Moment, monotonic_ns};
 pub(crate) use copies::watch_forks;
 pub(super) use copies::{ClosedInCopies, generation};
 pub(super) use descriptors::{close_all_but, fill_standard_descriptors, keep_high, null_to_stdin};
