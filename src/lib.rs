@@ -113,6 +113,7 @@ mod no_capture;
 mod panic;
 mod pause;
 mod pool;
+mod prefetch;
 mod process;
 #[cfg(feature = "progress")]
 pub mod progress;

@@ -17,10 +17,8 @@ use std::{
     task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
-use super::{
-    prefetch::{prefetch, prefetch_pointee},
-    ready::{GROUP, Link, Links, MOST, Ready},
-};
+use super::ready::{GROUP, Link, Links, MOST, Ready};
+use crate::prefetch::{prefetch, prefetch_pointee};
 
 /// How many places the first block has.
 const FIRST_BLOCK: usize = 32;

@@ -15,13 +15,12 @@ use super::{
     fallible::Fallible,
     gathered::Gathered,
     limit::Limit,
-    prefetch::prefetch,
     racing::{Racing, Reaped},
     settled::Settled,
 };
 #[cfg(feature = "progress")]
 use crate::progress::Judge;
-use crate::{TaskError, progress::Shown};
+use crate::{TaskError, prefetch::prefetch, progress::Shown};
 
 /// Runs `futures` concurrently and returns their outputs in input order.
 ///

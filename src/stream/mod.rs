@@ -15,7 +15,6 @@ mod fallible;
 mod gather;
 mod gathered;
 mod limit;
-mod prefetch;
 mod racing;
 mod ready;
 mod return_when;

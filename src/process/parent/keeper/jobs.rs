@@ -12,16 +12,19 @@ use bytes::Bytes;
 use super::{DEEPEST, Keeper};
 #[cfg(feature = "tracing")]
 use crate::process::message::want_events;
-use crate::process::{
-    message::{HAS_NAMES, LISTEN, Signal},
-    parent::{
-        assigned::Assigned,
-        link::{AHEAD, Flight, Returned},
-        seat::{Call, ProcessJob},
-        term::Term,
+use crate::{
+    prefetch::prefetch_whole,
+    process::{
+        message::{HAS_NAMES, LISTEN, Signal},
+        parent::{
+            assigned::Assigned,
+            link::{AHEAD, Flight, Returned},
+            seat::{Call, ProcessJob},
+            term::Term,
+        },
+        segments::Reserved,
+        sys::Moment,
     },
-    segments::Reserved,
-    sys::Moment,
 };
 
 /// The most segments in use at a time: beyond it, nothing is sent ahead.
@@ -35,6 +38,8 @@ const FEW: usize = 8;
 /// How long it lets pass at most; and half of how much work is so much that it would only be late with the first result.
 const LONGEST_GATHER: Duration = Duration::from_micros(20);
 const LONG: Duration = Duration::from_micros(80);
+/// How many jobs ahead a task is prefetched: it lies in the cache of whoever has submitted it.
+const SOON: usize = 8;
 /// What a worker spends on a job besides the job itself.
 const HANDLING: Duration = Duration::from_nanos(200);
 
@@ -122,7 +127,10 @@ impl Keeper {
         let mut link = self.worker.link();
         let now = Moment::now();
         let may_send = link.condemned.is_none() && self.overtakings == self.shared.overtakings();
-        self.in_hand.iter().take(most).for_each(|job| job.assign(&self.worker));
+        for (at, job) in self.in_hand.iter().take(most).enumerate() {
+            self.in_hand.get(at + SOON).into_iter().for_each(|soon| prefetch_whole(&**soon));
+            job.assign(&self.worker);
+        }
         Assigned::settle();
         let (mut ahead, mut left) = (0, None);
         // No more than were assigned, also if some of them turn out to be finished: who stops another would not find its worker.
