@@ -19,7 +19,10 @@ pub(crate) struct Encoded {
 
 enum Repr {
     /// In place: a small payload crosses threads without an allocation that one makes and another frees.
-    Short(Short),
+    Short {
+        len: u8,
+        bytes: InPlace,
+    },
     Plain(Vec<u8>),
     Shared(Bytes),
 }
@@ -28,40 +31,51 @@ enum Repr {
 #[derive(Clone, Copy)]
 pub(crate) struct Short {
     len: u8,
-    bytes: [u8; SHORT],
+    bytes: InPlace,
 }
 
-const SHORT: usize = 38;
+/// Aligned, as it is moved word by word: what was written as whole words and is read across them has to be waited for.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+struct InPlace([u8; SHORT]);
+
+const SHORT: usize = 32;
+
+impl InPlace {
+    fn first(&self, len: u8) -> &[u8] {
+        &self.0[..usize::from(len)]
+    }
+}
 
 impl Short {
     /// No bytes yet.
     pub(super) const fn empty() -> Self {
-        Self { len: 0, bytes: [0; SHORT] }
+        Self { len: 0, bytes: InPlace([0; SHORT]) }
     }
 
     /// A copy of the bytes, if they are few.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         let mut short = Self { len: bytes.len().try_into().ok()?, ..Self::empty() };
-        short.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        short.bytes.0.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(short)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        self.bytes.first(self.len)
     }
 }
 
 impl Sink for Short {
     #[inline]
     fn put(&mut self, byte: u8) {
-        self.bytes[usize::from(self.len)] = byte;
+        self.bytes.0[usize::from(self.len)] = byte;
         self.len += 1;
     }
 
     #[inline]
     fn put_all<const N: usize>(&mut self, bytes: [u8; N]) {
         let from = usize::from(self.len);
-        self.bytes[from..from + N].copy_from_slice(&bytes);
+        self.bytes.0[from..from + N].copy_from_slice(&bytes);
         self.len += N as u8;
     }
 }
@@ -87,8 +101,8 @@ impl Encoded {
     }
 
     /// A few bytes, in place.
-    pub(super) fn short(bytes: Short) -> Self {
-        Self::of(Repr::Short(bytes), Vec::new())
+    pub(super) fn short(Short { len, bytes }: Short) -> Self {
+        Self::of(Repr::Short { len, bytes }, Vec::new())
     }
 
     pub(crate) fn naming(bytes: Vec<u8>, pieces: Vec<SharedBytes>) -> Self {
@@ -112,7 +126,7 @@ impl Encoded {
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         match &mut self.repr {
             Repr::Plain(bytes) => bytes,
-            Repr::Short(_) | Repr::Shared(_) => panic!("it names no shared memory"),
+            Repr::Short { .. } | Repr::Shared(_) => panic!("it names no shared memory"),
         }
     }
 
@@ -127,7 +141,7 @@ impl Encoded {
     /// Another handle of the bytes, which may live on when this is gone. Nothing can be appended any more.
     pub(crate) fn share(&mut self) -> Bytes {
         match &mut self.repr {
-            Repr::Short(short) => Bytes::copy_from_slice(short.as_bytes()),
+            Repr::Short { len, bytes } => Bytes::copy_from_slice(bytes.first(*len)),
             Repr::Plain(bytes) => {
                 let shared = Bytes::from(std::mem::take(bytes));
                 self.repr = Repr::Shared(shared.clone());
@@ -141,7 +155,7 @@ impl Encoded {
     #[cfg(feature = "nats")]
     pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<SharedBytes>) {
         let bytes = match self.repr {
-            Repr::Short(short) => short.as_bytes().to_vec(),
+            Repr::Short { len, bytes } => bytes.first(len).to_vec(),
             Repr::Plain(bytes) => bytes,
             Repr::Shared(bytes) => bytes.into(),
         };
@@ -160,7 +174,7 @@ impl Encoded {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.repr {
-            Repr::Short(short) => short.as_bytes(),
+            Repr::Short { len, bytes } => bytes.first(*len),
             Repr::Plain(bytes) => bytes,
             Repr::Shared(bytes) => bytes,
         }

@@ -8,6 +8,8 @@
 mod assigned;
 mod panic;
 mod pool;
+#[path = "../../src/prefetch.rs"]
+mod prefetch;
 mod progress;
 mod ring;
 mod sync;

@@ -293,7 +293,10 @@ impl Worker {
         self.ring.note_took(took_ns);
         self.measure(begun_ns + took_ns, took_ns);
         // Items have been looked at one by one.
-        let has_items = self.stop.has_items.swap(false, Relaxed);
+        let has_items = self.stop.has_items.load(Relaxed);
+        if has_items {
+            self.stop.has_items.store(false, Relaxed);
+        }
         let limit = if has_items { u64::MAX } else { self.max_payload };
         self.publish(reply.within(limit), &given);
     }

@@ -4,17 +4,22 @@
 /// longer than it takes to read them.
 #[derive(Clone)]
 pub(crate) enum Copied {
-    Few { len: u8, bytes: [u8; FEW] },
+    Few { len: u8, bytes: Words },
     Many(Vec<u8>),
 }
 
-/// So many fit in whole words into what a payload keeps in place.
-pub(crate) const FEW: usize = 32;
+/// As many as a payload keeps in place.
+pub(super) const FEW: usize = 32;
+
+/// Bytes that are moved word by word, as they were written.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+pub(crate) struct Words(pub(super) [u8; FEW]);
 
 impl Copied {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Few { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Few { len, bytes } => &bytes.0[..usize::from(*len)],
             Self::Many(bytes) => bytes,
         }
     }

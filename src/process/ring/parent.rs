@@ -8,7 +8,7 @@ use super::{
     look::{Fate, Look},
     place::Place,
     reply::Reply,
-    size::{FIGURES, INLINE, SLOTS},
+    size::{FIGURES, INLINE, SLOTS, SOON},
     violation::Violation,
     word::State,
 };
@@ -150,6 +150,7 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
             Look::Violation(violation) => return Err(violation),
             Look::Gone | Look::Sent | Look::Claimed { .. } => return Ok(None),
         }
+        self.arena.slot(position + SOON).prefetch();
         // Decided by the copy: what the worker may write afterwards is not looked at.
         let reply = self.read_reply(position)?;
         if !wanted(&reply) {

@@ -10,6 +10,9 @@ pub(crate) const SLOTS: usize = 128;
 /// cache.
 pub(crate) const INLINE: usize = 2048;
 
+/// How many positions ahead a slot is prefetched.
+pub(crate) const SOON: u64 = 2;
+
 /// How many numbers a worker tells of what it has measured.
 pub(crate) const FIGURES: usize = 9;
 

@@ -1,13 +1,14 @@
 //! [`Slot`]: the place in shared memory of one job and then of its result.
 
 use super::{
-    copied::{Copied, FEW},
+    copied::{Copied, FEW, Words},
     job::JobHeader,
     place::Place,
     size::INLINE,
     violation::Violation,
     word::{State, Word},
 };
+use crate::prefetch::prefetch;
 use crate::sync::{
     AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
@@ -55,6 +56,12 @@ impl Slot {
             len: AtomicU64::new(0),
             inline: std::array::from_fn(|_| AtomicU64::new(0)),
         }
+    }
+
+    /// Has the head and what is nearest to it fetched from the cache of the other side.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.word);
+        prefetch(&self.inline[0]);
     }
 
     /// Loads the word. What was stored before it is visible afterwards.
@@ -205,7 +212,7 @@ impl Slot {
         if len <= FEW {
             let mut bytes = [0; FEW];
             load(cells, bytes.as_chunks_mut().0);
-            return Ok(Copied::Few { len: len as u8, bytes });
+            return Ok(Copied::Few { len: len as u8, bytes: Words(bytes) });
         }
         // Not into zeroed memory, which glibc is slow to give.
         let mut bytes = Vec::with_capacity(len);

@@ -9,7 +9,7 @@ use super::{
     arena::Arena,
     job::Claim,
     place::Place,
-    size::{INLINE, SLOTS},
+    size::{INLINE, SLOTS, SOON},
     violation::Violation,
     word::{State, Word},
 };
@@ -60,6 +60,7 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
             }
             let position = self.next;
             self.next += 1;
+            self.arena.slot(position + SOON).prefetch();
             if turn == Turn::Sent && self.arena.slot(position).claim(position, clock()) {
                 self.running = Some(position);
                 return self.read_claim(position).map(Some);

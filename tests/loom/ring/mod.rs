@@ -42,6 +42,7 @@ mod protocol {
         pub(crate) const SLOTS: usize = 2;
         pub(crate) const INLINE: usize = 8;
         pub(crate) const FIGURES: usize = 1;
+        pub(crate) const SOON: u64 = 1;
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{DEEPEST, Keeper};
+use super::{DEEPEST, Keeper, SOON};
 #[cfg(feature = "tracing")]
 use crate::process::message::want_events;
 use crate::{
@@ -38,8 +38,6 @@ const FEW: usize = 8;
 /// How long it lets pass at most; and half of how much work is so much that it would only be late with the first result.
 const LONGEST_GATHER: Duration = Duration::from_micros(20);
 const LONG: Duration = Duration::from_micros(80);
-/// How many jobs ahead a task is prefetched: it lies in the cache of whoever has submitted it.
-const SOON: usize = 8;
 /// What a worker spends on a job besides the job itself.
 const HANDLING: Duration = Duration::from_nanos(200);
 

@@ -51,6 +51,8 @@ const DEEPEST: usize = SLOTS;
 const DYING: Duration = Duration::from_millis(200);
 /// How long a killed process may take to die before it is written off: only the kernel can hold SIGKILL up.
 const BEYOND_REACH: Duration = Duration::from_secs(5);
+/// How many jobs ahead a task is prefetched: it lies in the cache of whoever has submitted it, and is to go back there.
+const SOON: usize = 8;
 /// The first look for a claim; each further one waits twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 

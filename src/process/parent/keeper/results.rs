@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper, life::fail};
+use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper, SOON, life::fail};
 use crate::{
     TaskError, WorkerExit,
     clock::Stamp,
     error::Operand,
+    prefetch::prefetch_whole,
     process::{
         message::{SIGNAL_LEN, Signal},
         parent::{
@@ -154,6 +155,7 @@ impl Keeper {
         let _together = (self.answers.len() > 1).then(Together::begin);
         let mut begun = Stamp::now();
         while let Some(answer) = self.answers.pop_front() {
+            self.answers.get(SOON).into_iter().for_each(|soon| prefetch_whole(&*soon.flight.job));
             self.deliver(answer, self.taken_at);
             if begun.elapsed() > PATIENCE {
                 wake_now();
