@@ -2,12 +2,12 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
     clock::Stamp,
     error::ExitCause,
     metrics::{Counters, Measured},
+    pause::{is_parallel, spin},
     pool::{Admission, Closable, Latch},
     process::{
         config::Config,
@@ -33,6 +34,9 @@ use crate::{
     },
     record::{Change, Ending, Lane, LaneState, WorkerRecord},
 };
+
+/// How long somebody may have the schedule to take as many jobs as a worker has room for, and some more.
+const TAKES: Duration = Duration::from_micros(10);
 
 /// One process pool.
 pub(in crate::process) struct Shared {
@@ -130,6 +134,19 @@ impl Shared {
     }
 
     pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        match self.schedule.try_lock() {
+            Ok(schedule) => schedule,
+            Err(_) => self.schedule_of_others(),
+        }
+    }
+
+    /// Waits awake for somebody who takes many jobs, at first: to go to sleep and be woken would take longer, and whoever has the lock
+    /// would have to do the waking.
+    #[cold]
+    fn schedule_of_others(&self) -> MutexGuard<'_, Schedule> {
+        if is_parallel() {
+            spin(TAKES, || !matches!(self.schedule.try_lock(), Err(TryLockError::WouldBlock)));
+        }
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
