@@ -86,7 +86,7 @@ struct Link {
 // The layout of `src/process/ring`: blows that know it hit what matters more often.
 const HEAD: usize = 3 * 64;
 const SLOT: usize = 64 + 2048;
-const SLOTS: usize = 128;
+const SLOTS: usize = 256;
 
 impl Link {
     fn find() -> Self {

@@ -1,7 +1,10 @@
 //! How large a ring is. The models compile the protocol against smaller numbers.
 
 /// Slots of a ring: the most jobs that one worker can have been sent and not have finished.
-pub(crate) const SLOTS: usize = 128;
+///
+/// With half as many the smallest jobs lose an eighth of their rate, for both sides then take turns twice as often. They are used in turn,
+/// so a worker that has had so many jobs has half a megabyte of shared memory, and one that has had none has nothing of it.
+pub(crate) const SLOTS: usize = 256;
 
 /// Bytes of an argument or a result that travel inside the slot; a multiple of 8. Longer ones go into a
 /// segment.

@@ -35,6 +35,8 @@ const ANNOUNCED: usize = 512 * 1024;
 
 /// With fewer jobs in flight a keeper lets no time pass.
 const FEW: usize = 8;
+/// No more than so many are looked at: what comes behind them is not late.
+const MANY: usize = 128;
 /// How long it lets pass at most; and half of how much work is so much that it would only be late with the first result.
 const LONGEST_GATHER: Duration = Duration::from_micros(20);
 const LONG: Duration = Duration::from_micros(80);
@@ -384,7 +386,7 @@ fn depth(mean_ns: u64) -> usize {
 /// How long a keeper need not look at a worker that has so many jobs, which take so long.
 fn gather_time(load: usize, mean_ns: u64) -> Duration {
     let each = HANDLING.saturating_add(Duration::from_nanos(mean_ns));
-    let half = each.saturating_mul(u32::try_from(load).unwrap_or(u32::MAX)) / 2;
+    let half = each.saturating_mul(load.min(MANY) as u32) / 2;
     if load < FEW || half > LONG { Duration::ZERO } else { half.min(LONGEST_GATHER) }
 }
 
@@ -402,6 +404,8 @@ mod tests {
             ((8, 800), micros(4)),
             ((128, 200), LONGEST_GATHER),
             ((128, 1_000), LONGEST_GATHER),
+            ((256, 1_000), LONGEST_GATHER),
+            ((256, 1_500), micros(0)),
             ((20, 10_000), micros(0)),
             ((usize::MAX, u64::MAX), micros(0)),
         ];
@@ -413,7 +417,8 @@ mod tests {
     #[test]
     fn short_jobs_are_sent_far_ahead_and_long_ones_hardly() {
         assert_eq!(depth(0), DEEPEST);
-        assert_eq!(depth(1_000), DEEPEST);
+        assert_eq!(depth(500), DEEPEST);
+        assert_eq!(depth(1_000), 201);
         assert_eq!(depth(20_000), 11);
         assert_eq!(depth(1_000_000), 2);
         assert_eq!(depth(u64::MAX), 2);

@@ -5,7 +5,7 @@ mod items;
 mod model;
 mod race;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use super::{Arena, JobHeader, ParentRing, WorkerRing};
 
@@ -13,7 +13,9 @@ type Parent = ParentRing<Arc<Arena>>;
 type Worker = WorkerRing<Arc<Arena>>;
 
 fn ring() -> (Arc<Arena>, Parent, Worker) {
-    let arena = Arc::new(Arena::new());
+    // It lies on the stack more than once before it lies in its place.
+    let maker = thread::Builder::new().stack_size(16 << 20).spawn(|| Arc::new(Arena::new()));
+    let arena = maker.unwrap().join().unwrap();
     (Arc::clone(&arena), ParentRing::new(Arc::clone(&arena)), WorkerRing::new(arena))
 }
 
