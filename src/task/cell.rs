@@ -21,6 +21,7 @@ use crate::{
     clock::Stamp,
     error::{TaskLabel, TaskName},
     metrics::Pace,
+    panic::shield,
     pause::spin,
     timer,
     trace::{JobSpan, SpanSlot},
@@ -341,11 +342,13 @@ impl<S: Seat> Cell<S> {
 }
 
 impl<S: Seat> Cell<S> {
-    /// Ends a task that nobody else will ever finish.
-    fn end_if_lost(&self) {
-        if let Some(reason) = self.seat.lost() {
-            self.end(TaskError::unavailable(self.label.clone(), reason));
-        }
+    /// Ends a task that nobody else will ever finish. Returns what there is to say of it where the outcome cannot be reached: whoever
+    /// was handing that over when the program was copied is not in the copy.
+    fn end_if_lost(&self) -> Option<TaskError> {
+        let reason = self.seat.lost()?;
+        let error = || TaskError::unavailable(self.label.clone(), reason);
+        self.end(error());
+        Some(error())
     }
 }
 
@@ -396,8 +399,7 @@ impl<S: Seat> AnyTask for Cell<S> {
     }
 
     fn is_finished(&self) -> bool {
-        self.end_if_lost();
-        self.core.phase() == Phase::Finished
+        self.end_if_lost().is_some() || self.core.phase() == Phase::Finished
     }
 }
 
@@ -407,7 +409,9 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn status(&self) -> TaskStatus {
-        self.end_if_lost();
+        if self.end_if_lost().is_some() {
+            return TaskStatus::Finished;
+        }
         match self.core.phase() {
             Phase::Queued => TaskStatus::Queued,
             Phase::Held if self.seat.has_begun(self.label.id) => TaskStatus::Running,
@@ -420,7 +424,9 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
         if let Some(outcome) = self.core.take() {
             return Poll::Ready(outcome);
         }
-        self.end_if_lost();
+        if let Some(error) = self.end_if_lost() {
+            return Poll::Ready(self.core.take().unwrap_or(Err(error)));
+        }
         if self.core.phase() == Phase::Held {
             S::collect(self);
         }
@@ -432,8 +438,8 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn take(&self) -> Option<Result<S::Output, TaskError>> {
-        self.end_if_lost();
-        self.core.take()
+        let error = self.end_if_lost();
+        self.core.take().or(error.map(Err))
     }
 
     fn detach(&self) {
@@ -441,8 +447,10 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
     }
 
     fn on_done(&self, callback: Callback<Result<S::Output, TaskError>>) {
-        self.end_if_lost();
-        self.core.on_done(callback);
+        match self.end_if_lost() {
+            Some(error) if self.core.phase() != Phase::Finished => shield(|| callback(&Err(error))),
+            _ => self.core.on_done(callback),
+        }
     }
 
     fn help(self: Arc<Self>) {

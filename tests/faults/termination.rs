@@ -15,6 +15,7 @@ use std::{
     },
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
 };
@@ -544,15 +545,24 @@ fn copies_made_at_any_moment_never_wait_for_what_they_lack() {
     assert!(program.end().success());
 }
 
-/// Forks while the pool's threads are busy with its locks, those of a recording among them.
+/// Stops a thread, also by a panic.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Forks while the pool's threads are busy with its locks, those of a recording among them, and with the ends of tasks.
 fn forks_in_a_storm() {
     let pool = builder(2).queue_limit(1000).build().expect("a pool");
     let recording = pool.record();
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _at_the_end = Stop(&stop);
         scope.spawn(|| {
-            while !stop.load(relaxed) {
+            while !stop.load(Relaxed) {
                 let tasks: Vec<Task<u64>> = (0..100).map(|n| pool.run(double, n)).collect();
                 let ended = tasks.into_iter().map(|task| task.blocking_wait().expect("it runs"));
                 assert_eq!(ended.sum::<u64>(), 9900);
@@ -570,7 +580,7 @@ fn forks_in_a_storm() {
                 let ended = tasks.into_iter().all(|task| task.is_finished());
                 pool.shutdown(Shutdown::Kill).blocking_wait();
                 // SAFETY: ends the copy.
-                unsafe { libc::_exit(i32::from(!(refused && ended))) };
+                unsafe { libc::_exit(i32::from(!refused) + 2 * i32::from(!ended)) };
             }
             let copy = Pid::from_raw(copy).expect("a copy");
             let mut status = None;
@@ -582,7 +592,6 @@ fn forks_in_a_storm() {
             assert_eq!(code, Some(0), "refused at once, all tasks ended");
             assert!(tasks.into_iter().all(|task| task.blocking_wait().is_ok()), "they run here");
         }
-        stop.store(true, relaxed);
     });
     assert_eq!(pool.metrics().worker_deaths, 0);
     assert!(recording.stop().jobs().len() >= 2_000, "what ran here was recorded here");
