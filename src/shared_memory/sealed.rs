@@ -11,7 +11,7 @@ use std::{
 use rustix::{
     fs::{
         FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat, fstatfs,
-        ftruncate, memfd_create,
+        ftruncate, memfd_create, sendfile,
     },
     io::{Errno, write},
     mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap},
@@ -46,7 +46,27 @@ impl Sealed {
         fill(area.bytes_mut());
         // The seal against writing cannot be set while a mapping could write.
         drop(area);
-        Self::finish(fd)
+        match fcntl_add_seals(&fd, SEALS) {
+            Ok(()) => Ok((Self::open(fd.as_fd())?, fd)),
+            // The program was forked meanwhile, and the copy still has the mapping.
+            Err(Errno::BUSY) => Self::copy_of(&fd, len),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes memory that holds a copy of what another has, and seals it.
+    fn copy_of(fd: &OwnedFd, len: usize) -> io::Result<(Self, OwnedFd)> {
+        let (copy, mut offset) = (memory()?, 0);
+        while offset < len as u64 {
+            let left = len - offset as usize;
+            // By the kernel: somebody may write to it.
+            match sendfile(&copy, fd, Some(&mut offset), left) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Self::finish(copy)
     }
 
     /// Makes memory that holds a copy of `bytes`, and seals it.
@@ -179,6 +199,8 @@ impl Drop for Mapping {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
     use super::*;
 
     fn unsealed(len: u64) -> OwnedFd {
@@ -192,6 +214,30 @@ mod tests {
         let error = Sealed::open(fd.as_fd()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         error.to_string()
+    }
+
+    #[test]
+    fn a_fork_that_keeps_the_memory_writable_does_not_keep_it_from_being_made() {
+        let mut copy = None;
+        let bytes: Vec<u8> = (0..100_000).map(|n| n as u8).collect();
+        let made = Sealed::create(bytes.len(), |area| {
+            area.copy_from_slice(&bytes);
+            // SAFETY: the copy only waits for its end.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                loop {
+                    // SAFETY: takes nothing and returns after a signal.
+                    unsafe { libc::pause() };
+                }
+            }
+            copy = Pid::from_raw(pid);
+        });
+        let copy = copy.expect("forked");
+        kill_process(copy, Signal::KILL).unwrap();
+        waitpid(Some(copy), WaitOptions::empty()).unwrap();
+        let (sealed, fd) = made.unwrap();
+        assert_eq!(*sealed, *bytes);
+        assert!(fcntl_get_seals(&fd).unwrap().contains(SEALS));
     }
 
     #[test]
