@@ -203,7 +203,7 @@ pub(crate) fn processors() -> usize {
 }
 
 /// Spins until `found`, or until `limit` is over. Says whether it was found.
-pub(crate) fn spin(limit: Duration, found: impl Fn() -> bool) -> bool {
+pub(crate) fn spin(limit: Duration, mut found: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while !found() {
         if begun.elapsed() >= limit {

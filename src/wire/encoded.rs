@@ -18,7 +18,8 @@ pub(crate) struct Encoded {
 }
 
 enum Repr {
-    /// In place: a small payload crosses threads without an allocation that one makes and another frees.
+    /// In place: a small payload crosses threads without an allocation that one makes and another frees. The fields of a [`Short`], for
+    /// beside them there is room to tell the variants apart.
     Short {
         len: u8,
         bytes: InPlace,

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -144,10 +144,14 @@ impl Shared {
     /// would have to do the waking.
     #[cold]
     fn schedule_of_others(&self) -> MutexGuard<'_, Schedule> {
+        let mut schedule = None;
         if is_parallel() {
-            spin(TAKES, || !matches!(self.schedule.try_lock(), Err(TryLockError::WouldBlock)));
+            spin(TAKES, || {
+                schedule = self.schedule.try_lock().ok();
+                schedule.is_some()
+            });
         }
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+        schedule.unwrap_or_else(|| self.schedule.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn bell(&self) -> Option<&Bell> {
