@@ -99,6 +99,7 @@ mod clock;
 #[cfg(feature = "nats")]
 pub mod cluster;
 #[cfg(unix)]
+mod counted;
 mod ctrl_c;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;

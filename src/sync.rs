@@ -4,6 +4,7 @@
 //! re-exports loom's types, so a file that is to be model-checked imports from here and from nowhere else.
 
 pub(crate) use futures_util::task::AtomicWaker;
+pub(crate) use std::alloc::{alloc, dealloc};
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) use std::sync::{Mutex, MutexGuard};
 

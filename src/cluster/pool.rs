@@ -5,11 +5,12 @@ use std::{any::type_name, fmt, panic::Location, sync::Arc, time::Instant};
 use super::{
     ClusterPoolBuilder, content, registry,
     registry::Registered,
-    seat::{Call, ClusterSeat},
+    seat::{Call, ClusterJob, ClusterSeat},
     shared::Shared,
 };
 use crate::{
     Closing, Job, Metrics, Payload, Recording, Refused, Shutdown, Submit, Task, TaskError,
+    counted::unsize,
     error::{Operand, TaskLabel},
     metrics::Counters,
     no_capture::assert_no_capture,
@@ -283,7 +284,7 @@ where
         let seat = ClusterSeat::<R>::new(self.shared.clone(), &options);
         let cell = Cell::new(label, &options, seat, call, span);
         let task = Task::new(cell.clone());
-        self.shared.enqueue(cell.clone());
+        self.shared.enqueue(unsize!(cell.clone() => dyn ClusterJob));
         cell.watch_queue();
         task
     }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Delivery, client::Event, seat::ClusterJob};
 use crate::{
     Closing, Metrics, Shutdown, ShutdownReport, TaskError,
+    counted::Counted,
     metrics::{Counters, Outcomes},
     panic::{drop_shielded, shield},
     pool::{
@@ -94,7 +95,7 @@ pub(super) struct Shared {
 /// The tasks that have not finished, by their numbers.
 #[derive(Default)]
 struct Directory {
-    jobs: BTreeMap<u64, Arc<dyn ClusterJob>>,
+    jobs: BTreeMap<u64, Counted<dyn ClusterJob>>,
     /// A shutdown was asked for.
     is_closing: bool,
     /// Nobody has a handle any more.
@@ -167,7 +168,7 @@ impl Shared {
 /// Jobs come and go.
 impl Shared {
     /// Hands a job to the client, or finishes its task if there is none any more.
-    pub(super) fn enqueue(&self, job: Arc<dyn ClusterJob>) {
+    pub(super) fn enqueue(&self, job: Counted<dyn ClusterJob>) {
         if self.is_inherited() {
             job.end(&|label| TaskError::unavailable(label, INHERITED));
             return;

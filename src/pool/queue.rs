@@ -6,7 +6,9 @@
 //! Between the lanes the heads are compared by when they are due, so that each job counts as submitted a fixed time later than
 //! it was, and none waits for ever. As long as only the usual lane is used there is nothing to compare, and no job is looked at.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
+
+use crate::counted::Counted;
 
 /// How many lanes there are.
 pub(crate) const LANES: usize = 3;
@@ -37,7 +39,7 @@ pub(crate) trait Queued {
     fn due(&self) -> Instant;
 }
 
-impl<J: Queued + ?Sized> Queued for Arc<J> {
+impl<J: Queued + ?Sized> Queued for Counted<J> {
     fn lane(&self) -> usize {
         (**self).lane()
     }

@@ -11,6 +11,7 @@ use std::{
 use super::{call::Function, config::Config};
 use crate::{
     Metrics, Payload, Shutdown, ShutdownReport, TaskError, TaskId,
+    counted::Counted,
     metrics::{Counters, Outcomes},
     pool::{Admission, Closable, Place},
     record::Lane,
@@ -63,7 +64,7 @@ impl Shared {
         &self.counters
     }
 
-    pub(super) fn push(&self, job: Arc<dyn ProcessJob>) {
+    pub(super) fn push(&self, job: Counted<dyn ProcessJob>) {
         job.fail(&self.reason);
     }
 

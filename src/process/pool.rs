@@ -10,10 +10,11 @@ use std::{
 
 use super::{
     Capabilities, ProcessPoolBuilder, call,
-    parent::{Call, ProcessSeat, Shared},
+    parent::{Call, ProcessJob, ProcessSeat, Shared},
 };
 use crate::{
     BuildError, Closing, Job, Metrics, Payload, Recording, Refused, Shutdown, Submit, Task, TaskError,
+    counted::unsize,
     error::{Operand, TaskLabel},
     metrics::Counters,
     no_capture::assert_no_capture,
@@ -395,9 +396,9 @@ impl ProcessPool {
         let cell = Cell::new(label, &options, seat, call, span);
         let task = Task::new(cell.clone());
         if queue_timeout.is_none() {
-            self.shared.push(cell);
+            self.shared.push(unsize!(cell => dyn ProcessJob));
         } else {
-            self.shared.push(cell.clone());
+            self.shared.push(unsize!(cell.clone() => dyn ProcessJob));
             cell.watch_queue();
         }
         task

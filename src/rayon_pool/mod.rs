@@ -24,12 +24,13 @@ use std::{
 };
 
 pub use builder::RayonPoolBuilder;
-use seat::{Load, RayonSeat};
+use seat::{Load, RayonJob, RayonSeat};
 use shared::{Setup, Shared};
 use threads::Threads;
 
 use crate::{
     Closing, Job, Metrics, Recording, Refused, Shutdown, Submit, Task,
+    counted::unsize,
     metrics::Counters,
     pool::{
         Admission, Start, Takes, Ticket, open_span,
@@ -368,7 +369,7 @@ where
         self.shared.counters.submitted();
         cell.watch_queue();
         let task = Task::new(cell.clone());
-        self.shared.enqueue(cell);
+        self.shared.enqueue(unsize!(cell => dyn RayonJob));
         task
     }
 }

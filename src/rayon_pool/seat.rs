@@ -16,6 +16,7 @@ use super::{shared::Shared, stack, threads};
 use crate::{
     Priority, TaskError, TaskId,
     clock::Stamp,
+    counted::{Counted, unsize},
     error::TaskLabel,
     panic::{catch, drop_shielded},
     pool::{Place, queue::Queued},
@@ -59,7 +60,7 @@ pub(super) trait RayonJob: Queued + Send + Sync {
     fn spot(&self) -> Option<(u32, Stamp)>;
 
     /// Runs the job on this thread, unless its task has been finished meanwhile.
-    fn run(self: Arc<Self>);
+    fn run(&self);
 
     /// Whether the job waits to be run.
     fn is_queued(&self) -> bool;
@@ -111,7 +112,7 @@ where
     fn stop(&self, _task: TaskId) {}
 
     /// Runs the job here if it is queued, or else the parallel parts of whatever runs, until the task has finished.
-    fn help(cell: &Arc<Cell<Self>>) {
+    fn help(cell: &Counted<Cell<Self>>) {
         if stack::runs(cell.label().id) {
             let reason = "it waits for itself: whoever waits for it runs on top of it, on the same thread";
             cell.end(TaskError::unavailable(cell.label().clone(), reason));
@@ -122,7 +123,7 @@ where
             return;
         }
         if cell.is_queued() {
-            shared.run_here(cell.clone());
+            shared.run_here(unsize!(cell.clone() => dyn RayonJob));
         }
         lend_thread(cell);
     }
@@ -131,7 +132,7 @@ where
 /// Lends this thread to rayon until the task has finished.
 ///
 /// Its job may have parallel parts for it, and `broadcast`, which needs every thread, may be among them.
-fn lend_thread<S: Seat>(cell: &Arc<Cell<S>>) {
+fn lend_thread<S: Seat>(cell: &Cell<S>) {
     let finished = Arc::new(AtomicBool::new(false));
     let (told, sleeper) = (finished.clone(), thread::current());
     cell.on_done(Box::new(move |_| {
@@ -180,7 +181,7 @@ where
         Some((worker, Stamp::from_nanos(seat.begun.load(Ordering::Relaxed))))
     }
 
-    fn run(self: Arc<Self>) {
+    fn run(&self) {
         let Some(load) = self.claim() else { return };
         let counters = &self.seat().shared.counters;
         let begun = Stamp::now();
@@ -193,16 +194,16 @@ where
         let inside = self.seat().runtime.as_ref().map(Handle::enter);
         let span = self.span();
         span.begins(rayon::current_thread_index);
-        let outcome = span.inside(|| task::enter(&*self, || catch(job)));
+        let outcome = span.inside(|| task::enter(self, || catch(job)));
         drop(inside);
         // All that belongs to the job is settled before anybody can see its outcome.
         let ended = Stamp::now();
         counters.ran(ended.since(begun));
         drop_shielded(place);
-        let outcome = outcome.map_err(|report| TaskError::panicked(Cell::label(&self).clone(), report));
+        let outcome = outcome.map_err(|report| TaskError::panicked(Cell::label(self).clone(), report));
         // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
-        let is_stopped = StopSignal::is_stopped(&*self);
-        let label = Cell::label(&self);
+        let is_stopped = StopSignal::is_stopped(self);
+        let label = Cell::label(self);
         let run = Run { label, submitted: self.submitted_at(), begun, ended, worker, items: 1 };
         counters.record_run(run, (!is_stopped).then_some(&outcome));
         let outcome = if is_stopped { Err(outcome) } else { self.complete(outcome) };

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Closing, Metrics, Shutdown, ShutdownReport,
+    counted::{Counted, unsize},
     error::TaskLabel,
     metrics::{Counters, Outcomes},
     panic::shield,
@@ -45,12 +46,12 @@ impl Setup {
 
 /// One pool, apart from its handles. Held by these, by its tasks and by the calls that rayon has.
 pub(super) struct Shared {
-    me: Weak<Self>,
+    reminder: Counted<Reminder>,
     pub(super) setup: Setup,
     pub(super) threads: Threads,
     pub(super) admission: Admission,
     pub(super) counters: Counters,
-    dispatch: Dispatch<Arc<dyn RayonJob>>,
+    dispatch: Dispatch<Counted<dyn RayonJob>>,
     /// The outcomes before the first shutdown.
     before_shutdown: OnceLock<Outcomes>,
     /// Who waits for the end.
@@ -60,7 +61,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(setup: Setup, threads: Threads) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            me: me.clone(),
+            reminder: Counted::new(Reminder(me.clone())),
             admission: Admission::new(setup.queue_limit, threads.count()),
             counters: Counters::default(),
             dispatch: Dispatch::new(),
@@ -87,7 +88,7 @@ impl Shared {
     }
 }
 
-fn lane(number: u32, jobs: &[Arc<dyn RayonJob>]) -> Lane {
+fn lane(number: u32, jobs: &[Counted<dyn RayonJob>]) -> Lane {
     let of_thread = jobs.iter().filter_map(|job| Some((job.spot().filter(|spot| spot.0 == number)?.1, job)));
     let innermost = of_thread.max_by_key(|(since, _)| *since);
     let running = innermost.map(|(since, job)| {
@@ -101,7 +102,7 @@ fn lane(number: u32, jobs: &[Arc<dyn RayonJob>]) -> Lane {
 /// Jobs.
 impl Shared {
     /// Puts a job into the queue and has a thread come for it.
-    pub(super) fn enqueue(self: &Arc<Self>, job: Arc<dyn RayonJob>) {
+    pub(super) fn enqueue(self: &Arc<Self>, job: Counted<dyn RayonJob>) {
         if let Threads::Missing(reason) = &self.threads {
             return job.fail(reason);
         }
@@ -128,12 +129,12 @@ impl Shared {
         }
     }
 
-    /// Has [`expired`](Self::expired) called.
+    /// Has the [`Reminder`] come.
     fn remind_at(&self, time: Instant, remind: Remind) -> Result<(), String> {
         if remind == Remind::No {
             return Ok(());
         }
-        timer::at(time, self.me.clone()).map_err(|error| {
+        timer::at(time, unsize!(self.reminder.downgrade() => dyn Expire)).map_err(|error| {
             self.dispatch.remind(0);
             format!("the timer thread does not start: {error}")
         })
@@ -157,14 +158,14 @@ impl Shared {
     }
 
     /// Runs a job that another one on this thread waits for.
-    pub(super) fn run_here(self: &Arc<Self>, job: Arc<dyn RayonJob>) {
+    pub(super) fn run_here(self: &Arc<Self>, job: Counted<dyn RayonJob>) {
         self.dispatch.begin_here(job.clone());
         self.run(job);
         self.entry_is_void();
     }
 
     /// Runs a job that the dispatch lists as running.
-    fn run(self: &Arc<Self>, job: Arc<dyn RayonJob>) {
+    fn run(self: &Arc<Self>, job: Counted<dyn RayonJob>) {
         let id = job.label().id;
         let on_stack = stack::enter(self, id);
         job.run();
@@ -186,12 +187,15 @@ impl Shared {
 }
 
 /// Makes calls that are owed.
-impl Expire for Shared {
+/// Makes the calls that could not be made at once.
+struct Reminder(Weak<Shared>);
+
+impl Expire for Reminder {
     fn expired(&self) {
-        let Some(me) = self.me.upgrade() else { return };
-        for _ in 0..self.dispatch.remind(self.threads.count()) {
+        let Some(shared) = self.0.upgrade() else { return };
+        for _ in 0..shared.dispatch.remind(shared.threads.count()) {
             // The timer's thread can call any pool.
-            let _ = me.call();
+            let _ = shared.call();
         }
     }
 
@@ -232,7 +236,7 @@ impl Shared {
 }
 
 /// Cancels the tasks. Returns how many of them this call ended.
-fn count(jobs: Vec<Arc<dyn RayonJob>>) -> u64 {
+fn count(jobs: Vec<Counted<dyn RayonJob>>) -> u64 {
     jobs.iter().map(|job| u64::from(job.cancel())).sum()
 }
 

@@ -1,9 +1,9 @@
 //! [`CancelHandle`]: cancels a task from elsewhere.
 
-use std::{fmt, sync::Weak};
+use std::fmt;
 
 use super::cell::AnyTask;
-use crate::TaskId;
+use crate::{TaskId, counted::Weak};
 
 /// Cancels a task, without being able to await it.
 ///

@@ -1,11 +1,12 @@
-//! [`Cell`]: everything one task consists of, in one allocation; [`Seat`]: what an executor adds to it.
+//! [`Cell`]: everything one task consists of, in one place; [`Seat`]: what an executor adds to it.
 //!
 //! The handle ([`Task`](super::Task)) sees a cell as [`TaskCell`], the executor as the `Cell` itself. Neither touches the
 //! state word: all decisions go through [`Core`].
+#![expect(unsafe_code, reason = "a cell knows that it has owners")]
 
 use std::{
     panic::Location,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     Priority, TaskError, TaskId,
     clock::Stamp,
+    counted::{Counted, unsize},
     error::{TaskLabel, TaskName},
     metrics::Pace,
     panic::shield,
@@ -79,7 +81,7 @@ pub(crate) trait Seat: Send + Sync + Sized + 'static {
     fn collect(_cell: &Cell<Self>) {}
 
     /// Runs a queued job on this thread where waiting for it here could wait for ever.
-    fn help(_cell: &Arc<Cell<Self>>) {}
+    fn help(_cell: &Counted<Cell<Self>>) {}
 }
 
 /// From where a task finished.
@@ -135,14 +137,21 @@ impl Limits {
 
 impl<S: Seat> Cell<S> {
     /// Makes a queued task. Its span ends with it.
-    pub(crate) fn new(label: TaskLabel, options: &Options, seat: S, job: S::Job, span: JobSpan) -> Arc<Self> {
-        Arc::new(Self {
-            core: Core::new(job),
-            label,
-            submitted: Stamp::now(),
-            limits: Limits::of(options, span, S::pace(options)),
-            seat,
-        })
+    pub(crate) fn new(
+        label: TaskLabel,
+        options: &Options,
+        seat: S,
+        job: S::Job,
+        span: JobSpan,
+    ) -> Counted<Self> {
+        let (submitted, limits) = (Stamp::now(), Limits::of(options, span, S::pace(options)));
+        Counted::build(|| Self { core: Core::new(job), label, submitted, limits, seat })
+    }
+
+    /// One more owner of this task.
+    pub(crate) fn owner(&self) -> Counted<Self> {
+        // SAFETY: every cell is made by `new`, which puts it into a `Counted`; and nobody moves it out of there.
+        unsafe { Counted::of(self) }
     }
 
     pub(crate) fn label(&self) -> &TaskLabel {
@@ -272,14 +281,14 @@ impl<S: Seat> Cell<S> {
     }
 
     /// Has the timer watch `queue_timeout`. Without a timer thread the limit cannot be kept, and the task is refused.
-    pub(crate) fn watch_queue(self: &Arc<Self>) {
+    pub(crate) fn watch_queue(&self) {
         if let Some(limit) = self.queue_timeout() {
             self.watch(self.submitted().checked_add(limit), "queue_timeout");
         }
     }
 
     /// Starts the clock of `run_timeout` and has the timer watch it.
-    pub(crate) fn watch_run(self: &Arc<Self>, begun: Stamp) {
+    pub(crate) fn watch_run(&self, begun: Stamp) {
         let Some(limits) = &self.limits else { return };
         let deadline = limits.run_timeout.and_then(|limit| begun.instant().checked_add(limit));
         let Some(deadline) = deadline else { return };
@@ -288,9 +297,9 @@ impl<S: Seat> Cell<S> {
         self.watch(Some(deadline), "run_timeout");
     }
 
-    fn watch(self: &Arc<Self>, deadline: Option<Instant>, limit: &str) {
+    fn watch(&self, deadline: Option<Instant>, limit: &str) {
         let Some(deadline) = deadline else { return };
-        let target: Weak<Self> = Arc::downgrade(self);
+        let target = unsize!(self.owner().downgrade() => dyn timer::Expire);
         if let Err(error) = timer::at(deadline, target) {
             let reason = format!("{limit} cannot be watched: the timer thread does not start: {error}");
             self.end(TaskError::unavailable(self.label.clone(), reason));
@@ -389,8 +398,7 @@ pub(crate) trait TaskCell<T>: AnyTask {
     fn take(&self) -> Option<Result<T, TaskError>>;
     fn detach(&self);
     fn on_done(&self, callback: Callback<Result<T, TaskError>>);
-    fn help(self: Arc<Self>);
-    fn as_any_task(self: Arc<Self>) -> Arc<dyn AnyTask>;
+    fn help(&self);
 }
 
 impl<S: Seat> AnyTask for Cell<S> {
@@ -453,12 +461,8 @@ impl<S: Seat> TaskCell<S::Output> for Cell<S> {
         }
     }
 
-    fn help(self: Arc<Self>) {
-        S::help(&self);
-    }
-
-    fn as_any_task(self: Arc<Self>) -> Arc<dyn AnyTask> {
-        self
+    fn help(&self) {
+        S::help(&self.owner());
     }
 }
 
@@ -479,7 +483,7 @@ pub(crate) fn refused<T: Send + 'static>(
     error: TaskError,
     label: TaskLabel,
     span: JobSpan,
-) -> Arc<Cell<Nowhere<T>>> {
+) -> Counted<Cell<Nowhere<T>>> {
     let seat = Nowhere(std::marker::PhantomData);
     let cell = Cell::new(label, &Options::default(), seat, (), span);
     // It cannot have been finished: nobody else has seen it yet.

@@ -1,6 +1,6 @@
 //! The handle of a job, its state and its cancellation.
 //!
-//! A task is one allocation, a [`cell::Cell`]: the state word with the job and the outcome ([`core`]), its label and limits, and
+//! A task is one piece of memory, a [`cell::Cell`]: the state word with the job and the outcome ([`core`]), its label and limits, and
 //! a seat in which its executor keeps what it needs. [`Task`] is the caller's end of it.
 
 mod blocking;
@@ -21,7 +21,6 @@ use std::{
     future::Future,
     panic::Location,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -41,7 +40,13 @@ pub(crate) use options::Options;
 pub use priority::Priority;
 pub use status::TaskStatus;
 
-use crate::{TaskError, error::TaskLabel, panic::drop_shielded, trace::JobSpan};
+use crate::{
+    TaskError,
+    counted::{Counted, unsize},
+    error::TaskLabel,
+    panic::drop_shielded,
+    trace::JobSpan,
+};
 
 /// A job that was handed to a pool: a future of its result.
 ///
@@ -79,14 +84,14 @@ use crate::{TaskError, error::TaskLabel, panic::drop_shielded, trace::JobSpan};
 /// ```
 #[must_use = "dropping a task cancels it; call `detach` to let it run"]
 pub struct Task<T> {
-    cell: Arc<dyn TaskCell<T>>,
+    cell: Counted<dyn TaskCell<T>>,
     /// Whether the outcome has been handed out, or nobody waits for it any more.
     is_over: bool,
 }
 
 impl<T> Task<T> {
-    pub(crate) fn new<S: Seat<Output = T>>(cell: Arc<Cell<S>>) -> Self {
-        Self { cell, is_over: false }
+    pub(crate) fn new<S: Seat<Output = T>>(cell: Counted<Cell<S>>) -> Self {
+        Self { cell: unsize!(cell => dyn TaskCell<T>), is_over: false }
     }
 
     /// Makes a task that is finished with `error`.
@@ -132,7 +137,7 @@ impl<T> Task<T> {
 
     /// Returns a handle that can cancel the task from elsewhere.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle::new(self.id(), Arc::downgrade(&self.cell.clone().as_any_task()))
+        CancelHandle::new(self.id(), unsize!(self.cell.downgrade() => dyn AnyTask))
     }
 
     /// Lets the job run to its end without anybody waiting for it. Its result is dropped; its panic is reported by the
@@ -213,7 +218,7 @@ impl<T> Task<T> {
 
     fn help(&self) {
         if !self.is_over {
-            self.cell.clone().help();
+            self.cell.help();
         }
     }
 }

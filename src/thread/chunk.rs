@@ -38,6 +38,7 @@ use super::{
 use crate::{
     Priority, TaskError, TaskId,
     clock::Stamp,
+    counted::{Counted, unsize},
     error::{TaskLabel, TaskName},
     map::{Batch, Finished, Inputs, Outcome, Placed, Setup},
     metrics::{Counters, Pace},
@@ -171,7 +172,7 @@ where
             state: Mutex::new(state),
         });
         shared.counters.submitted_together(len.into());
-        shared.enqueue(Entry::new(&chunk, Role::First));
+        shared.enqueue(unsize!(Entry::new(&chunk, Role::First) => dyn ThreadJob));
         chunk
     }
 
@@ -319,7 +320,7 @@ where
             return;
         }
         drop(state);
-        self.shared.enqueue(Entry::new(self, Role::Helper));
+        self.shared.enqueue(unsize!(Entry::new(self, Role::Helper) => dyn ThreadJob));
     }
 
     /// Ends what has not begun, or all that has not finished, each item with an error of its own. Returns how many items.
@@ -531,8 +532,8 @@ enum Role {
 }
 
 impl<F, A, R> Entry<F, A, R> {
-    fn new(chunk: &Arc<Chunk<F, A, R>>, role: Role) -> Arc<Self> {
-        Arc::new(Self { chunk: chunk.clone(), role, is_taken: AtomicBool::new(false) })
+    fn new(chunk: &Arc<Chunk<F, A, R>>, role: Role) -> Counted<Self> {
+        Counted::new(Self { chunk: chunk.clone(), role, is_taken: AtomicBool::new(false) })
     }
 
     fn is_taken(&self) -> bool {
@@ -570,7 +571,7 @@ where
     A: Send + 'static,
     R: Send + 'static,
 {
-    fn run(self: Arc<Self>, spot: &Spot) {
+    fn run(&self, spot: &Spot) {
         self.is_taken.store(true, Relaxed);
         self.leave_queue();
         self.chunk.run(spot);

@@ -29,12 +29,13 @@ use std::{fmt, panic::Location, sync::Arc};
 
 pub use builder::ThreadPoolBuilder;
 use builder::{Role, nonzero};
-use seat::{Load, ThreadSeat};
+use seat::{Load, ThreadJob, ThreadSeat};
 use shared::{End, Shared};
 use tokio::runtime::Handle;
 
 use crate::{
     BuildError, Closing, Job, Metrics, Recording, Refused, Shutdown, Submit, Task,
+    counted::unsize,
     metrics::Counters,
     pool::{
         Admission, Start, Takes, Ticket, open_span, queue,
@@ -479,7 +480,7 @@ where
         self.shared().counters.submitted();
         cell.watch_queue();
         let task = Task::new(cell.clone());
-        self.shared().enqueue(cell);
+        self.shared().enqueue(unsize!(cell => dyn ThreadJob));
         task
     }
 }

@@ -12,6 +12,7 @@ use super::{Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     TaskError, TaskId,
     clock::Stamp,
+    counted::Counted,
     error::TaskLabel,
     metrics::{Counters, Pace},
     panic::{catch, drop_shielded},
@@ -43,7 +44,7 @@ pub(crate) struct Load<F> {
 pub(crate) trait ThreadJob: Queued + Send + Sync {
     /// Runs the job on this thread, whose `spot` that is and which has entered its runtime, unless its task has been finished
     /// meanwhile.
-    fn run(self: Arc<Self>, spot: &Spot);
+    fn run(&self, spot: &Spot);
 
     /// The runtime in which it is to be run.
     fn runtime(&self) -> Option<Handle>;
@@ -122,7 +123,7 @@ where
     /// A thread cannot be stopped: the job sees the flag that the cell has set.
     fn stop(&self, _task: TaskId) {}
 
-    fn help(cell: &Arc<Cell<Self>>) {
+    fn help(cell: &Counted<Cell<Self>>) {
         if cell.is_queued() && worker::run_here(cell.seat().shared(), cell) {
             cell.seat().shared().entry_is_void();
         }
@@ -148,7 +149,7 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    fn run(self: Arc<Self>, spot: &Spot) {
+    fn run(&self, spot: &Spot) {
         let Some(load) = self.claim() else { return };
         let counters = &self.seat().shared().counters;
         let begun = Stamp::now();
@@ -158,7 +159,7 @@ where
         Counters::computes_from(begun);
         let span = self.span();
         span.begins(worker::number_here);
-        let (outcome, place) = span.inside(|| call(&self, load));
+        let (outcome, place) = span.inside(|| call(self, load));
         // All that belongs to the job is settled before anybody can see its outcome.
         let ended = Stamp::now();
         let took = ended.since(begun);
@@ -170,10 +171,10 @@ where
         }
         drop_shielded(place);
         // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
-        let is_stopped = StopSignal::is_stopped(&*self);
+        let is_stopped = StopSignal::is_stopped(self);
         spot.begin(outer);
         let run = Run {
-            label: Cell::label(&self),
+            label: Cell::label(self),
             submitted: self.submitted_at(),
             begun,
             ended,
@@ -218,13 +219,13 @@ where
 }
 
 /// Calls the job as itself: with its stop signal.
-fn call<F, R>(cell: &Arc<Cell<ThreadSeat<F, R>>>, load: Load<F>) -> (Result<R, TaskError>, Place)
+fn call<F, R>(cell: &Cell<ThreadSeat<F, R>>, load: Load<F>) -> (Result<R, TaskError>, Place)
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
     let Load { job, place } = load;
-    let outcome = task::enter(&**cell, || catch(job));
+    let outcome = task::enter(cell, || catch(job));
     (outcome.map_err(|report| TaskError::panicked(cell.label().clone(), report)), place)
 }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     BuildError, Metrics, Shutdown, ShutdownReport,
+    counted::Counted,
     error::TaskLabel,
     metrics::{Counters, Outcomes, Staff},
     panic::{drop_shielded, shield},
@@ -34,7 +35,7 @@ pub(crate) type Spawn =
     Box<dyn Fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync>;
 
 /// The desk of a worker of a real pool.
-type JobDesk = Desk<Arc<dyn ThreadJob>>;
+type JobDesk = Desk<Counted<dyn ThreadJob>>;
 
 /// Who works in a pool.
 #[derive(Default)]
@@ -74,7 +75,7 @@ pub(crate) struct Shared {
     pub(crate) setup: Setup,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
-    dispatch: Dispatch<Arc<dyn ThreadJob>>,
+    dispatch: Dispatch<Counted<dyn ThreadJob>>,
     /// The workers that run. Taken alone.
     roster: Mutex<Roster>,
     /// Why no job can be run, for a global pool whose settings are wrong.
@@ -116,7 +117,7 @@ impl Shared {
 /// Jobs.
 impl Shared {
     /// Puts a job into the queue and sees to it that somebody comes for it.
-    pub(crate) fn enqueue(self: &Arc<Self>, job: Arc<dyn ThreadJob>) {
+    pub(crate) fn enqueue(self: &Arc<Self>, job: Counted<dyn ThreadJob>) {
         if let Some(reason) = &self.broken {
             return job.fail(reason);
         }
@@ -201,7 +202,7 @@ fn running(desk: &JobDesk, spot: &Spot) -> Option<Running> {
 
 /// Workers.
 impl Shared {
-    pub(crate) fn dispatch(&self) -> &Dispatch<Arc<dyn ThreadJob>> {
+    pub(crate) fn dispatch(&self) -> &Dispatch<Counted<dyn ThreadJob>> {
         &self.dispatch
     }
 
@@ -347,7 +348,7 @@ impl Shared {
     }
 
     /// The jobs that are being run.
-    fn running(&self) -> Vec<Arc<dyn ThreadJob>> {
+    fn running(&self) -> Vec<Counted<dyn ThreadJob>> {
         let desks = self.lock_roster().desks.clone();
         desks.iter().flat_map(|(desk, _)| desk.running()).collect()
     }
@@ -365,7 +366,7 @@ impl Shared {
 }
 
 /// Cancels the tasks. Returns how many of them this call ended.
-fn count(jobs: Vec<Arc<dyn ThreadJob>>) -> u64 {
+fn count(jobs: Vec<Counted<dyn ThreadJob>>) -> u64 {
     jobs.iter().map(|job| job.cancel()).sum()
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use super::*;
 use crate::{
+    counted::{Counted, unsize},
     sync::{Sleeper, Slept},
     thread::{
         desk::Desk,
@@ -83,7 +84,7 @@ impl Queued for Bug {
 }
 
 impl ThreadJob for Bug {
-    fn run(self: Arc<Self>, _spot: &crate::record::Spot) {
+    fn run(&self, _spot: &crate::record::Spot) {
         panic!("a bug of ours");
     }
 
@@ -118,7 +119,7 @@ impl ThreadJob for Bug {
 fn a_worker_that_breaks_down_fails_its_task_and_is_replaced() {
     let pool = ThreadPool::builder().max_workers(1).min_workers(1).name("frail").build().unwrap();
     let (sender, receiver) = mpsc::channel();
-    pool.shared().enqueue(Arc::new(Bug(sender)));
+    pool.shared().enqueue(unsize!(Counted::new(Bug(sender)) => dyn ThreadJob));
     let reason = receiver.recv_timeout(LONG).unwrap();
     assert!(reason.contains("\"frail\"") && reason.contains("a bug in heavylift"), "{reason}");
     assert_eq!(pool.run(|| 3).blocking_wait().unwrap(), 3);
@@ -150,20 +151,21 @@ fn a_burst_wakes_one_sleeper_and_that_one_the_next() {
 fn a_batch_is_run_in_its_order() {
     let pool = ThreadPool::builder().max_workers(1).build().unwrap();
     let (sender, receiver) = mpsc::channel();
-    let cells: Vec<Arc<dyn ThreadJob>> = (0..3).map(|n| batch_job(&pool, n, &sender)).collect();
+    let cells: Vec<Counted<dyn ThreadJob>> = (0..3).map(|n| batch_job(&pool, n, &sender)).collect();
     let act = pool.shared().dispatch().submit_batch(cells).ok().unwrap();
     pool.shared().perform(act);
     assert_eq!(receiver.iter().take(3).collect::<Vec<_>>(), [0, 1, 2]);
 }
 
-fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Arc<dyn ThreadJob> {
+fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Counted<dyn ThreadJob> {
     let sender = sender.clone();
     let job = move || sender.send(n).unwrap();
     let label = crate::task::label("()", &mut Options::default(), Location::caller());
     let load = Load { job, place: crate::pool::Place::default() };
     let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), None);
     pool.shared().counters.submitted();
-    Cell::new(label, &Options::default(), seat, load, Default::default())
+    let cell = Cell::new(label, &Options::default(), seat, load, Default::default());
+    unsize!(cell => dyn ThreadJob)
 }
 
 /// A job in a lane, with its number.

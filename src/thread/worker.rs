@@ -17,6 +17,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
+    counted::{Counted, unsize},
     panic::shield,
     pause::Pause,
     record::{Change, Ending, Spot},
@@ -44,7 +45,7 @@ const MOST: usize = 64;
 struct Worker {
     shared: Arc<Shared>,
     number: usize,
-    desk: Arc<Desk<Arc<dyn ThreadJob>>>,
+    desk: Arc<Desk<Counted<dyn ThreadJob>>>,
     spot: Arc<Spot>,
 }
 
@@ -75,13 +76,13 @@ pub(crate) fn number_here() -> Option<usize> {
 }
 
 /// Runs a queued job right here, if this thread is a worker of its pool. Says whether it is.
-pub(crate) fn run_here<J: ThreadJob + 'static>(shared: &Arc<Shared>, job: &Arc<J>) -> bool {
+pub(crate) fn run_here<J: ThreadJob + 'static>(shared: &Arc<Shared>, job: &Counted<J>) -> bool {
     let Some(worker) = here(shared) else { return false };
-    let job: Arc<dyn ThreadJob> = job.clone();
+    let job = unsize!(job.clone() => dyn ThreadJob);
     let runtime = job.runtime();
     let inside = runtime.as_ref().map(Handle::enter);
     worker.desk.begin(&job);
-    worker.run(job);
+    worker.run(&*job);
     drop(inside);
     drop(worker.desk.end());
     true
@@ -141,12 +142,17 @@ impl Worker {
 
     /// Runs a job in its runtime, which is entered once for all jobs in a row that come from it. Returns the first turn that is
     /// something else.
-    fn work_in_runtime(&self, mut job: Arc<dyn ThreadJob>, shift: &mut Shift) -> Turn<Arc<dyn ThreadJob>> {
+    fn work_in_runtime(
+        &self,
+        mut job: Counted<dyn ThreadJob>,
+        shift: &mut Shift,
+    ) -> Turn<Counted<dyn ThreadJob>> {
         let runtime = job.runtime();
         let _inside = runtime.as_ref().map(Handle::enter);
         let id = runtime.as_ref().map(Handle::id);
         loop {
-            self.run(job);
+            self.run(&*job);
+            drop(job);
             shift.jobs += 1;
             match self.next(shift) {
                 Turn::Run(next, act) if next.runtime_id() == id => {
@@ -159,7 +165,7 @@ impl Worker {
     }
 
     /// The next turn after a job: what waits on the desk, or else what the dispatch says.
-    fn next(&self, shift: &mut Shift) -> Turn<Arc<dyn ThreadJob>> {
+    fn next(&self, shift: &mut Shift) -> Turn<Counted<dyn ThreadJob>> {
         let Turnover { ended, next } = self.desk.turn_over();
         drop(ended);
         match next {
@@ -172,7 +178,7 @@ impl Worker {
     }
 
     /// Asks the dispatch, and puts the job that it gives on the desk.
-    fn look(&self, shift: &mut Shift) -> Turn<Arc<dyn ThreadJob>> {
+    fn look(&self, shift: &mut Shift) -> Turn<Counted<dyn ThreadJob>> {
         let wish = shift.wish();
         let turn = self.shared.dispatch().look(&shift.member, shift.slept, wish);
         if let Turn::Run(job, _) = &turn {
@@ -188,7 +194,7 @@ impl Worker {
     }
 
     /// Runs a job that lies on the desk.
-    fn run(&self, job: Arc<dyn ThreadJob>) {
+    fn run(&self, job: &dyn ThreadJob) {
         if self.shared.is_killed() {
             job.cancel();
         } else if self.shared.cancels_queued() {
@@ -209,7 +215,7 @@ impl Worker {
 
 /// What a worker remembers from turn to turn.
 struct Shift {
-    member: Member<Arc<dyn ThreadJob>>,
+    member: Member<Counted<dyn ThreadJob>>,
     slept: Slept,
     pause: Pause,
     /// When it last asked for jobs, and how many it has run since.

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Weak},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -11,6 +10,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use super::{Expire, TIMER, Timer};
+use crate::counted::{Counted, unsize};
 
 /// Is ready at its deadline, and from then on.
 ///
@@ -27,7 +27,7 @@ pub(crate) struct Delay {
     /// `None`: so far away that it never comes.
     deadline: Option<Instant>,
     /// Absent until registered.
-    alarm: Option<Arc<Alarm>>,
+    alarm: Option<Counted<Alarm>>,
     timer: &'static Timer,
 }
 
@@ -46,10 +46,9 @@ impl Delay {
         if let Some(alarm) = &self.alarm {
             return alarm.0.register(cx.waker());
         }
-        let alarm = Arc::new(Alarm(AtomicWaker::new()));
+        let alarm = Counted::new(Alarm(AtomicWaker::new()));
         alarm.0.register(cx.waker());
-        let target: Weak<Alarm> = Arc::downgrade(&alarm);
-        match self.timer.at(deadline, target) {
+        match self.timer.at(deadline, unsize!(alarm.downgrade() => dyn Expire)) {
             Ok(()) => self.alarm = Some(alarm),
             Err(_no_thread) => cx.waker().wake_by_ref(),
         }

@@ -10,14 +10,14 @@ mod queue;
 
 use std::{
     io,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Instant,
 };
 
 pub(crate) use self::delay::Delay;
 use self::queue::{Due, Entry, Queue};
-use crate::panic::shield;
+use crate::{counted::Weak, panic::shield};
 
 /// What the timer calls at a deadline.
 pub(crate) trait Expire: Send + Sync {
@@ -128,12 +128,10 @@ fn spawn_thread(timer: &'static Timer) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, mpsc},
-        time::Duration,
-    };
+    use std::{sync::mpsc, time::Duration};
 
     use super::*;
+    use crate::counted::{Counted, unsize};
 
     /// Sends its number when it is told.
     struct Reporter(u32, mpsc::Sender<u32>);
@@ -149,9 +147,8 @@ mod tests {
         }
     }
 
-    fn weak(target: &Arc<Reporter>) -> Weak<dyn Expire> {
-        let target: Arc<dyn Expire> = target.clone();
-        Arc::downgrade(&target)
+    fn weak(target: &Counted<Reporter>) -> Weak<dyn Expire> {
+        unsize!(target.downgrade() => dyn Expire)
     }
 
     #[test]
@@ -159,7 +156,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         let now = Instant::now();
         let targets = [(30, 3), (10, 13), (20, 2)].map(|(millis, number)| {
-            let target = Arc::new(Reporter(number, sender.clone()));
+            let target = Counted::new(Reporter(number, sender.clone()));
             at(now + Duration::from_millis(millis), weak(&target)).unwrap();
             target
         });
@@ -172,7 +169,7 @@ mod tests {
     fn a_dropped_target_is_not_told() {
         let (sender, receiver) = mpsc::channel();
         let deadline = Instant::now() + Duration::from_millis(10);
-        let (dropped, kept) = (Arc::new(Reporter(1, sender.clone())), Arc::new(Reporter(2, sender)));
+        let (dropped, kept) = (Counted::new(Reporter(1, sender.clone())), Counted::new(Reporter(2, sender)));
         at(deadline, weak(&dropped)).unwrap();
         drop(dropped);
         at(deadline + Duration::from_millis(1), weak(&kept)).unwrap();
@@ -182,7 +179,7 @@ mod tests {
     #[test]
     fn a_thread_that_cannot_be_created_is_an_error_and_leaves_no_entry() {
         static WITHOUT_THREAD: Timer = Timer::new(|_| Err(io::ErrorKind::WouldBlock.into()));
-        let target = Arc::new(Reporter(1, mpsc::channel().0));
+        let target = Counted::new(Reporter(1, mpsc::channel().0));
         let refusal = WITHOUT_THREAD.at(Instant::now(), weak(&target)).unwrap_err();
         assert_eq!(refusal.kind(), io::ErrorKind::WouldBlock);
         assert_eq!(WITHOUT_THREAD.lock().queue.len(), 0);

@@ -1,8 +1,9 @@
 //! [`Queue`]: deadlines in order, and the decision when to sweep out those that nobody wants any more.
 
-use std::{cmp::Ordering, collections::BinaryHeap, sync::Weak, time::Instant};
+use std::{cmp::Ordering, collections::BinaryHeap, time::Instant};
 
 use super::Expire;
+use crate::counted::Weak;
 
 /// Below this many entries a sweep would cost more than the memory that it frees.
 const SMALL: usize = 1024;
@@ -113,14 +114,12 @@ impl Eq for Entry {}
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicBool, Ordering::Relaxed},
-        },
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
         time::Duration,
     };
 
     use super::*;
+    use crate::counted::{Counted, unsize};
 
     #[derive(Default)]
     struct Limit {
@@ -135,14 +134,17 @@ mod tests {
         }
     }
 
-    fn entry(deadline: Instant, target: &Arc<Limit>) -> Entry {
-        let target: Arc<dyn Expire> = target.clone();
-        Entry { deadline, target: Arc::downgrade(&target) }
+    fn limit() -> Counted<Limit> {
+        Counted::new(Limit::default())
+    }
+
+    fn entry(deadline: Instant, target: &Counted<Limit>) -> Entry {
+        Entry { deadline, target: unsize!(target.downgrade() => dyn Expire) }
     }
 
     #[test]
     fn the_thread_is_only_told_of_an_earlier_deadline() {
-        let (mut queue, limit, now) = (Queue::new(), Arc::default(), Instant::now());
+        let (mut queue, limit, now) = (Queue::new(), limit(), Instant::now());
         let second = Duration::from_secs(1);
         assert!(queue.push(entry(now + 2 * second, &limit)));
         assert!(!queue.push(entry(now + 3 * second, &limit)));
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_due_comes_out_and_the_rest_stays() {
-        let (mut queue, limit, now) = (Queue::new(), Arc::default(), Instant::now());
+        let (mut queue, limit, now) = (Queue::new(), limit(), Instant::now());
         let second = Duration::from_secs(1);
         for after in [3, 0, 2, 1] {
             queue.push(entry(now + after * second, &limit));
@@ -167,12 +169,12 @@ mod tests {
     fn a_million_finished_tasks_are_not_held() {
         let (mut queue, now) = (Queue::new(), Instant::now());
         let (deadline, mut longest, mut visited) = (now + Duration::from_secs(60), 0, 0);
-        let lasting: Vec<_> = (0..1000).map(|_| Arc::default()).collect();
+        let lasting: Vec<_> = (0..1000).map(|_| limit()).collect();
         for limit in &lasting {
             queue.push(entry(deadline, limit));
         }
         for round in 0..1_000_000 {
-            let limit = Arc::new(Limit::default());
+            let limit = limit();
             let must_look = queue.push(entry(deadline, &limit));
             limit.is_over.store(round % 2 == 0, Relaxed);
             longest = longest.max(queue.len());

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a model that cannot go on fails")]
 
 mod assigned;
+mod counted;
 mod panic;
 mod pool;
 #[path = "../../src/prefetch.rs"]

@@ -14,6 +14,7 @@ use std::{
 use loom::sync::{Condvar, atomic};
 
 pub(crate) use loom::{
+    alloc::{alloc, dealloc},
     cell::UnsafeCell,
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
 };
@@ -100,6 +101,27 @@ macro_rules! counted {
             ) -> Result<$int, $int> {
                 step();
                 self.0.compare_exchange(from, to, success, failure)
+            }
+
+            pub(crate) fn compare_exchange_weak(
+                &self,
+                from: $int,
+                to: $int,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$int, $int> {
+                step();
+                self.0.compare_exchange(from, to, success, failure)
+            }
+
+            pub(crate) fn fetch_add(&self, more: $int, order: Ordering) -> $int {
+                step();
+                self.0.fetch_add(more, order)
+            }
+
+            pub(crate) fn fetch_sub(&self, less: $int, order: Ordering) -> $int {
+                step();
+                self.0.fetch_sub(less, order)
             }
 
             pub(crate) fn fetch_or(&self, bits: $int, order: Ordering) -> $int {

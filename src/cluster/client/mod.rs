@@ -44,6 +44,7 @@ use super::{
 };
 use crate::{
     TaskError,
+    counted::Counted,
     error::{Operand, TaskLabel},
     panic::drop_shielded,
     pool::{Place, queue::Queue},
@@ -60,7 +61,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the client is told.
 pub(super) enum Event {
-    Submit(Arc<dyn ClusterJob>),
+    Submit(Counted<dyn ClusterJob>),
     /// A task has finished while its job was under way.
     Stop(u64),
     /// A task has finished while its job waited.
@@ -82,7 +83,7 @@ enum Done {
 
 /// A job, with what is given back or removed when it is gone.
 struct Held {
-    job: Arc<dyn ClusterJob>,
+    job: Counted<dyn ClusterJob>,
     place: Option<Place>,
     has_object: bool,
     /// Its name on the nodes, once it was published.
@@ -178,7 +179,7 @@ struct Client {
     /// Larger arguments are stored.
     most_inline: usize,
     /// Jobs that wait to be published, in their order.
-    queue: Queue<Arc<dyn ClusterJob>>,
+    queue: Queue<Counted<dyn ClusterJob>>,
     table: Table<Held>,
     background: JoinSet<Done>,
     /// When a node has last run a function to its end.
@@ -333,7 +334,7 @@ impl Client {
         }
     }
 
-    fn publish(&mut self, job: Arc<dyn ClusterJob>, request: Request, place: Place) {
+    fn publish(&mut self, job: Counted<dyn ClusterJob>, request: Request, place: Place) {
         let number = job.number();
         let Some(held) = self.table.publish(number) else { return };
         held.place = Some(place);

@@ -1,9 +1,6 @@
 //! What the client does with the servers beside its loop: to publish, withdraw, fetch and discard. Each ends by itself, in bounded time.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::task::spawn_blocking;
 
@@ -16,7 +13,7 @@ use super::{
     Done,
     retry::Retry,
 };
-use crate::TaskError;
+use crate::{TaskError, counted::Counted};
 
 /// For how long it is tried to take back what nobody wants.
 const TIDYING: Duration = Duration::from_secs(10);
@@ -57,7 +54,7 @@ pub(super) async fn publish(
     subject: String,
     mut request: Request,
     most: usize,
-    job: Arc<dyn ClusterJob>,
+    job: Counted<dyn ClusterJob>,
 ) -> Done {
     let number = job.number();
     if let Err(error) = store(&engine, &mut request, most, &*job).await {
@@ -87,7 +84,7 @@ pub(super) async fn call(
     engine: Engine,
     mut request: Request,
     most: usize,
-    job: Arc<dyn ClusterJob>,
+    job: Counted<dyn ClusterJob>,
 ) -> Done {
     let number = job.number();
     if let Err(error) = store(&engine, &mut request, most, &*job).await {
@@ -138,7 +135,7 @@ pub(super) async fn receive(
     engine: Engine,
     value: Content,
     ran: Duration,
-    job: Arc<dyn ClusterJob>,
+    job: Counted<dyn ClusterJob>,
     held: impl Send + 'static,
 ) -> Done {
     let number = job.number();

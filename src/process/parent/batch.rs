@@ -19,7 +19,7 @@
 
 use std::{
     error::Error,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     vec,
 };
@@ -32,6 +32,7 @@ use super::{
 use crate::{
     TaskError, TaskId,
     clock::Stamp,
+    counted::{Weak, unsize},
     error::{Operand, TaskLabel},
     map::{Batch, Finished, Outcome},
     panic::{catch, drop_shielded, shield},
@@ -74,7 +75,7 @@ struct State<R> {
     first: u32,
     finished: Vec<Finished<R>>,
     waiter: Option<Waker>,
-    job: Weak<Job>,
+    job: Option<Weak<Job>>,
     rank: Option<Rank>,
     is_cancelled: bool,
 }
@@ -178,7 +179,7 @@ impl<R: Payload> ItemBatch<R> {
                 first: 0,
                 finished: Vec::new(),
                 waiter: None,
-                job: Weak::new(),
+                job: None,
                 rank: None,
                 is_cancelled: false,
             }),
@@ -210,17 +211,17 @@ impl<R: Payload> ItemBatch<R> {
         let batch = self.clone();
         task.on_done(move |outcome| batch.done(outcome));
         state.first = first;
-        state.job = Arc::downgrade(&job);
+        state.job = Some(job.downgrade());
         let is_cancelled = state.is_cancelled;
         drop(state);
         if before.is_none() {
-            self.shared.push(job);
+            self.shared.push(unsize!(job => dyn ProcessJob));
         } else {
             self.shared.counters().waits_again((self.len - first).into());
             if is_cancelled {
                 AnyTask::cancel(&*job);
             } else if let Some(call) = Cell::claim(&job) {
-                self.shared.put_back_calls(vec![(job as Arc<dyn ProcessJob>, call)]);
+                self.shared.put_back_calls(vec![(unsize!(job => dyn ProcessJob), call)]);
             }
         }
         task.detach();
@@ -371,7 +372,7 @@ impl<R: Payload> ItemBatch<R> {
     /// be counted before anybody can see it.
     fn look(&self) {
         let state = self.lock();
-        let (first, job) = (state.first, state.job.upgrade());
+        let (first, job) = (state.first, state.job.as_ref().and_then(Weak::upgrade));
         drop(state);
         let Some(published) = job.and_then(|job| job.seat().published(job.label().id)) else { return };
         let mut outcomes = self.decode_all(first, &published, &[]);
@@ -433,7 +434,7 @@ impl<R: Payload> Batch<R> for ItemBatch<R> {
     fn cancel(&self) {
         let mut state = self.lock();
         state.is_cancelled = true;
-        let job = state.job.upgrade();
+        let job = state.job.as_ref().and_then(Weak::upgrade);
         drop(state);
         if let Some(job) = job {
             AnyTask::cancel(&*job);

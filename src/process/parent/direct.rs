@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     TaskId,
+    counted::Counted,
     pause::is_parallel,
     process::{
         message::{HAS_NAMES, Signal},
@@ -112,7 +113,11 @@ impl Sent {
 
 impl Shared {
     /// Sends a new job to an open worker, if it is one for that.
-    pub(super) fn send_directly(&self, schedule: &mut Schedule, job: &Arc<dyn ProcessJob>) -> Option<Sent> {
+    pub(super) fn send_directly(
+        &self,
+        schedule: &mut Schedule,
+        job: &Counted<dyn ProcessJob>,
+    ) -> Option<Sent> {
         let worker = schedule.idle.last()?;
         if !schedule.queue.is_empty() || self.ahead().is_some() {
             return None;

@@ -7,7 +7,6 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     TaskId,
+    counted::Counted,
     process::{
         message::note_flag,
         ring::{Arena, JobHeader, Look, ParentRing, Place},
@@ -56,7 +56,7 @@ pub(super) struct Link {
 /// A job that was sent.
 pub(super) struct Flight {
     pub(super) position: u64,
-    pub(super) job: Arc<dyn ProcessJob>,
+    pub(super) job: Counted<dyn ProcessJob>,
     /// What it takes to send it again.
     pub(super) call: Call,
     pub(super) sent_ns: u64,
@@ -94,7 +94,7 @@ pub(super) struct Condemned {
 }
 
 /// A job taken back from a worker.
-pub(super) type Returned = (Arc<dyn ProcessJob>, Call);
+pub(super) type Returned = (Counted<dyn ProcessJob>, Call);
 
 /// What a look at a job in flight says.
 pub(super) enum Stop {
@@ -129,7 +129,7 @@ impl Link {
     /// The ring must have room.
     pub(super) fn send(
         &mut self,
-        job: Arc<dyn ProcessJob>,
+        job: Counted<dyn ProcessJob>,
         call: Call,
         segment: Option<u32>,
         flags: u32,

@@ -35,7 +35,7 @@ mod zygote;
 
 pub(super) use super::child::depth;
 pub(super) use batch::{ItemBatch, Items, Then};
-pub(super) use seat::{Call, ProcessSeat};
+pub(super) use seat::{Call, ProcessJob, ProcessSeat};
 pub(super) use shared::Shared;
 
 /// Whether an error of a worker's socket says that the other end is gone.

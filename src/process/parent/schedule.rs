@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     Priority, Shutdown,
+    counted::Counted,
     metrics::{Outcomes, Staff},
 };
 
@@ -61,13 +62,13 @@ pub(super) struct Schedule {
 
 /// A job in the queue, with what decides about it: so that the task's own memory is not touched under the lock.
 pub(super) struct Queued {
-    pub(super) job: Arc<dyn ProcessJob>,
+    pub(super) job: Counted<dyn ProcessJob>,
     priority: Priority,
     has_affinity: bool,
 }
 
 impl Queued {
-    fn new(job: Arc<dyn ProcessJob>) -> Self {
+    fn new(job: Counted<dyn ProcessJob>) -> Self {
         Self { priority: job.priority(), has_affinity: job.affinity().is_some(), job }
     }
 }
@@ -90,14 +91,14 @@ pub(super) enum Start {
 
 impl Schedule {
     /// Adds a job. Returns the worker to be woken.
-    pub(super) fn push(&mut self, job: Arc<dyn ProcessJob>) -> Option<Arc<Worker>> {
+    pub(super) fn push(&mut self, job: Counted<dyn ProcessJob>) -> Option<Arc<Worker>> {
         self.queue.push(job.rank(), Queued::new(job));
         self.idle.pop()
     }
 
     /// Adds a job, and promises it to the worker that knows its key, if that has nothing to do. Returns the workers to be
     /// woken.
-    pub(super) fn push_new(&mut self, job: Arc<dyn ProcessJob>) -> [Option<Arc<Worker>>; 2] {
+    pub(super) fn push_new(&mut self, job: Counted<dyn ProcessJob>) -> [Option<Arc<Worker>>; 2] {
         let Some(key) = job.affinity() else { return [self.push(job), None] };
         let now = Instant::now();
         let Some(home) = self.home(key, now) else { return [self.push(job), None] };
@@ -138,7 +139,7 @@ impl Schedule {
         most: usize,
         load: usize,
         waiting: &Waiting,
-        jobs: &mut VecDeque<Arc<dyn ProcessJob>>,
+        jobs: &mut VecDeque<Counted<dyn ProcessJob>>,
     ) -> Option<Arc<Worker>> {
         if self.queue.is_empty() || self.has_surplus() {
             // Of a surplus whoever asks is the one to go, as soon as its worker has nothing to do.

@@ -397,7 +397,7 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     fn claim(&self) -> Option<Call>;
 
     /// Lets the job wait again; drops it if the task has been finished meanwhile. Says whether it waits.
-    fn put_back(self: Arc<Self>, call: Call) -> bool;
+    fn put_back(&self, call: Call) -> bool;
 
     /// Names the worker that the job is sent to, under that worker's link. After this and [`Assigned::settle`], who stops the task
     /// finds the worker; who stopped it before is seen by `is_stopped`.
@@ -482,8 +482,8 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         Cell::claim(self)
     }
 
-    fn put_back(self: Arc<Self>, call: Call) -> bool {
-        match Cell::put_back(&self, call) {
+    fn put_back(&self, call: Call) -> bool {
+        match Cell::put_back(self, call) {
             Ok(()) => {
                 // While it was sent its timer may have come and found nothing to do.
                 self.watch_queue();

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Metrics, Shutdown, ShutdownReport, TaskError,
     clock::Stamp,
+    counted::Counted,
     error::ExitCause,
     metrics::{Counters, Measured},
     pause::{is_parallel, spin},
@@ -171,7 +172,7 @@ impl Shared {
     /// Puts a job into the queue, or finishes its task if the pool has closed meanwhile.
     ///
     /// What was sent ahead and is less urgent is taken back, so that no worker begins it first.
-    pub(in crate::process) fn push(self: &Arc<Self>, job: Arc<dyn ProcessJob>) {
+    pub(in crate::process) fn push(self: &Arc<Self>, job: Counted<dyn ProcessJob>) {
         if self.is_inherited() {
             return job.finish(Err(TaskError::unavailable(job.label().clone(), INHERITED)));
         }
@@ -305,7 +306,7 @@ impl Shared {
     }
 
     pub(super) fn put_back_calls(&self, taken: Vec<Returned>) {
-        let waiting: Vec<Arc<dyn ProcessJob>> =
+        let waiting: Vec<Counted<dyn ProcessJob>> =
             taken.into_iter().filter_map(|(job, call)| job.clone().put_back(call).then_some(job)).collect();
         let mut schedule = self.schedule();
         let woken: Vec<Arc<Worker>> = waiting.iter().filter_map(|job| schedule.push(job.clone())).collect();
@@ -583,12 +584,12 @@ impl Shared {
     /// Cancels jobs, and says how many.
     fn cancel(&self, which: Which) -> u64 {
         let schedule = self.schedule();
-        let queued: Vec<Arc<dyn ProcessJob>> =
+        let queued: Vec<Counted<dyn ProcessJob>> =
             schedule.queue.iter().map(|queued| queued.job.clone()).collect();
         let workers = schedule.workers.clone();
         drop(schedule);
         let sent = workers.iter().flat_map(|worker| sent_jobs(worker, which));
-        let jobs: Vec<Arc<dyn ProcessJob>> = queued.into_iter().chain(sent).collect();
+        let jobs: Vec<Counted<dyn ProcessJob>> = queued.into_iter().chain(sent).collect();
         for job in &jobs {
             job.cancel();
         }
@@ -602,7 +603,7 @@ enum Which {
     All,
 }
 
-fn sent_jobs(worker: &Worker, which: Which) -> Vec<Arc<dyn ProcessJob>> {
+fn sent_jobs(worker: &Worker, which: Which) -> Vec<Counted<dyn ProcessJob>> {
     let link = worker.link();
     match which {
         Which::NotBegun => link.not_begun().map(|flight| flight.job.clone()).collect(),

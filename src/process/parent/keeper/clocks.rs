@@ -8,6 +8,7 @@ use std::{
 
 use super::{BEYOND_REACH, DYING, FIRST_LOOK, Keeper, Next, Woken};
 use crate::{
+    counted::Counted,
     process::{
         message::Signal,
         parent::{
@@ -41,7 +42,7 @@ impl Keeper {
     }
 
     /// The running job, and when its time is over. Takes note of its beginning.
-    fn running(&mut self) -> Option<(Arc<dyn ProcessJob>, Option<Instant>)> {
+    fn running(&mut self) -> Option<(Counted<dyn ProcessJob>, Option<Instant>)> {
         let mut link = self.worker.link();
         let now = Moment::now();
         let (flight, begun_ns) = link.running(now.ns)?;

@@ -13,6 +13,7 @@ use super::{DEEPEST, Keeper, SOON};
 #[cfg(feature = "tracing")]
 use crate::process::message::want_events;
 use crate::{
+    counted::Counted,
     prefetch::prefetch_whole,
     process::{
         message::{HAS_NAMES, LISTEN, Signal},
@@ -216,14 +217,14 @@ impl Keeper {
             && self.outgoing.in_use() < MOST_SEGMENTS
     }
 
-    fn send_in_hand(&mut self, job: Arc<dyn ProcessJob>, call: Call) {
+    fn send_in_hand(&mut self, job: Counted<dyn ProcessJob>, call: Call) {
         self.in_hand.push_front(job.clone());
         self.send(job, call);
         self.in_hand.pop_front();
     }
 
     /// Sends a claimed job, unless it must not begin any more.
-    fn send(&mut self, job: Arc<dyn ProcessJob>, mut call: Call) {
+    fn send(&mut self, job: Counted<dyn ProcessJob>, mut call: Call) {
         // Nobody is to wait for a result while an argument is copied.
         self.deliver_all();
         if self.congested {

@@ -37,6 +37,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    counted::Counted,
     pause::Pause,
     process::{
         ring::{Reply, SLOTS},
@@ -80,7 +81,7 @@ pub(super) struct Keeper {
     /// The parent's end of the connection has ended or broken.
     hung_up: bool,
     /// The jobs that this thread deals with at this moment: should it unwind, by a bug of ours, they are failed, not forgotten.
-    in_hand: VecDeque<Arc<dyn ProcessJob>>,
+    in_hand: VecDeque<Counted<dyn ProcessJob>>,
     /// Replies that have been taken and not delivered, oldest first; and when.
     answers: VecDeque<Answer>,
     taken_at: Moment,

@@ -11,6 +11,7 @@ use std::{
 use super::Keeper;
 use crate::{
     TaskError,
+    counted::Counted,
     process::{
         message::Signal,
         names::take_off,
@@ -90,7 +91,7 @@ impl Keeper {
     }
 
     /// A job could not be sent, for `error` came between.
-    pub(super) fn not_sent(&mut self, job: Arc<dyn ProcessJob>, call: Call, error: &io::Error) {
+    pub(super) fn not_sent(&mut self, job: Counted<dyn ProcessJob>, call: Call, error: &io::Error) {
         if is_disconnect(error) {
             // Nothing is wrong with the job.
             self.shared.put_back_calls(vec![(job, call)]);

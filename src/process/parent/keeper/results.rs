@@ -11,6 +11,7 @@ use super::{Answer, DEEPEST, DYING, FIRST_LOOK, Keeper, SOON, life::fail};
 use crate::{
     TaskError, WorkerExit,
     clock::Stamp,
+    counted::Counted,
     error::Operand,
     prefetch::prefetch_whole,
     process::{
@@ -202,7 +203,7 @@ impl Keeper {
     /// What no worker of ours would have written.
     fn outcome(
         &mut self,
-        job: &Arc<dyn ProcessJob>,
+        job: &Counted<dyn ProcessJob>,
         reply: Reply,
         given: &[SharedBytes],
     ) -> Result<Result<Arrived, TaskError>, &'static str> {
@@ -250,7 +251,7 @@ impl Drop for Release {
 }
 
 /// A job that this thread answers for: should it unwind, by a bug of ours, the job is failed, not forgotten.
-struct InHand(Arc<dyn ProcessJob>);
+struct InHand(Counted<dyn ProcessJob>);
 
 impl Drop for InHand {
     fn drop(&mut self) {
