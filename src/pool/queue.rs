@@ -50,39 +50,53 @@ impl<J: Queued + ?Sized> Queued for Counted<J> {
 }
 
 /// The jobs that wait, and the entries of those that no longer do.
+///
+/// In this order in memory: what changes with each job comes first, so that it can be on the cache line of its owner's lock.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Queue<J> {
-    lanes: [VecDeque<J>; LANES],
-    /// Entries in all lanes.
-    len: usize,
+    usual: VecDeque<J>,
+    /// Entries in the other lanes.
+    unusual: usize,
     /// Cancellations since the last compaction: at least as many as there are void entries, because some of those have
     /// been popped since. That makes a compaction come too early at worst, and each is still paid for by as many
     /// cancellations as half the entries that it visits.
     cancelled: usize,
+    /// The lanes before the usual one and behind it.
+    others: [VecDeque<J>; LANES - 1],
 }
 
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
-        Self { lanes: [const { VecDeque::new() }; LANES], len: 0, cancelled: 0 }
+        let others = [const { VecDeque::new() }; LANES - 1];
+        Self { usual: VecDeque::new(), unusual: 0, cancelled: 0, others }
     }
 
     /// Entries, void ones included.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.usual.len() + self.unusual
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Takes everything out.
     pub(crate) fn take_all(&mut self) -> Vec<J> {
         self.cancelled = 0;
-        self.len = 0;
-        let mut lanes = std::mem::take(&mut self.lanes).map(Vec::from).into_iter();
-        let mut all = lanes.next().unwrap_or_default();
-        lanes.for_each(|lane| all.extend(lane));
-        all
+        self.unusual = 0;
+        self.lanes_mut().into_iter().flat_map(std::mem::take).collect()
+    }
+
+    /// All lanes, the most urgent one first.
+    fn lanes_mut(&mut self) -> [&mut VecDeque<J>; LANES] {
+        let [before, behind] = &mut self.others;
+        [before, &mut self.usual, behind]
+    }
+
+    fn lanes(&self) -> [&VecDeque<J>; LANES] {
+        let [before, behind] = &self.others;
+        [before, &self.usual, behind]
     }
 
     /// Takes note that the job of one entry was cancelled. Returns the void entries once they may make up half the
@@ -95,14 +109,14 @@ impl<J> Queue<J> {
     /// Takes the void entries out, at the price of a look at each entry.
     pub(crate) fn compact(&mut self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
         let mut void = Vec::new();
-        for lane in &mut self.lanes {
+        for lane in self.lanes_mut() {
             let mut wanted = VecDeque::new();
             for job in lane.drain(..) {
                 if is_wanted(&job) { wanted.push_back(job) } else { void.push(job) }
             }
             *lane = wanted;
         }
-        self.len -= void.len();
+        self.unusual = self.others.iter().map(VecDeque::len).sum();
         self.cancelled = 0;
         void
     }
@@ -112,9 +126,13 @@ impl<J: Queued> Queue<J> {
     /// Adds a job. Says which kind of lane it is in.
     pub(crate) fn push(&mut self, job: J) -> Lane {
         let lane = job.lane();
-        self.len += 1;
-        self.lanes[lane].push_back(job);
-        if lane == USUAL { Lane::Usual } else { Lane::Unusual }
+        if lane == USUAL {
+            self.usual.push_back(job);
+            return Lane::Usual;
+        }
+        self.unusual += 1;
+        self.lanes_mut()[lane].push_back(job);
+        Lane::Unusual
     }
 
     /// Adds `jobs` in their order. Says whether one of them is in an unusual lane.
@@ -124,45 +142,39 @@ impl<J: Queued> Queue<J> {
 
     /// Returns jobs that were taken from the usual lane, in their order, to where they were: in front.
     pub(crate) fn put_back(&mut self, jobs: VecDeque<J>) {
-        self.len += jobs.len();
-        jobs.into_iter().rev().for_each(|job| self.lanes[USUAL].push_front(job));
+        jobs.into_iter().rev().for_each(|job| self.usual.push_front(job));
     }
 
     /// Takes so many jobs from the usual lane.
     pub(crate) fn pop_usual(&mut self, count: usize) -> impl Iterator<Item = J> {
-        let usual = &mut self.lanes[USUAL];
-        let count = count.min(usual.len());
-        self.len -= count;
-        usual.drain(..count)
+        let count = count.min(self.usual.len());
+        self.usual.drain(..count)
     }
 
     /// Has `take` swap all jobs of the usual lane for nothing.
     pub(crate) fn swap_usual(&mut self, take: impl FnOnce(&mut VecDeque<J>)) {
-        let usual = &mut self.lanes[USUAL];
-        self.len -= usual.len();
-        take(usual);
-        self.len += usual.len();
+        take(&mut self.usual);
     }
 
     /// Whether jobs wait in unusual lanes.
     pub(crate) fn is_mixed(&self) -> bool {
-        self.lanes[USUAL].len() < self.len
+        self.unusual > 0
     }
 
     /// Takes the job that is due first.
     pub(crate) fn pop(&mut self) -> Option<J> {
-        let job = self.lanes[self.first()].pop_front();
-        self.len -= usize::from(job.is_some());
-        job
+        if !self.is_mixed() {
+            return self.usual.pop_front();
+        }
+        let lane = self.first();
+        self.unusual -= usize::from(lane != USUAL);
+        self.lanes_mut()[lane].pop_front()
     }
 
     /// The lane whose head is due first; the more urgent one of two that are due at the same time.
     fn first(&self) -> usize {
-        if !self.is_mixed() {
-            return USUAL;
-        }
         let heads =
-            self.lanes.iter().enumerate().filter_map(|(lane, jobs)| Some((jobs.front()?.due(), lane)));
+            self.lanes().into_iter().enumerate().filter_map(|(lane, jobs)| Some((jobs.front()?.due(), lane)));
         heads.min().map_or(USUAL, |(_, lane)| lane)
     }
 }

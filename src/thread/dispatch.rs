@@ -65,6 +65,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long jobs may wait on a desk before they are put back into the queue.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// So many entries of the queue are told from more by nobody who does not lock.
+const SEVERAL: usize = 2;
+
 /// The queue and the workers of one pool. See the module's documentation.
 ///
 /// On cache lines of its own: it is written all the time, and its neighbours are read all the time.
@@ -73,7 +76,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub(crate) struct Dispatch<J> {
     /// Guards everything. A leaf: nothing else is locked, and no foreign code is called, under it.
     state: Mutex<State<J>>,
-    /// How many entries the queue has, for those who would rather not lock. Written under the lock.
+    /// How many entries the queue has, up to [`SEVERAL`], for those who would rather not lock. Written under the lock, and only when it
+    /// changes: while jobs come in great numbers it does not, and costs nobody a cache line.
     ///
     /// ORDERING: Relaxed. A hint: who acts on it looks again under the lock.
     entries: AtomicU32,
@@ -85,8 +89,11 @@ struct Guard<'a, J> {
     entries: &'a AtomicU32,
 }
 
+/// In this order in memory: what is changed by each submission is on one cache line with the lock.
 #[derive(Debug)]
+#[repr(C)]
 struct State<J> {
+    closed: bool,
     queue: Queue<J>,
     /// By the worker's number.
     workers: Vec<Status>,
@@ -98,7 +105,6 @@ struct State<J> {
     min: usize,
     max: usize,
     growth: Growth,
-    closed: bool,
 }
 
 /// Where a worker stands. See the diagram above.
@@ -204,6 +210,7 @@ impl<J: Queued> Dispatch<J> {
     pub(crate) fn new(min: usize, max: usize) -> Self {
         Self {
             state: Mutex::new(State {
+                closed: false,
                 queue: Queue::new(),
                 workers: Vec::new(),
                 idle: Vec::new(),
@@ -213,7 +220,6 @@ impl<J: Queued> Dispatch<J> {
                 min,
                 max,
                 growth: Growth::Granted,
-                closed: false,
             }),
             entries: AtomicU32::new(0),
         }
@@ -392,7 +398,10 @@ impl<J> DerefMut for Guard<'_, J> {
 
 impl<J> Drop for Guard<'_, J> {
     fn drop(&mut self) {
-        self.entries.store(u32::try_from(self.state.queue.len()).unwrap_or(u32::MAX), Relaxed);
+        let entries = self.state.queue.len().min(SEVERAL) as u32;
+        if self.entries.load(Relaxed) != entries {
+            self.entries.store(entries, Relaxed);
+        }
     }
 }
 
