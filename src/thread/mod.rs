@@ -16,6 +16,7 @@ mod chunk;
 mod desk;
 mod dispatch;
 mod global;
+mod grip;
 mod lap;
 pub(crate) mod map;
 mod seat;
@@ -29,6 +30,7 @@ use std::{fmt, panic::Location, sync::Arc};
 
 pub use builder::ThreadPoolBuilder;
 use builder::{Role, nonzero};
+use grip::{Grip, Root};
 use seat::{Load, ThreadJob, ThreadSeat};
 use shared::{End, Shared};
 use tokio::runtime::Handle;
@@ -115,12 +117,8 @@ pub struct ThreadPool {
 struct Handles {
     shared: Arc<Shared>,
     /// What tasks hold the pool by: each thread that submits counts its tasks in a place of its own.
-    grips: Shards<Arc<Grip>>,
+    roots: Shards<Arc<Root>>,
 }
-
-/// A task's hold on its pool. Aligned, so that the count of its owners has cache lines of its own.
-#[repr(align(128))]
-struct Grip(Arc<Shared>);
 
 impl Drop for Handles {
     fn drop(&mut self) {
@@ -191,8 +189,8 @@ impl ThreadPool {
         registry::enter(&shared);
         #[cfg(feature = "metrics")]
         crate::metrics::export::enter(&shared);
-        let grips = Shards::new(|| Arc::new(Grip(shared.clone())));
-        Self { handles: Arc::new(Handles { shared, grips }) }
+        let roots = Shards::new(|| Arc::new(Root(shared.clone())));
+        Self { handles: Arc::new(Handles { shared, roots }) }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -473,8 +471,7 @@ where
     fn start(&self, job: F, ticket: Ticket) -> Task<R> {
         let Ticket { label, mut options, place } = ticket;
         self.shared().setup.complete(&mut options);
-        let grip = self.handles.grips.here().clone();
-        let seat = ThreadSeat::new(grip, Handle::try_current().ok());
+        let seat = ThreadSeat::new(Grip::new(self.handles.roots.here(), Handle::try_current().ok()));
         let span = open_span(self, &label);
         let cell = Cell::new(label, &options, seat, Load { job, place }, span);
         self.shared().counters.submitted();

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::runtime::{Handle, Id};
 
-use super::{Grip, queue::Queued, shared::Shared, worker};
+use super::{grip::Grip, queue::Queued, shared::Shared, worker};
 use crate::{
     TaskError, TaskId,
     clock::Stamp,
@@ -23,10 +23,9 @@ use crate::{
 
 /// The seat of a job `F` that returns `R`.
 pub(crate) struct ThreadSeat<F, R> {
-    grip: Arc<Grip>,
-    /// The runtime that the job was submitted from, for `Handle::current()` in it. It stays here until the task is dropped, which
+    /// The pool, and the runtime that the job was submitted from. It stays here until the task is dropped, which
     /// happens most often in that runtime: a count that two threads change in turn costs more than the rest of a hand-over.
-    runtime: Option<Handle>,
+    grip: Grip,
     job: PhantomData<fn(F) -> R>,
 }
 
@@ -77,12 +76,12 @@ pub(crate) trait ThreadJob: Queued + Send + Sync {
 }
 
 impl<F, R> ThreadSeat<F, R> {
-    pub(super) fn new(grip: Arc<Grip>, runtime: Option<Handle>) -> Self {
-        Self { grip, runtime, job: PhantomData }
+    pub(super) fn new(grip: Grip) -> Self {
+        Self { grip, job: PhantomData }
     }
 
     fn shared(&self) -> &Arc<Shared> {
-        &self.grip.0
+        self.grip.shared()
     }
 }
 
@@ -190,11 +189,11 @@ where
     }
 
     fn runtime(&self) -> Option<Handle> {
-        self.seat().runtime.clone()
+        self.seat().grip.runtime()
     }
 
     fn runtime_id(&self) -> Option<Id> {
-        self.seat().runtime.as_ref().map(Handle::id)
+        self.seat().grip.runtime_id()
     }
 
     fn label(&self) -> &TaskLabel {

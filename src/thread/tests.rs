@@ -162,7 +162,7 @@ fn batch_job(pool: &ThreadPool, n: u32, sender: &mpsc::Sender<u32>) -> Counted<d
     let job = move || sender.send(n).unwrap();
     let label = crate::task::label("()", &mut Options::default(), Location::caller());
     let load = Load { job, place: crate::pool::Place::default() };
-    let seat = ThreadSeat::new(Arc::new(Grip(pool.shared().clone())), None);
+    let seat = ThreadSeat::new(Grip::new(pool.handles.roots.here(), None));
     pool.shared().counters.submitted();
     let cell = Cell::new(label, &Options::default(), seat, load, Default::default());
     unsize!(cell => dyn ThreadJob)
