@@ -98,8 +98,15 @@ impl Count {
     }
 }
 
+/// The number of the shard that belongs to this thread alone, if one does: less than [`own`].
+#[inline]
+pub(crate) fn own_here() -> Option<usize> {
+    let Place { shard, is_own } = Place::here();
+    is_own.then_some(shard)
+}
+
 /// How many shards belong to one thread each: enough for all that are usually awake.
-fn own() -> usize {
+pub(crate) fn own() -> usize {
     static OWN: OnceLock<usize> = OnceLock::new();
     *OWN.get_or_init(|| (4 * processors()).min(MOST))
 }

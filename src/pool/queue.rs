@@ -37,6 +37,11 @@ pub(crate) trait Queued {
 
     /// When it counts as submitted, among those of other lanes.
     fn due(&self) -> Instant;
+
+    /// When it was submitted, for a queue into which jobs of several threads come together: in nanoseconds since some time.
+    fn submitted_nanos(&self) -> u64 {
+        0
+    }
 }
 
 impl<J: Queued + ?Sized> Queued for Counted<J> {
@@ -47,6 +52,15 @@ impl<J: Queued + ?Sized> Queued for Counted<J> {
     fn due(&self) -> Instant {
         (**self).due()
     }
+
+    fn submitted_nanos(&self) -> u64 {
+        (**self).submitted_nanos()
+    }
+}
+
+/// Whether a job is in the lane that nearly all jobs are in.
+pub(crate) fn is_usual(job: &impl Queued) -> bool {
+    job.lane() == USUAL
 }
 
 /// The jobs that wait, and the entries of those that no longer do.
@@ -135,6 +149,11 @@ impl<J: Queued> Queue<J> {
         Lane::Unusual
     }
 
+    /// Adds jobs of the usual lane, in their order.
+    pub(crate) fn push_usual(&mut self, jobs: impl Iterator<Item = J>) {
+        self.usual.extend(jobs);
+    }
+
     /// Adds `jobs` in their order. Says whether one of them is in an unusual lane.
     pub(crate) fn push_batch(&mut self, jobs: Vec<J>) -> Lane {
         jobs.into_iter().map(|job| self.push(job)).max().unwrap_or(Lane::Usual)
@@ -186,6 +205,11 @@ macro_rules! queued_in_tests {
         impl Queued for $job {
             fn due(&self) -> Instant {
                 unreachable!("only the usual lane is used")
+            }
+
+            /// They are submitted in the order of numbers.
+            fn submitted_nanos(&self) -> u64 {
+                *self as u64
             }
         }
     )*};

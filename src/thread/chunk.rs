@@ -563,6 +563,10 @@ impl<F, A, R> Queued for Entry<F, A, R> {
     fn due(&self) -> Instant {
         self.chunk.priority.due(self.chunk.submitted)
     }
+
+    fn submitted_nanos(&self) -> u64 {
+        Stamp::of(self.chunk.submitted).nanos()
+    }
 }
 
 impl<F, A, R> ThreadJob for Entry<F, A, R>

@@ -38,6 +38,10 @@
 //!    lies on it was to take, is held up by a long job: whoever looks next puts what waits there back into the queue, in front. So
 //!    no job waits for the one before it longer than until the next worker looks.
 //! 9. Nothing waits on a desk while jobs of several lanes wait: who takes the first of the queue takes the most urgent of all.
+//! 10. What lies in an [inbox](super::inbox) counts as waiting in the queue, behind all that is there. An inbox is open only while
+//!    somebody is SEARCHING, or nobody is IDLE and no worker may be added: when that ends, in [`State::rouse`], the inboxes are emptied into
+//!    the queue and shut. So are they before a worker rests, when the pool is closed, and while jobs of several lanes wait. Whoever adds a
+//!    job by the lock, or looks at all that waits, empties them first.
 //!
 //! Why a stack of sleepers and not one condition variable: the worker that fell asleep last has the warmest caches, and the
 //! ones below it really grow old, so that keep-alive can end them; a condition variable wakes them in turn and enters the
@@ -55,6 +59,7 @@ use std::{
 
 use super::{
     desk::Desk,
+    inbox::{Inboxes, Mail, Then},
     queue::{Lane, Queue, Queued},
 };
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering::Relaxed, Sleeper, Slept, now};
@@ -76,6 +81,7 @@ const SEVERAL: usize = 2;
 pub(crate) struct Dispatch<J> {
     /// Guards everything. A leaf: nothing else is locked, and no foreign code is called, under it.
     state: Mutex<State<J>>,
+    inboxes: Inboxes<J>,
     /// How many entries the queue has, up to [`SEVERAL`], for those who would rather not lock. Written under the lock, and only when it
     /// changes: while jobs come in great numbers it does not, and costs nobody a cache line.
     ///
@@ -97,6 +103,8 @@ struct State<J> {
     queue: Queue<J>,
     /// By the worker's number.
     workers: Vec<Status>,
+    inboxes: Inboxes<J>,
+    mail: Mail<J>,
     /// Those that sleep; the one that fell asleep last is on top.
     idle: Vec<Idle>,
     stocked: VecDeque<Stocked<J>>,
@@ -207,12 +215,15 @@ pub(crate) struct Refusal<J> {
 
 impl<J: Queued> Dispatch<J> {
     /// Without a worker: each is added when there is work for it, or by [`hire`](Self::hire).
-    pub(crate) fn new(min: usize, max: usize) -> Self {
+    pub(crate) fn new(min: usize, max: usize, inboxes: Inboxes<J>) -> Self {
         Self {
+            inboxes: inboxes.clone(),
             state: Mutex::new(State {
                 closed: false,
                 queue: Queue::new(),
                 workers: Vec::new(),
+                inboxes,
+                mail: Mail::new(),
                 idle: Vec::new(),
                 stocked: VecDeque::new(),
                 live: 0,
@@ -225,18 +236,28 @@ impl<J: Queued> Dispatch<J> {
         }
     }
 
-    /// Adds a job.
+    /// Adds a job. `inbox` is that of this thread, if it has one.
     ///
     /// # Errors
     ///
     /// The job, when the pool is closed.
-    pub(crate) fn submit(&self, job: J) -> Result<Act, J> {
+    pub(crate) fn submit(&self, inbox: Option<usize>, mut job: J) -> Result<Act, J> {
+        if let Some(number) = inbox {
+            match self.inboxes.put(number, job) {
+                Ok(()) => return Ok(Act::Nothing),
+                Err(back) => job = back,
+            }
+        }
         let mut state = self.lock();
         if state.closed {
             return Err(job);
         }
+        state.take_mail();
         if state.queue.push(job) == Lane::Unusual {
+            state.shut_inboxes();
             state.recall_all();
+        } else if let Some(number) = inbox {
+            state.open_inbox(number);
         }
         Ok(state.rouse())
     }
@@ -252,7 +273,9 @@ impl<J: Queued> Dispatch<J> {
         if state.closed {
             return Err(jobs);
         }
+        state.take_mail();
         if state.queue.push_batch(jobs) == Lane::Unusual {
+            state.shut_inboxes();
             state.recall_all();
         }
         Ok(state.rouse())
@@ -278,6 +301,7 @@ impl<J: Queued> Dispatch<J> {
     pub(crate) fn grown(&self) -> Act {
         let mut state = self.lock();
         state.growth = Growth::Granted;
+        state.take_mail();
         if state.queue.len() > state.searching && state.idle.is_empty() && state.live < state.max {
             return Act::Grow(state.add());
         }
@@ -290,6 +314,7 @@ impl<J: Queued> Dispatch<J> {
         state.vacate(number);
         if state.live == 0 {
             state.growth = Growth::Granted;
+            state.shut_inboxes();
             return Refusal { stranded: state.queue.take_all(), retry: None, act: Act::Nothing };
         }
         let retry = state.pause_growth();
@@ -334,6 +359,7 @@ impl<J: Queued> Dispatch<J> {
     pub(crate) fn close(&self) -> Act {
         let mut state = self.lock();
         state.closed = true;
+        state.shut_inboxes();
         let all = state.idle.len();
         Act::WakeAll(state.claim(all))
     }
@@ -345,6 +371,7 @@ impl<J: Queued> Dispatch<J> {
     /// Takes every job that waits, in the queue or on a desk.
     pub(crate) fn take_all(&self) -> Vec<J> {
         let mut state = self.lock();
+        state.take_mail();
         let mut all = state.queue.take_all();
         all.extend(state.stocked.drain(..).flat_map(|stocked| stocked.desk.take_waiting()));
         all
@@ -352,7 +379,9 @@ impl<J: Queued> Dispatch<J> {
 
     /// Takes note that a job in the queue was cancelled. Returns entries that are of no use any more, to be dropped.
     pub(crate) fn cancelled(&self, is_wanted: impl Fn(&J) -> bool) -> Vec<J> {
-        self.lock().queue.cancelled(is_wanted)
+        let mut state = self.lock();
+        state.take_mail();
+        state.queue.cancelled(is_wanted)
     }
 
     /// Workers that are alive or being created.
@@ -398,7 +427,8 @@ impl<J> DerefMut for Guard<'_, J> {
 
 impl<J> Drop for Guard<'_, J> {
     fn drop(&mut self) {
-        let entries = self.state.queue.len().min(SEVERAL) as u32;
+        let several = self.state.mail.may_come();
+        let entries = if several { SEVERAL } else { self.state.queue.len().min(SEVERAL) } as u32;
         if self.entries.load(Relaxed) != entries {
             self.entries.store(entries, Relaxed);
         }
@@ -413,11 +443,49 @@ impl<J: Queued> State<J> {
             return self.leave(worker.number);
         }
         self.recall_stuck(wish.now);
-        let Some(job) = self.take(worker, wish).or_else(|| self.steal(worker, wish.now)) else {
-            return self.rest(worker, wish.eager);
-        };
+        if self.queue.is_empty() {
+            self.take_mail();
+        }
+        let Some(job) = self.find(worker, wish) else { return self.rest(worker, wish.eager) };
         self.set(worker.number, Status::Busy);
         Turn::Run(job, self.rouse())
+    }
+
+    /// A job from anywhere. If there is none the inboxes are shut.
+    fn find(&mut self, worker: &Member<J>, wish: Wish) -> Option<J> {
+        if let Some(job) = self.take(worker, wish).or_else(|| self.steal(worker, wish.now)) {
+            return Some(job);
+        }
+        self.shut_inboxes();
+        self.take(worker, wish)
+    }
+
+    /// Puts what lies in inboxes into the queue.
+    fn take_mail(&mut self) {
+        if self.mail.may_come() {
+            self.queue.push_usual(self.inboxes.empty(&mut self.mail, Then::StayOpen));
+        }
+    }
+
+    /// Puts what lies in inboxes into the queue, and shuts them.
+    fn shut_inboxes(&mut self) {
+        if self.mail.may_come() {
+            self.queue.push_usual(self.inboxes.empty(&mut self.mail, Then::Shut));
+        }
+    }
+
+    /// Lets a thread leave its next jobs in its inbox, if so many wait that nobody misses them (invariant 10).
+    #[inline]
+    fn open_inbox(&mut self, number: usize) {
+        if self.inboxes.are_worth_opening(self.queue.len()) && self.is_covered() && !self.queue.is_mixed() {
+            self.inboxes.open(number, &mut self.mail);
+        }
+    }
+
+    /// Whether somebody will look at the queue without being roused, or nobody can be.
+    #[inline]
+    fn is_covered(&self) -> bool {
+        self.searching > 0 || (self.idle.is_empty() && self.live >= self.max)
     }
 
     /// Takes the first job of the queue, and stocks the worker's desk with its share of the others.
@@ -510,8 +578,11 @@ impl<J: Queued> State<J> {
     /// Sees to it that somebody searches if there is something to find (invariant 1).
     #[inline]
     fn rouse(&mut self) -> Act {
-        let nobody_can = self.idle.is_empty() && self.live >= self.max;
-        if self.searching > 0 || nobody_can || (self.queue.is_empty() && self.stocked.is_empty()) {
+        if self.is_covered() {
+            return Act::Nothing;
+        }
+        self.shut_inboxes();
+        if self.queue.is_empty() && self.stocked.is_empty() {
             return Act::Nothing;
         }
         self.rouse_somebody()

@@ -17,6 +17,7 @@ mod desk;
 mod dispatch;
 mod global;
 mod grip;
+mod inbox;
 mod lap;
 pub(crate) mod map;
 mod seat;

@@ -141,6 +141,10 @@ where
     fn due(&self) -> Instant {
         self.priority().due(self.submitted())
     }
+
+    fn submitted_nanos(&self) -> u64 {
+        self.submitted_at().nanos()
+    }
 }
 
 impl<F, R> ThreadJob for Cell<ThreadSeat<F, R>>

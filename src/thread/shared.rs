@@ -15,6 +15,7 @@ use super::{
     builder::min_above_max,
     desk::Desk,
     dispatch::{Act, Dispatch, Refusal},
+    inbox::Inboxes,
     seat::ThreadJob,
     spawner, worker,
 };
@@ -27,12 +28,16 @@ use crate::{
     pause::Soon,
     pool::{Admission, Closable, Closers},
     record::{Lane, LaneState, Running, Spot},
+    shards::{own, own_here},
     task::Options,
 };
 
 /// Creates a thread. The tests have it fail.
 pub(crate) type Spawn =
     Box<dyn Fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync>;
+
+/// While so many jobs wait, who submits may leave more in its inbox.
+const MANY: usize = 8;
 
 /// The desk of a worker of a real pool.
 type JobDesk = Desk<Counted<dyn ThreadJob>>;
@@ -94,7 +99,7 @@ impl Shared {
         Self {
             admission: Admission::new(queue_limit, max),
             counters: Counters::default(),
-            dispatch: Dispatch::new(setup.min_workers, max),
+            dispatch: Dispatch::new(setup.min_workers, max, Inboxes::new(own(), MANY)),
             setup,
             roster: Mutex::default(),
             broken: None,
@@ -121,7 +126,7 @@ impl Shared {
         if let Some(reason) = &self.broken {
             return job.fail(reason);
         }
-        match self.dispatch.submit(job) {
+        match self.dispatch.submit(own_here(), job) {
             Ok(act) => self.perform(act),
             // Closed after the job had been let in.
             Err(job) => job.refuse(&self.setup.name),

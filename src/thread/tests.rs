@@ -17,6 +17,7 @@ use crate::{
     thread::{
         desk::Desk,
         dispatch::{Act, Dispatch, Member, Turn, Wish},
+        inbox::{Inboxes, Mail, Then},
         queue::Queued,
         seat::ThreadJob,
     },
@@ -134,13 +135,16 @@ fn member(number: usize) -> Member<u32> {
 
 #[test]
 fn a_burst_wakes_one_sleeper_and_that_one_the_next() {
-    let (dispatch, one) = (Dispatch::new(2, 2), Wish { now: Instant::now(), most: 1, all: 0, eager: false });
+    let (dispatch, one) = (
+        Dispatch::new(2, 2, Inboxes::new(0, 0)),
+        Wish { now: Instant::now(), most: 1, all: 0, eager: false },
+    );
     let workers = [dispatch.hire(), dispatch.hire()].map(member);
     for worker in &workers {
         assert!(matches!(dispatch.look(worker, Slept::Woken, one), Turn::Sleep(_)));
     }
-    assert!(matches!(dispatch.submit(1), Ok(Act::Wake(_))));
-    assert!(matches!(dispatch.submit(2), Ok(Act::Nothing)));
+    assert!(matches!(dispatch.submit(None, 1), Ok(Act::Wake(_))));
+    assert!(matches!(dispatch.submit(None, 2), Ok(Act::Nothing)));
     // The one that fell asleep last is woken first.
     assert!(matches!(dispatch.look(&workers[0], Slept::Woken, one), Turn::Sleep(_)));
     assert!(matches!(dispatch.look(&workers[1], Slept::Woken, one), Turn::Run(1, Act::Wake(_))));
@@ -199,7 +203,7 @@ struct Two {
 impl Two {
     /// With so many jobs in the queue, numbered from 1.
     fn with_jobs(jobs: u32) -> Self {
-        let dispatch = Dispatch::new(2, 2);
+        let dispatch = Dispatch::new(2, 2, Inboxes::new(0, 0));
         let member = |number| Member { number, sleeper: Sleeper::current(), desk: Arc::new(Desk::new()) };
         let workers = [dispatch.hire(), dispatch.hire()].map(member);
         let two = Self { dispatch, workers, start: Instant::now(), begun: Vec::new() };
@@ -209,7 +213,7 @@ impl Two {
 
     fn submit(&self, lane: usize, number: u32) {
         let job = Numbered { lane, number, start: self.start };
-        assert!(self.dispatch.submit(job).is_ok());
+        assert!(self.dispatch.submit(None, job).is_ok());
     }
 
     /// Has a worker that has nothing on its desk ask for jobs, so long after the start.
@@ -305,4 +309,47 @@ fn an_urgent_job_is_begun_before_what_waits_on_a_desk() {
     two.ask(0, Duration::ZERO);
     while two.go_on(0) {}
     assert_eq!(two.begun[..6], [1, 10, 2, 3, 4, 5]);
+}
+
+/// Two inboxes that are open.
+fn open_inboxes() -> (Inboxes<u32>, Mail<u32>) {
+    let (inboxes, mut mail) = (Inboxes::new(2, 3), Mail::new());
+    (0..2).for_each(|number| inboxes.open(number, &mut mail));
+    (inboxes, mail)
+}
+
+fn emptied(inboxes: &Inboxes<u32>, mail: &mut Mail<u32>, then: Then) -> Vec<u32> {
+    inboxes.empty(mail, then).collect()
+}
+
+#[test]
+fn nothing_is_put_into_an_inbox_that_is_shut() {
+    let (inboxes, mut mail) = (Inboxes::new(1, 3), Mail::new());
+    assert_eq!(inboxes.put(0, 1), Err(1));
+    assert!(!inboxes.are_worth_opening(2) && inboxes.are_worth_opening(3));
+    inboxes.open(0, &mut mail);
+    assert_eq!((inboxes.put(0, 1), mail.may_come()), (Ok(()), true));
+    assert_eq!(emptied(&inboxes, &mut mail, Then::Shut), [1]);
+    assert_eq!((inboxes.put(0, 2), mail.may_come()), (Err(2), false));
+}
+
+#[test]
+fn what_lies_in_several_inboxes_leaves_in_the_order_of_submission() {
+    let (inboxes, mut mail) = open_inboxes();
+    for (number, job) in [(1, 1), (0, 2), (0, 3), (1, 4), (1, 5)] {
+        assert_eq!(inboxes.put(number, job), Ok(()));
+    }
+    assert_eq!(emptied(&inboxes, &mut mail, Then::StayOpen), [1, 2, 3, 4, 5]);
+    assert_eq!((inboxes.put(0, 6), inboxes.put(1, 7)), (Ok(()), Ok(())));
+    assert_eq!(emptied(&inboxes, &mut mail, Then::Shut), [6, 7]);
+    assert!(emptied(&inboxes, &mut mail, Then::Shut).is_empty());
+}
+
+#[test]
+fn jobs_of_one_thread_leave_as_they_came_whatever_their_times() {
+    let (inboxes, mut mail) = open_inboxes();
+    for (number, job) in [(0, 5), (0, 4), (1, 5), (0, 6)] {
+        assert_eq!(inboxes.put(number, job), Ok(()));
+    }
+    assert_eq!(emptied(&inboxes, &mut mail, Then::StayOpen), [5, 4, 5, 6]);
 }

@@ -16,6 +16,7 @@ use loom::{
 use self::protocol::{
     desk::{Desk, Turnover},
     dispatch::{Act, Dispatch, Member, Nap, Refusal, Turn, Wish},
+    inbox::Inboxes,
 };
 use crate::{
     check, check_with,
@@ -26,6 +27,7 @@ use crate::{
 mod protocol {
     pub(crate) mod desk;
     pub(crate) mod dispatch;
+    pub(crate) mod inbox;
     #[path = "../pool/queue.rs"]
     pub(crate) mod queue;
 }
@@ -49,7 +51,8 @@ struct Pool {
 impl Pool {
     fn new(min: usize, max: usize, keep_alive: Option<Duration>, together: fn(u32) -> usize) -> Arc<Self> {
         let pool = Arc::new(Self {
-            dispatch: Dispatch::new(min, max),
+            // An inbox is opened by the first job that its thread submits.
+            dispatch: Dispatch::new(min, max, Inboxes::new(2, 1)),
             keep_alive,
             begun: Mutex::new(Vec::new()),
             changed: Condvar::new(),
@@ -63,7 +66,12 @@ impl Pool {
     }
 
     fn submit(self: &Arc<Self>, job: u32) {
-        let act = self.dispatch.submit(job).expect("the pool is open");
+        self.submit_by(job as usize % 2, job);
+    }
+
+    /// Submits a job as the thread that has this inbox.
+    fn submit_by(self: &Arc<Self>, inbox: usize, job: u32) {
+        let act = self.dispatch.submit(Some(inbox), job).expect("the pool is open");
         self.perform(act);
     }
 
@@ -366,7 +374,9 @@ fn a_worker_that_breaks_down_leaves_nothing_behind() {
     check(|| {
         let pool = Pool::new(0, 1, None, |_| 0);
         // A worker that takes the first job and is never seen again.
-        let Ok(Act::Grow(number)) = pool.dispatch.submit(1) else { panic!("there is no worker yet") };
+        let Ok(Act::Grow(number)) = pool.dispatch.submit(Some(0), 1) else {
+            panic!("there is no worker yet")
+        };
         let broken = thread::spawn({
             let pool = pool.clone();
             move || {
@@ -391,7 +401,7 @@ fn closing_ends_every_worker_and_every_job_is_run_or_handed_back() {
         pool.submit(1);
         let other = thread::spawn({
             let pool = pool.clone();
-            move || match pool.dispatch.submit(2) {
+            move || match pool.dispatch.submit(Some(0), 2) {
                 Ok(act) => {
                     pool.perform(act);
                     1
@@ -415,5 +425,108 @@ fn closing_wakes_whoever_sleeps() {
         pool.perform(pool.dispatch.close());
         pool.join();
         assert_eq!(pool.dispatch.live(), 0);
+    });
+}
+
+#[test]
+fn what_lies_in_inboxes_is_begun_in_the_order_of_submission() {
+    check(|| {
+        let pool = Pool::new(0, 1, None, |_| 0);
+        pool.submit_by(0, 1);
+        pool.submit_by(0, 2);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || {
+                pool.submit_by(1, 3);
+                pool.submit_by(1, 4);
+            }
+        });
+        pool.submit_by(0, 5);
+        pool.wait_for(5);
+        other.join().unwrap();
+        let begun = pool.begun.lock().unwrap().clone();
+        for order in [[1, 2, 3, 4].as_slice(), &[1, 2, 5]] {
+            assert!(begun.iter().filter(|job| order.contains(job)).eq(order), "{begun:?}");
+        }
+        assert_eq!(pool.end(), [1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn jobs_that_wait_for_what_lies_in_an_inbox_get_it_run() {
+    for min in [0, 2] {
+        check(move || {
+            let pool = Pool::new(min, 2, None, |_| 2);
+            pool.submit_by(0, 1);
+            pool.submit_by(0, 2);
+            pool.wait_for(2);
+            assert_eq!(pool.end(), [1, 2]);
+        });
+    }
+}
+
+#[test]
+fn what_lies_in_inboxes_is_run_by_workers_that_come_and_go() {
+    check(|| {
+        let pool = Pool::new(0, 1, AT_ONCE, |_| 0);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || (1..=2).for_each(|job| pool.submit_by(1, job))
+        });
+        (3..=4).for_each(|job| pool.submit_by(0, job));
+        pool.wait_for(4);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn a_larger_pool_takes_up_what_lies_in_an_inbox() {
+    check(|| {
+        let pool = Pool::new(0, 1, None, |_| 2);
+        pool.submit_by(0, 1);
+        pool.submit_by(0, 2);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.perform(pool.dispatch.resize(2).1)
+        });
+        pool.wait_for(2);
+        other.join().unwrap();
+        assert_eq!(pool.end(), [1, 2]);
+    });
+}
+
+#[test]
+fn what_lies_in_an_inbox_when_the_pool_is_closed_is_run_or_refused() {
+    check(|| {
+        let pool = Pool::new(0, 1, None, |_| 0);
+        let other = thread::spawn({
+            let pool = pool.clone();
+            move || pool.perform(pool.dispatch.close())
+        });
+        let mut taken = 0;
+        for job in 1..=3 {
+            if let Ok(act) = pool.dispatch.submit(Some(0), job) {
+                taken += 1;
+                pool.perform(act);
+            }
+        }
+        other.join().unwrap();
+        pool.join();
+        assert_eq!(pool.begun.lock().unwrap().len(), taken);
+        assert_eq!(pool.dispatch.live(), 0);
+    });
+}
+
+#[test]
+fn what_is_cancelled_in_an_inbox_is_handed_back_or_run() {
+    check(|| {
+        let pool = Pool::new(0, 1, None, |_| 0);
+        (1..=3).for_each(|job| pool.submit_by(0, job));
+        let taken = pool.dispatch.take_all();
+        let mut all = pool.end();
+        all.extend(taken);
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
     });
 }
