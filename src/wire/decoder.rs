@@ -40,10 +40,18 @@ impl<'de> Decoder<'de> {
     }
 
     /// Notes an error on its way through foreign code.
+    #[inline]
     fn note<T>(&mut self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|error| {
-            self.failed.get_or_insert_with(|| error.clone());
-        })
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: CodecError) -> CodecError {
+        self.failed.get_or_insert_with(|| error.clone());
+        error
     }
 
     /// Lets postcard read a primitive value.
@@ -54,11 +62,43 @@ impl<'de> Decoder<'de> {
         Ok(primitive)
     }
 
+    /// Reads a number of bytes, fields or elements, most of which are small.
+    #[inline]
+    fn take_count(&mut self) -> Result<usize> {
+        match self.input.split_first() {
+            Some((&count, rest)) if count < 0x80 => {
+                self.input = rest;
+                Ok(count.into())
+            }
+            _ => self.take(),
+        }
+    }
+
+    #[inline]
     fn take_raw(&mut self, len: usize) -> Result<&'de [u8]> {
-        let split = self.input.split_at_checked(len).ok_or(postcard::Error::DeserializeUnexpectedEnd.into());
-        let (taken, rest) = self.note(split)?;
-        self.input = rest;
-        Ok(taken)
+        match self.input.split_at_checked(len) {
+            Some((taken, rest)) => {
+                self.input = rest;
+                Ok(taken)
+            }
+            None => Err(self.fail(postcard::Error::DeserializeUnexpectedEnd.into())),
+        }
+    }
+
+    /// Reads bytes, behind their number.
+    #[inline]
+    fn take_bytes(&mut self) -> Result<&'de [u8]> {
+        let len = self.take_count()?;
+        self.take_raw(len)
+    }
+
+    #[inline]
+    fn take_str(&mut self) -> Result<&'de str> {
+        let bytes = self.take_bytes()?;
+        match str::from_utf8(bytes) {
+            Ok(text) => Ok(text),
+            Err(_) => Err(self.fail(postcard::Error::DeserializeBadUtf8.into())),
+        }
     }
 
     fn take_check(&mut self) -> Result<VariantCheck> {
@@ -68,7 +108,7 @@ impl<'de> Decoder<'de> {
 
     /// Reads numbers that lie in the input as in memory.
     fn take_run<N: Number>(&mut self) -> Result<Vec<N>> {
-        let count: usize = self.take()?;
+        let count = self.take_count()?;
         // A claim beyond `usize` is beyond the input, too.
         let bytes = self.take_raw(count.saturating_mul(size_of::<N>()))?;
         Ok(bulk::from_bytes(bytes).expect("the bytes are a multiple of the size"))
@@ -76,8 +116,10 @@ impl<'de> Decoder<'de> {
 
     /// Reads what holds other values, one level down.
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let entered = self.limits.enter();
-        let result = entered.and_then(|()| read(self));
+        let result = match self.limits.enter() {
+            Ok(()) => read(self),
+            Err(too_deep) => Err(too_deep),
+        };
         self.limits.leave();
         self.note(result)
     }
@@ -85,7 +127,7 @@ impl<'de> Decoder<'de> {
     fn fields<V: Visitor<'de>>(&mut self, mut spec: FieldSpec, visitor: V) -> Result<V::Value> {
         self.nested(|decoder| {
             if spec.counted {
-                spec.written = decoder.take()?;
+                spec.written = decoder.take_count()?;
             }
             let mut fields = Fields::new(decoder, spec)?;
             let value = visitor.visit_seq(&mut fields)?;
@@ -129,12 +171,24 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         deserialize_u128 => visit_u128(u128),
         deserialize_f32 => visit_f32(f32),
         deserialize_f64 => visit_f64(f64),
-        deserialize_char => visit_char(char),
-        deserialize_str => visit_borrowed_str(&'de str),
-        deserialize_string => visit_borrowed_str(&'de str),
-        deserialize_bytes => visit_borrowed_bytes(&'de [u8]),
-        deserialize_byte_buf => visit_borrowed_bytes(&'de [u8])
+        deserialize_char => visit_char(char)
     );
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_borrowed_str(self.take_str()?)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_borrowed_str(self.take_str()?)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_borrowed_bytes(self.take_bytes()?)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_borrowed_bytes(self.take_bytes()?)
+    }
 
     fn is_human_readable(&self) -> bool {
         false
@@ -246,8 +300,9 @@ struct Elements<'a, 'de> {
 }
 
 impl<'a, 'de> Elements<'a, 'de> {
+    #[inline]
     fn new(decoder: &'a mut Decoder<'de>) -> Result<Self> {
-        let left = decoder.take()?;
+        let left = decoder.take_count()?;
         Ok(Self { decoder, left, entry_from: 0 })
     }
 
@@ -270,6 +325,7 @@ impl<'a, 'de> Elements<'a, 'de> {
         Some(self.left.min(self.decoder.input.len()))
     }
 
+    #[inline]
     fn end(self) -> Result<()> {
         match self.left {
             0 => Ok(()),
@@ -343,6 +399,7 @@ impl FieldSpec {
         Self { owner, names, declared: names.len(), written: 0, counted: true }
     }
 
+    #[cold]
     fn disagreement(&self) -> CodecError {
         let Self { owner, written, .. } = self;
         CodecError::new(format!(
@@ -351,6 +408,7 @@ impl FieldSpec {
         ))
     }
 
+    #[cold]
     fn locate(&self, error: CodecError, index: usize) -> CodecError {
         // With an alias among the names, the index may point at a neighbour; a wrong name is worse than none.
         match self.names.get(index) {
@@ -368,6 +426,7 @@ struct Fields<'a, 'de> {
 }
 
 impl<'a, 'de> Fields<'a, 'de> {
+    #[inline]
     fn new(decoder: &'a mut Decoder<'de>, spec: FieldSpec) -> Result<Self> {
         if spec.written > spec.declared {
             return Err(spec.disagreement());
@@ -375,6 +434,7 @@ impl<'a, 'de> Fields<'a, 'de> {
         Ok(Self { decoder, spec, read: 0 })
     }
 
+    #[inline]
     fn end(self) -> Result<()> {
         if self.read < self.spec.written { Err(self.spec.disagreement()) } else { Ok(()) }
     }
@@ -392,8 +452,10 @@ impl<'de> de::SeqAccess<'de> for Fields<'_, 'de> {
         if index >= self.spec.written {
             return self.decoder.note(Err(self.spec.disagreement()));
         }
-        let field = seed.deserialize(&mut *self.decoder).map_err(|error| self.spec.locate(error, index));
-        self.decoder.note(field).map(Some)
+        match seed.deserialize(&mut *self.decoder) {
+            Ok(field) => Ok(Some(field)),
+            Err(error) => Err(self.decoder.fail(self.spec.locate(error, index))),
+        }
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -85,6 +85,25 @@ impl Encoder {
         Ok(primitive.serialize(&mut self.out)?)
     }
 
+    /// Writes a number of bytes, fields or elements, most of which are small.
+    #[inline]
+    fn put_count(&mut self, count: usize) -> Result {
+        if count < 0x80 {
+            self.out.output.0.push(count as u8);
+            return Ok(());
+        }
+        self.put(&count)
+    }
+
+    /// Writes bytes, behind their number.
+    #[inline]
+    fn put_bytes(&mut self, bytes: &[u8]) -> Result {
+        self.put_count(bytes.len())?;
+        self.put_raw(bytes);
+        Ok(())
+    }
+
+    #[inline]
     fn put_raw(&mut self, bytes: &[u8]) {
         self.out.output.0.extend_from_slice(bytes);
     }
@@ -95,15 +114,23 @@ impl Encoder {
         Ok(())
     }
 
+    #[inline]
     fn len(&self) -> usize {
         self.out.output.0.len()
     }
 
     /// Writes a value that is held by another.
     fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
-        value.serialize(&mut *self).inspect_err(|error| {
-            self.failed.get_or_insert_with(|| error.clone());
-        })
+        match value.serialize(&mut *self) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: CodecError) -> CodecError {
+        self.failed.get_or_insert_with(|| error.clone());
+        error
     }
 
     /// Writes a value that is all its holder holds.
@@ -117,7 +144,7 @@ impl Encoder {
     fn elements(&mut self, announced: Option<usize>) -> Result<Elements<'_>> {
         self.limits.enter()?;
         let count_from = self.len();
-        self.put(&announced.unwrap_or(0))?;
+        self.put_count(announced.unwrap_or(0))?;
         let count_to = self.len();
         Ok(Elements {
             encoder: self,
@@ -128,14 +155,16 @@ impl Encoder {
         })
     }
 
+    #[inline]
     fn fields(&mut self, owner: &'static str, announced: usize) -> Result<Fields<'_>> {
         self.limits.enter()?;
         Ok(Fields { encoder: self, owner, announced, written: 0 })
     }
 
     /// As [`fields`](Self::fields), and tells the reader their number.
+    #[inline]
     fn counted_fields(&mut self, owner: &'static str, announced: usize) -> Result<Fields<'_>> {
-        self.put(&announced)?;
+        self.put_count(announced)?;
         self.fields(owner, announced)
     }
 }
@@ -173,16 +202,21 @@ impl<'a> ser::Serializer for &'a mut Encoder {
         serialize_u128(u128),
         serialize_f32(f32),
         serialize_f64(f64),
-        serialize_char(char),
-        serialize_str(&str)
+        serialize_char(char)
     );
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result {
+        self.put_bytes(text.as_bytes())
+    }
 
     fn is_human_readable(&self) -> bool {
         false
     }
 
+    #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Result {
-        Ok(ser::Serializer::serialize_bytes(&mut self.out, bytes)?)
+        self.put_bytes(bytes)
     }
 
     fn serialize_none(self) -> Result {
@@ -221,18 +255,22 @@ impl<'a> ser::Serializer for &'a mut Encoder {
         self.write_only(value)
     }
 
+    #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Elements<'a>> {
         self.elements(len)
     }
 
+    #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Elements<'a>> {
         self.elements(len)
     }
 
+    #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Fields<'a>> {
         self.fields("tuple", len)
     }
 
+    #[inline]
     fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Fields<'a>> {
         self.counted_fields(name, len)
     }
@@ -248,6 +286,7 @@ impl<'a> ser::Serializer for &'a mut Encoder {
         self.counted_fields(variant, len)
     }
 
+    #[inline]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'a>> {
         self.counted_fields(name, len)
     }
@@ -269,7 +308,7 @@ impl<'a> ser::Serializer for &'a mut Encoder {
         I: IntoIterator<Item: Serialize>,
     {
         if let Some(run) = bulk::run_behind(&iter) {
-            self.put(&run.count)?;
+            self.put_count(run.count)?;
             self.put_raw(run.bytes);
             return Ok(());
         }
@@ -328,6 +367,7 @@ impl ser::SerializeSeq for Elements<'_> {
         self.write(element)
     }
 
+    #[inline]
     fn end(self) -> Result {
         self.end()
     }
@@ -347,6 +387,7 @@ impl ser::SerializeMap for Elements<'_> {
         self.count(self.key_from)
     }
 
+    #[inline]
     fn end(self) -> Result {
         self.end()
     }
@@ -379,15 +420,16 @@ impl Fields<'_> {
         )))
     }
 
+    #[inline]
     fn end(self) -> Result {
         self.encoder.limits.leave();
+        if self.written == self.announced { Ok(()) } else { Err(self.disagreement()) }
+    }
+
+    #[cold]
+    fn disagreement(self) -> CodecError {
         let Self { owner, announced, written, .. } = self;
-        if written != announced {
-            return Err(CodecError::new(format!(
-                "`{owner}` announces {announced} fields, but writes {written}"
-            )));
-        }
-        Ok(())
+        CodecError::new(format!("`{owner}` announces {announced} fields, but writes {written}"))
     }
 }
 
@@ -399,6 +441,7 @@ impl ser::SerializeTuple for Fields<'_> {
         self.write(value)
     }
 
+    #[inline]
     fn end(self) -> Result {
         self.end()
     }
@@ -414,6 +457,7 @@ macro_rules! unnamed_fields {
                 self.write(value)
             }
 
+            #[inline]
             fn end(self) -> Result {
                 self.end()
             }
@@ -435,6 +479,7 @@ macro_rules! named_fields {
                 self.skip(field)
             }
 
+            #[inline]
             fn end(self) -> Result {
                 self.end()
             }

@@ -3,8 +3,13 @@
 use std::{any::type_name, fmt};
 
 /// Why a value could not become bytes, or bytes a value: as text, for a person.
+///
+/// One word, for it is in the result of everything that reads or writes a part of a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CodecError {
+pub(crate) struct CodecError(Box<Why>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Why {
     message: String,
     /// The innermost field around the trouble, as `Struct.field`.
     field: Option<String>,
@@ -13,27 +18,29 @@ pub(crate) struct CodecError {
 }
 
 impl CodecError {
+    #[cold]
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), field: None, payload: None }
+        Self(Box::new(Why { message: message.into(), field: None, payload: None }))
     }
 
     /// Notes the field around the trouble, unless a field further inside is noted.
     pub(super) fn in_field(mut self, owner: &str, field: &str) -> Self {
-        self.field.get_or_insert_with(|| format!("{owner}.{field}"));
+        self.0.field.get_or_insert_with(|| format!("{owner}.{field}"));
         self
     }
 
     /// Notes the type of the whole payload.
     pub(super) fn in_payload<T>(mut self) -> Self {
-        self.payload = Some(type_name::<T>());
+        self.0.payload = Some(type_name::<T>());
         self
     }
 }
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        match (&self.field, self.payload) {
+        let Why { message, field, payload } = &*self.0;
+        f.write_str(message)?;
+        match (field, payload) {
             (Some(field), Some(payload)) => write!(f, " (at `{field}` in `{payload}`)"),
             (Some(place), None) => write!(f, " (at `{place}`)"),
             (None, Some(place)) => write!(f, " (in `{place}`)"),
@@ -58,6 +65,7 @@ impl serde::de::Error for CodecError {
 
 impl From<postcard::Error> for CodecError {
     /// Says in our words what postcard finds wrong with a primitive value; it sees no others.
+    #[cold]
     fn from(error: postcard::Error) -> Self {
         Self::new(match error {
             postcard::Error::DeserializeUnexpectedEnd => "the bytes end before the value does",

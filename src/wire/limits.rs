@@ -18,11 +18,13 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    #[inline]
     pub(super) fn new() -> Self {
         Self { levels: LEVELS, empty_elements: EMPTY_ELEMENTS }
     }
 
     /// Goes one level down.
+    #[inline]
     pub(super) fn enter(&mut self) -> Result<(), CodecError> {
         let Some(levels) = self.levels.checked_sub(1) else {
             return Err(CodecError::new(format!("the value is nested deeper than {LEVELS} levels")));
@@ -32,11 +34,13 @@ impl Limits {
     }
 
     /// Comes back up.
+    #[inline]
     pub(super) fn leave(&mut self) {
         self.levels += 1;
     }
 
     /// Counts one element that took no bytes.
+    #[inline]
     pub(super) fn empty_element(&mut self) -> Result<(), CodecError> {
         let Some(left) = self.empty_elements.checked_sub(1) else {
             return Err(CodecError::new(format!(
