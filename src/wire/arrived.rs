@@ -33,11 +33,12 @@ impl Body {
         }
     }
 
-    /// Has the bytes looked at, which are copied here if they are not.
-    pub(super) fn read<R>(self, read: impl FnOnce(&[u8]) -> R) -> R {
-        match self {
-            Self::Few(bytes) => read(bytes.as_bytes()),
-            other => read(&other.into_vec()),
+    /// Has the bytes looked at, and returns also the body. Bytes that are not here are copied, and nothing of them is left.
+    pub(super) fn read<R>(self, read: impl FnOnce(&[u8]) -> R) -> (R, Self) {
+        match &self {
+            Self::Here(bytes) => (read(bytes), self),
+            Self::Few(bytes) => (read(bytes.as_bytes()), self),
+            Self::There(_) => (read(&self.into_vec()), Self::default()),
         }
     }
 
@@ -57,6 +58,13 @@ impl Body {
             Self::Few(bytes) => bytes.as_bytes().len(),
             Self::There(source) => source.len(),
         }
+    }
+}
+
+impl Default for Body {
+    /// No bytes.
+    fn default() -> Self {
+        Self::Here(Vec::new())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! They call the `Serialize` and `Deserialize` of the payload, which may panic: catching that is the caller's.
 
-use std::cell::Cell;
+use std::{cell::Cell, mem};
 
 use super::{
     Arrived, Body, CodecError, Encoded, Payload,
@@ -76,13 +76,21 @@ fn append_other<T: Payload>(value: T, bytes: &mut Vec<u8>, large: usize) -> Resu
 ///
 /// Memory use is bounded by the number of bytes, times a factor that `T` fixes.
 pub(crate) fn decode<T: Payload>(arrived: impl Into<Arrived>) -> Result<T, CodecError> {
-    let Arrived { body, pieces } = arrived.into();
-    let value = match whole::read(body) {
+    decode_out_of(&mut arrived.into())
+}
+
+/// As [`decode`]. Leaves the buffer that the bytes were in, unless the value has taken it over.
+pub(crate) fn decode_out_of<T: Payload>(arrived: &mut Arrived) -> Result<T, CodecError> {
+    let value = match whole::read(mem::take(&mut arrived.body)) {
         Ok(Read::Whole(value)) => Ok(value),
-        Ok(Read::NoBuffer(body)) => body.read(|bytes| match number::read(bytes) {
-            Some(number) => Ok(number),
-            None => resolving(pieces, || Decoder::run(bytes)),
-        }),
+        Ok(Read::NoBuffer(body)) => {
+            let (value, body) = body.read(|bytes| match number::read(bytes) {
+                Some(number) => Ok(number),
+                None => resolving(mem::take(&mut arrived.pieces), || Decoder::run(bytes)),
+            });
+            arrived.body = body;
+            value
+        }
         Err(error) => Err(error),
     };
     value.map_err(CodecError::in_payload::<T>)

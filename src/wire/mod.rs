@@ -42,6 +42,8 @@ mod whole;
 pub(crate) use arrived::{Arrived, Body};
 #[cfg(target_os = "linux")]
 pub(crate) use bulk::Source;
+#[cfg(target_os = "linux")]
+pub(crate) use codec::decode_out_of;
 pub(crate) use codec::{Appended, append, decode, decode_part, encode, is_bulk};
 pub(crate) use encoded::Encoded;
 #[cfg(target_os = "linux")]

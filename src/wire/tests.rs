@@ -226,6 +226,28 @@ proptest! {
 }
 
 #[test]
+fn what_is_longer_than_one_byte_can_say_is_the_bytes_of_postcard_too() {
+    for len in [0, 1, 127, 128, 129, 16_383, 16_384] {
+        let text = ("x".repeat(len), vec![true; len], Bytes::from(vec![7; len]));
+        let encoded = encode(text.clone()).unwrap();
+        assert_eq!(encoded.as_bytes(), postcard::to_stdvec(&text).unwrap());
+        assert_eq!(round_trip(text.clone()).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_length_that_is_longer_than_need_be_or_no_length_is_read_as_postcard_does() {
+    let read = |bytes: &[u8]| decode::<(String,)>(bytes.to_vec()).map_err(|why| why.to_string());
+    assert_eq!(read(&[1, b'a']), Ok(("a".to_owned(),)));
+    assert_eq!(read(&[0x81, 0, b'a']), Ok(("a".to_owned(),)));
+    assert_contains(&read(&[0xff; 10]).unwrap_err(), &["an integer is out of its range"]);
+    assert_contains(&read(&[0xff]).unwrap_err(), &["the bytes end before the value does"]);
+    assert_contains(&read(&[2, b'a']).unwrap_err(), &["the bytes end before the value does"]);
+    assert_contains(&read(&[]).unwrap_err(), &["the bytes end before the value does"]);
+    assert_contains(&read(&[1, 0xff]).unwrap_err(), &["a string is not valid UTF-8"]);
+}
+
+#[test]
 fn extreme_floats_keep_their_bits() {
     let bits = [f32::NAN.to_bits() | 1, f32::INFINITY.to_bits(), (-0.0f32).to_bits(), 1];
     let floats: Vec<f32> = bits.iter().copied().map(f32::from_bits).collect();

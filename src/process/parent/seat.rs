@@ -35,7 +35,7 @@ use crate::{
     record::{Run, Scope, Stage, UNKNOWN},
     task::{AnyTask, Cell, Left, Options, Seat, StopSignal, Whose},
     trace::{JobSpan, Note},
-    wire::{Arrived, Body, Encoded, Payload, decode},
+    wire::{Arrived, Body, Encoded, Payload, decode_out_of},
 };
 
 /// A job of a process pool, encoded: what it takes to send it.
@@ -353,7 +353,7 @@ impl<R: Payload> Seat for ProcessSeat<R> {
         let Some(worker) = seat.worker() else { return };
         let Some(watched) = seat.shared.watch(&worker, cell.label().id) else { return };
         drop_shielded(watched.flight.call);
-        cell.answered(watched.begun, watched.took, Ok(Body::from(watched.value).into()));
+        cell.answered(watched.begun, watched.took, Ok(&mut Body::from(watched.value).into()));
     }
 
     fn is_past_queue(&self) -> bool {
@@ -433,12 +433,12 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     /// Keeps the call of a job that is over until the task is dropped. Its place comes free.
     fn keep(&self, call: Call);
 
-    /// The worker that began the job at `begun` has answered it, and `took` so long: finishes the task with its value as it arrived, or
-    /// with an error.
-    fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>);
+    /// The worker that began the job at `begun` has answered it, and `took` so long: finishes the task with its value as it arrived, of
+    /// which the buffer may be left, or with an error.
+    fn answered(&self, begun: Instant, took: Duration, outcome: Result<&mut Arrived, TaskError>);
 
-    /// Finishes the task with its value as it arrived, or with an error.
-    fn finish(&self, outcome: Result<Arrived, TaskError>);
+    /// Finishes the task with its value as it arrived, of which the buffer may be left, or with an error.
+    fn finish(&self, outcome: Result<&mut Arrived, TaskError>);
 }
 
 impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
@@ -572,7 +572,7 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         Cell::keep(self, call);
     }
 
-    fn answered(&self, begun: Instant, took: Duration, outcome: Result<Arrived, TaskError>) {
+    fn answered(&self, begun: Instant, took: Duration, outcome: Result<&mut Arrived, TaskError>) {
         self.begun(begun);
         // Zero would be taken for unknown.
         self.seat().ran_nanos.store((took.as_nanos() as u64).max(1), Relaxed);
@@ -582,7 +582,7 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
         self.finish(outcome);
     }
 
-    fn finish(&self, outcome: Result<Arrived, TaskError>) {
+    fn finish(&self, outcome: Result<&mut Arrived, TaskError>) {
         if StopSignal::is_stopped(self) {
             // Who stopped it is about to finish the task: a job that obeys at once must not be quicker.
             return;
@@ -595,11 +595,11 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 }
 
 impl<R: Payload> Cell<ProcessSeat<R>> {
-    fn decode(&self, value: Arrived) -> Result<R, TaskError> {
+    fn decode(&self, value: &mut Arrived) -> Result<R, TaskError> {
         let label = || Cell::label(self).clone();
         let bytes = value.body.len();
         let begun = (bytes > LARGE).then(Instant::now);
-        let decoded = catch(|| decode::<R>(value));
+        let decoded = catch(|| decode_out_of::<R>(value));
         self.seat().counters().result(bytes, begun.map(|begun| begun.elapsed()));
         match decoded {
             Ok(Ok(value)) => Ok(value),

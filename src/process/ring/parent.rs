@@ -31,6 +31,8 @@ pub(crate) struct ParentRing<M> {
     oldest: u64,
     next: u64,
     in_flight: [bool; SLOTS],
+    /// Buffers for results to come. What is in them is of no concern.
+    spare: Vec<Vec<u8>>,
 }
 
 impl<M: Deref<Target = Arena>> ParentRing<M> {
@@ -38,7 +40,7 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     ///
     /// Memory that a dead worker knew is not to be used again: a stray process may still write to it.
     pub(crate) fn new(arena: M) -> Self {
-        Self { arena, oldest: 0, next: 0, in_flight: [false; SLOTS] }
+        Self { arena, oldest: 0, next: 0, in_flight: [false; SLOTS], spare: Vec::new() }
     }
 
     /// Returns whether `send` would succeed.
@@ -160,6 +162,11 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
         Ok(Some(reply))
     }
 
+    /// Takes buffers that results were in, for results to come. Leaves none.
+    pub(crate) fn reuse(&mut self, buffers: &mut Vec<Vec<u8>>) {
+        self.spare.append(buffers);
+    }
+
     /// Empties the ring of a dead worker: every position in flight, oldest first, with what became of it.
     ///
     /// Only after the pidfd has reported the exit: of a living worker a job that is just finishing would
@@ -246,9 +253,9 @@ impl<M: Deref<Target = Arena>> ParentRing<M> {
     }
 
     /// Copies the reply out of a slot that was seen DONE, and checks the copy.
-    fn read_reply(&self, position: u64) -> Result<Reply, Violation> {
+    fn read_reply(&mut self, position: u64) -> Result<Reply, Violation> {
         let slot = self.arena.slot(position);
-        let (begun_ns, kind, result) = (slot.begun(), slot.read_kind()?, slot.read_place()?);
+        let (begun_ns, kind, result) = (slot.begun(), slot.read_kind()?, slot.read_place(&mut self.spare)?);
         Ok(Reply { position, begun_ns, took_ns: slot.read_took(), kind, result })
     }
 

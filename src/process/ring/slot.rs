@@ -180,11 +180,11 @@ impl Slot {
         }
     }
 
-    /// Loads where the bytes lie and copies those that lie inline.
-    pub(super) fn read_place(&self) -> Result<Place<Copied>, Violation> {
+    /// Loads where the bytes lie and copies those that lie inline, into one of the spare buffers if there is one.
+    pub(super) fn read_place(&self, spare: &mut Vec<Vec<u8>>) -> Result<Place<Copied>, Violation> {
         let (segment, len) = (self.segment.load(Relaxed), self.len.load(Relaxed));
         let Some(id) = segment.checked_sub(1) else {
-            return self.read_inline(len).map(Place::Inline);
+            return self.read_inline(len, spare).map(Place::Inline);
         };
         let id = u32::try_from(id).map_err(|_| Violation::new("the id of a segment is out of range"))?;
         Ok(Place::Segment { id, len })
@@ -203,7 +203,7 @@ impl Slot {
         }
     }
 
-    fn read_inline(&self, len: u64) -> Result<Copied, Violation> {
+    fn read_inline(&self, len: u64, spare: &mut Vec<Vec<u8>>) -> Result<Copied, Violation> {
         if len > INLINE as u64 {
             return Err(Violation::new("inline bytes are longer than the slot"));
         }
@@ -215,7 +215,9 @@ impl Slot {
             return Ok(Copied::Few { len: len as u8, bytes: Words(bytes) });
         }
         // Not into zeroed memory, which glibc is slow to give.
-        let mut bytes = Vec::with_capacity(len);
+        let mut bytes = spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.reserve_exact(len);
         for cells in cells.chunks(8) {
             let mut part = [[0; 8]; 8];
             load(cells, &mut part);

@@ -158,7 +158,7 @@ impl<M: Deref<Target = Arena>> WorkerRing<M> {
 
     fn read_claim(&self, position: u64) -> Result<Claim, Violation> {
         let slot = self.arena.slot(position);
-        Ok(Claim { position, header: slot.read_job(), argument: slot.read_place()? })
+        Ok(Claim { position, header: slot.read_job(), argument: slot.read_place(&mut Vec::new())? })
     }
 }
 

@@ -85,6 +85,8 @@ pub(super) struct Keeper {
     /// Replies that have been taken and not delivered, oldest first; and when.
     answers: VecDeque<Answer>,
     taken_at: Moment,
+    /// The buffers of replies that have been delivered.
+    emptied: Vec<Vec<u8>>,
     /// Messages heard over the socket so far.
     heard: u64,
     /// How many jobs had been sent directly when it last went to sleep.
@@ -161,6 +163,7 @@ impl Keeper {
             in_hand: VecDeque::new(),
             answers: VecDeque::new(),
             taken_at: Moment::now(),
+            emptied: Vec::new(),
             heard: 0,
             sent_directly: 0,
             pause: Pause::default(),

@@ -33,6 +33,8 @@ use crate::{
 
 /// How long who awaits a task waits for outcomes that come together with its own.
 const PATIENCE: Duration = Duration::from_micros(50);
+/// How large the buffer of a reply may be to be used again. There are as many as replies have been taken at once, so no more than 256.
+const REUSED: usize = 512;
 
 impl Keeper {
     /// Takes note of what the worker has sent over the socket.
@@ -126,6 +128,7 @@ impl Keeper {
     /// What no worker of ours would have written, behind them.
     pub(super) fn take_replies(&mut self) -> Result<(), &'static str> {
         let mut link = self.worker.link();
+        link.ring.reuse(&mut self.emptied);
         let violation = loop {
             match take_answer(&mut link) {
                 Ok(Some(answer)) => self.answers.push_back(answer),
@@ -180,7 +183,13 @@ impl Keeper {
                 } else {
                     crate::panic::drop_shielded(flight.call);
                 }
-                job.0.answered(begun, took, outcome);
+                match outcome {
+                    Ok(mut arrived) => {
+                        job.0.answered(begun, took, Ok(&mut arrived));
+                        self.keep_buffer(arrived.body);
+                    }
+                    Err(error) => job.0.answered(begun, took, Err(error)),
+                }
             }
             Err(what) => {
                 wake_now();
@@ -193,6 +202,16 @@ impl Keeper {
                 crate::panic::drop_shielded(flight.call);
                 job.0.lose(self.worker.exit(Some(what)));
             }
+        }
+    }
+
+    /// Keeps the buffer that a value has been read from, for another reply. To allocate and free one for each would not only take
+    /// time: what the values allocate meanwhile would come to lie in the gaps.
+    fn keep_buffer(&mut self, body: Body) {
+        if let Body::Here(buffer) = body
+            && (1..=REUSED).contains(&buffer.capacity())
+        {
+            self.emptied.push(buffer);
         }
     }
 

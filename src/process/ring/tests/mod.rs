@@ -4,6 +4,7 @@ mod hostile;
 mod items;
 mod model;
 mod race;
+mod reuse;
 
 use std::{sync::Arc, thread};
 
