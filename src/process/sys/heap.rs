@@ -1,9 +1,12 @@
-//! [`Heap`]: the heap of a worker, kept warm while jobs come, and given back when none has come for a while.
+//! [`Heap`]: the heap of a worker, kept warm while jobs come, and given back when none has come for a while; [`join_freed`]: that of a
+//! keeper, kept in order.
 //!
 //! Memory that is taken from the kernel afresh costs a fault for each page, four times what it costs to copy into it; glibc gives
 //! large pieces back as soon as they are freed. Other C libraries have no such settings, and an allocator of the program's own
 //! has settings of its own: there nothing is kept by us.
 #![expect(unsafe_code, reason = "the settings of glibc's allocator have no safe interface")]
+
+use std::hint::black_box;
 
 /// What the allocator of this process keeps of what is freed.
 #[derive(Debug)]
@@ -42,6 +45,19 @@ impl Heap {
         // SAFETY: walks what is free, under the allocator's own lock.
         unsafe { libc::malloc_trim(0) };
         self.faults = faults();
+    }
+}
+
+/// Has the allocator join what other threads have freed of what this thread has allocated, before it allocates much again.
+///
+/// glibc hangs small pieces that another thread frees into a list, each at its head, and takes them from there one by one: the head goes to
+/// and fro between the two processors, and each piece is waited for, as it lies in the other's cache or in none. For a large request it takes
+/// the whole list at once and joins neighbours; what is allocated next then lies side by side.
+pub(in crate::process) fn join_freed() {
+    /// What is a large request to glibc, and too large for what each thread keeps for itself.
+    const LARGE: usize = 4096;
+    if cfg!(target_env = "gnu") {
+        drop(black_box(Vec::<u8>::with_capacity(LARGE)));
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) use copies::{ClosedInCopies, generation};
 pub(super) use descriptors::{close_all_but, fill_standard_descriptors, keep_high, null_to_stdin};
 pub(super) use facilities::{has_private_memory, kernel_release, look_around, missing_facility};
 pub(super) use fork::{Forked, die_with, fork, kill_group, limit_address_space, reap, set_up_worker_process};
-pub(super) use heap::Heap;
+pub(super) use heap::{Heap, join_freed};
 pub(super) use image::{entry_is_in_program, is_privileged};
 pub(super) use memory::{Mapped, Memory};
 pub(super) use memory_use::MemoryGauge;

@@ -24,7 +24,7 @@ use crate::{
         },
         reply as wire,
         ring::{Copied, Place, Reply},
-        sys::{Interest, Moment, wait},
+        sys::{Interest, Moment, join_freed, wait},
     },
     shared_memory::{MOST_IN_PAYLOAD, SharedBytes},
     task::together::{Together, wake_now},
@@ -35,6 +35,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_micros(50);
 /// How large the buffer of a reply may be to be used again. There are as many as replies have been taken at once, so no more than 256.
 const REUSED: usize = 512;
+/// From how many values on it is worthwhile to have the heap put in order for them.
+const MANY: usize = 8;
 
 impl Keeper {
     /// Takes note of what the worker has sent over the socket.
@@ -157,6 +159,10 @@ impl Keeper {
     /// is over.
     pub(super) fn deliver_all(&mut self) {
         let _together = (self.answers.len() > 1).then(Together::begin);
+        if self.answers.len() > MANY {
+            // Values of their kind have been freed by whoever awaited them.
+            join_freed();
+        }
         let mut begun = Stamp::now();
         while let Some(answer) = self.answers.pop_front() {
             self.answers.get(SOON).into_iter().for_each(|soon| prefetch_whole(&*soon.flight.job));
