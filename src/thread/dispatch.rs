@@ -39,9 +39,9 @@
 //!    no job waits for the one before it longer than until the next worker looks.
 //! 9. Nothing waits on a desk while jobs of several lanes wait: who takes the first of the queue takes the most urgent of all.
 //! 10. What lies in an [inbox](super::inbox) counts as waiting in the queue, behind all that is there. An inbox is open only while
-//!    somebody is SEARCHING, or nobody is IDLE and no worker may be added: when that ends, in [`State::rouse`], the inboxes are emptied into
-//!    the queue and shut. So are they before a worker rests, when the pool is closed, and while jobs of several lanes wait. Whoever adds a
-//!    job by the lock, or looks at all that waits, empties them first.
+//!     somebody is SEARCHING, or nobody is IDLE and no worker may be added: when that ends, in [`State::rouse`], the inboxes are emptied into
+//!     the queue and shut. So are they before a worker rests, when the pool is closed, and while jobs of several lanes wait. Whoever adds a
+//!     job by the lock, or looks at all that waits, empties them first.
 //!
 //! Why a stack of sleepers and not one condition variable: the worker that fell asleep last has the warmest caches, and the
 //! ones below it really grow old, so that keep-alive can end them; a condition variable wakes them in turn and enters the
