@@ -95,9 +95,12 @@ struct ProcessChunks<C> {
 /// An item that takes more than this travels alone.
 #[cfg(target_os = "linux")]
 const LARGE: usize = INLINE / 8;
-/// No item is added to this many bytes: one more, with its head, still fits into the slot.
+/// So many bytes of items travel together: with what else is in the slot, also where their results take as much.
 #[cfg(target_os = "linux")]
-const FULL: usize = INLINE - LARGE - 2;
+const MOST: usize = INLINE - 8 - NOTE;
+/// What is left for what the worker is told of the job's trace. Where it is told more it takes longer.
+#[cfg(target_os = "linux")]
+const NOTE: usize = if cfg!(feature = "opentelemetry") { 64 } else { 0 };
 
 #[cfg(target_os = "linux")]
 impl<F, A, R> Chunks<A, R> for ProcessChunks<fn(F, A) -> R>
@@ -121,23 +124,23 @@ where
         let mut started = Vec::new();
         let Inputs { inputs, mut places } = inputs;
         let mut inputs = inputs.into_iter();
+        let mut items = Items::default();
         loop {
-            let mut items = Items::default();
-            let then = items.fill(&mut inputs, LARGE, FULL);
-            if items.len() > 0 {
-                let places = places.split_off(items.len());
-                started.push(self.start_items(items, places, setup));
+            let then = items.fill(&mut inputs, LARGE, MOST);
+            let together = std::mem::take(&mut items);
+            if together.len() > 0 {
+                let places = places.split_off(together.len());
+                started.push(self.start_items(together, places, setup));
             }
             match then {
-                Then::Nothing => break,
-                Then::Full => {}
+                Then::Nothing => return started,
+                Then::Full(next) => items = next,
                 Then::Apart(encoded) => {
                     let place = places.next().unwrap_or_default();
                     started.push(self.start_alone(encoded, place, setup));
                 }
             }
         }
-        started
     }
 }
 

@@ -91,36 +91,38 @@ pub(in crate::process) struct Items {
 pub(in crate::process) enum Then {
     /// There are no more inputs.
     Nothing,
-    /// There is no room for more.
-    Full,
+    /// There is no room for more: the first of the items that come next.
+    Full(Items),
     /// An item that is to travel alone, with its argument.
     Apart(Result<Encoded, String>),
 }
 
 impl Items {
-    /// Adds inputs while there are less than `full` bytes, up to one that is to travel alone: which cannot be encoded, takes more
-    /// than `large` bytes or names shared memory.
+    /// Adds inputs while there is room for them, which is for `most` bytes, up to one that is to travel alone: which cannot be encoded,
+    /// takes more than `large` bytes or names shared memory.
     pub(in crate::process) fn fill<A: Payload>(
         &mut self,
         inputs: &mut vec::IntoIter<A>,
         large: usize,
-        full: usize,
+        most: usize,
     ) -> Then {
         // Small ones hardly take more than they do in memory.
-        self.arguments.reserve((inputs.len() * (size_of::<A>() + 1)).min(full + large));
+        self.arguments.reserve((inputs.len() * (size_of::<A>() + 1)).min(most + large));
         let mut at = 0;
         // One for all of them, as long as none panics.
         let added = catch(|| {
-            while self.arguments.len() <= full {
-                let Some(argument) = inputs.next() else { return Then::Nothing };
+            for argument in inputs {
                 at = items::begin(&mut self.arguments);
                 if let Some(apart) = self.append(argument, at, large) {
                     self.arguments.truncate(at);
                     return Then::Apart(apart);
                 }
+                if self.arguments.len() > most {
+                    return Then::Full(Self { arguments: self.arguments.split_off(at), len: 1 });
+                }
                 self.len += 1;
             }
-            Then::Full
+            Then::Nothing
         });
         added.unwrap_or_else(|report| {
             self.arguments.truncate(at);
