@@ -376,18 +376,18 @@ async fn loops_over_finished_items_leave_others_their_turn() {
             }
         }
     });
-    let mut map = pool.map(|n: u32| n, 0..1000).in_flight(1000);
+    let mut map = pool.map(|n: u32| n, 0..20_000).in_flight(20_000);
     map.next().await.unwrap().unwrap();
-    while pool.metrics().succeeded < 1000 {
+    while pool.metrics().succeeded < 20_000 {
         tokio::task::yield_now().await;
     }
     let before = turns.load(SeqCst);
-    assert_eq!(map.by_ref().count().await, 999);
+    assert_eq!(map.by_ref().count().await, 19_999);
     assert!(turns.load(SeqCst) - before >= 5, "{} turns", turns.load(SeqCst) - before);
 
     let mut map = pool.map(|n: u32| n, 0..1000).in_flight(1000).unordered();
     map.next().await.unwrap().1.unwrap();
-    while pool.metrics().succeeded < 2000 {
+    while pool.metrics().succeeded < 21_000 {
         tokio::task::yield_now().await;
     }
     let before = turns.load(SeqCst);

@@ -373,11 +373,8 @@ impl<I: Source, R, O: Arrange<R>> Map<I, R, O> {
     }
 
     /// Pulls inputs and starts their jobs, as far as there is room.
+    #[inline(never)]
     fn fill(&mut self, cx: &mut Context<'_>) {
-        // By what was last worked out, which asks the pool: not done for each item that is yielded.
-        if !self.sizing.has_room(self.tasks.len()) {
-            return;
-        }
         let (workers, takes_chunks) = (self.feed.workers(), self.feed.takes_chunks(&self.setup));
         let mut has_begun = false;
         loop {
@@ -563,7 +560,8 @@ impl<I: Source, R, O: Arrange<R>> Stream for Map<I, R, O> {
             return Poll::Ready(None);
         }
         let expired = this.has_expired(cx);
-        if !expired {
+        // By what was last worked out, which asks the pool: not done for each item that is yielded.
+        if !expired && this.sizing.has_room(this.tasks.len()) {
             this.fill(cx);
         }
         match this.tasks.poll_next(cx) {
