@@ -385,6 +385,30 @@ mod failures {
     }
 
     #[test]
+    fn an_item_that_cannot_be_decoded_costs_those_beside_it_nothing() {
+        let pool = pool(1);
+        let inputs = (0..60u32).map(|n| {
+            let trouble = match n % 3 {
+                0 => Trouble::None,
+                1 => Trouble::Error,
+                _ => Trouble::Panic,
+            };
+            (n, BadToDecode(trouble))
+        });
+        let outcomes: Vec<_> = futures::executor::block_on(
+            pool.map(|(n, _): (u32, BadToDecode)| n, inputs).chunk_size(20).collect(),
+        );
+        assert_eq!(outcomes.len(), 60);
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            match n % 3 {
+                0 => assert_eq!(outcome.unwrap(), n as u32),
+                _ => assert_eq!(outcome.unwrap_err().kind(), TaskErrorKind::Decode, "item {n}"),
+            }
+        }
+        ends(&pool);
+    }
+
+    #[test]
     fn what_cannot_be_encoded_or_is_too_large_is_counted_and_recorded_alone_and_in_a_map() {
         let pool = builder(1).max_payload(1000).queue_limit(30).build().unwrap();
         let good = || (BadToEncode(Trouble::None), vec![1u8; 10]);

@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 use super::reply::Reply;
 #[cfg(target_os = "linux")]
 use super::{
-    items::{self, Sheaf},
+    items::{self, Sheaf, Short},
     reply::VALUE,
 };
 #[cfg(target_os = "linux")]
-use crate::wire::{Appended, append, decode_part};
+use crate::wire::{Appended, CodecError, append, decode_part, to_word};
 use crate::{
     error::PanicReport,
     panic::catch,
@@ -194,6 +194,9 @@ pub(super) trait PublishItems: Send + Sync {
     /// `results` are those of all items so far, `items` in number; the last one begins at `from`. Says whether there was room.
     fn publish(&self, items: u32, results: &[u8], from: usize) -> bool;
 
+    /// The same, where the last one is a short one.
+    fn publish_short(&self, items: u32, last: Short, from: usize) -> bool;
+
     /// The largest result of one item.
     fn max_payload(&self) -> u64;
 }
@@ -246,6 +249,14 @@ struct ItemRun<'a> {
     stage: Stage,
 }
 
+/// What there is of the result of an item that has run.
+#[cfg(target_os = "linux")]
+enum Ran {
+    Short(Short),
+    /// It lies behind the other results.
+    Written,
+}
+
 /// Whether another item begins once one has ended.
 #[cfg(target_os = "linux")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,28 +285,47 @@ impl<'a> ItemRun<'a> {
         A: Payload,
         R: Payload,
     {
-        while let Some((_, argument)) = items::take(&mut self.rest) {
-            self.from = items::begin(&mut self.sheaf.results);
-            let outcome = self.run_item::<F, A, R>(argument);
-            if self.end_item(outcome) == Next::Nothing {
+        while let Some(argument) = self.take_argument::<A>() {
+            let next = match self.run_item::<F, A, R>(argument) {
+                Ok(Ran::Short(value)) => self.end_short(value),
+                Ok(Ran::Written) => self.end_item(Ok(())),
+                Err(reply) => self.end_item(Err(reply)),
+            };
+            if next == Next::Nothing {
                 return;
             }
         }
     }
 
+    /// The argument of the next item, if there is one.
+    #[inline]
+    fn take_argument<A: Payload>(&mut self) -> Option<Result<A, CodecError>> {
+        (self.stage, self.from) = (Stage::Argument, self.sheaf.results.len());
+        if let Some(number) = items::take_number(&mut self.rest, 0) {
+            return Some(Ok(number));
+        }
+        let (_, argument) = items::take(&mut self.rest)?;
+        Some(decode_part(argument, &[]))
+    }
+
     /// Runs one item and writes its value behind the other results; returns what there is instead of a value.
-    fn run_item<F, A, R>(&mut self, argument: &[u8]) -> Result<(), Reply>
+    #[inline]
+    fn run_item<F, A, R>(&mut self, argument: Result<A, CodecError>) -> Result<Ran, Reply>
     where
         F: Fn(A) -> R + Copy + 'static,
         A: Payload,
         R: Payload,
     {
-        self.stage = Stage::Argument;
-        let argument =
-            decode_part::<A>(argument, &[]).map_err(|why| Reply::ArgumentNotDecodable(why.to_string()))?;
+        let argument = argument.map_err(|why| Reply::ArgumentNotDecodable(why.to_string()))?;
         self.stage = Stage::Job;
         let value = conjure::<F>()(argument);
         self.stage = Stage::Result;
+        if let Some(number) = to_word(&value)
+            && number.1 as u64 <= self.max_payload
+        {
+            return Ok(Ran::Short(Short::new(VALUE, number)));
+        }
+        items::begin(&mut self.sheaf.results);
         match append(value, &mut self.sheaf.results, usize::MAX) {
             Ok(Appended::Here(shared)) => self.sheaf.shared = shared,
             Ok(Appended::Apart(_)) => unreachable!("nothing is larger than that"),
@@ -303,8 +333,17 @@ impl<'a> ItemRun<'a> {
         }
         match items::len(&self.sheaf.results, self.from) as u64 {
             len if len > self.max_payload => Err(Reply::ResultTooLarge(len)),
-            _ => Ok(()),
+            _ => Ok(Ran::Written),
         }
+    }
+
+    /// Publishes the result of the item that has run, which is a short one.
+    #[inline]
+    fn end_short(&mut self, value: Short) -> Next {
+        let Sheaf { results, count, .. } = &mut self.sheaf;
+        value.put(results);
+        *count += 1;
+        if self.publisher.publish_short(*count, value, self.from) { Next::Item } else { Next::Nothing }
     }
 
     /// Publishes the result of the item that has run.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::shared_memory::SharedBytes;
+use crate::{shared_memory::SharedBytes, wire::from_word};
 
 /// How many bits of the head are the kind.
 const KIND_BITS: u32 = 3;
@@ -25,6 +25,59 @@ pub(super) fn put(items: &mut Vec<u8>, kind: u8, item: &[u8]) {
     let at = begin(items);
     items.extend_from_slice(item);
     end(items, kind, at);
+}
+
+/// A whole item of no more than eight bytes, its head included, the first one lowest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Short {
+    pub(super) word: u64,
+    pub(super) len: usize,
+}
+
+impl Short {
+    /// The item of these bytes, seven at most.
+    #[inline]
+    pub(super) fn new(kind: u8, (word, len): (u64, usize)) -> Self {
+        Self { word: word << 8 | (len as u64) << KIND_BITS | u64::from(kind), len: len + 1 }
+    }
+
+    /// Adds the item to others.
+    #[inline]
+    pub(super) fn put(self, items: &mut Vec<u8>) {
+        let end = items.len() + self.len;
+        // Of a length that is known, so that it is one store.
+        items.extend_from_slice(&self.word.to_le_bytes());
+        items.truncate(end);
+    }
+
+    /// The first item, if it is a short one and there are eight bytes. Takes nothing off.
+    #[inline]
+    pub(super) fn first(items: &[u8]) -> Option<Self> {
+        let word = u64::from_le_bytes(*items.first_chunk()?);
+        let len = (word as u8 >> KIND_BITS) as usize;
+        (len < 8).then(|| Self { word: word & (u64::MAX >> (56 - 8 * len)), len: len + 1 })
+    }
+
+    #[inline]
+    pub(super) fn kind(self) -> u8 {
+        self.word as u8 & ((1 << KIND_BITS) - 1)
+    }
+
+    /// The bytes behind the head, and how many they are.
+    #[inline]
+    pub(super) fn item(self) -> (u64, usize) {
+        (self.word >> 8, self.len - 1)
+    }
+}
+
+/// Takes the first item off if it is a number in a short one of that kind, and eight bytes are there; else it is to be looked at anew.
+#[inline]
+pub(super) fn take_number<T: 'static>(items: &mut &[u8], kind: u8) -> Option<T> {
+    let short = Short::first(items).filter(|short| short.kind() == kind)?;
+    let (word, len) = short.item();
+    let number = from_word(word, len)?;
+    *items = &items[short.len..];
+    Some(number)
 }
 
 /// Begins an item, whose bytes are then appended. Returns where it begins.
@@ -118,6 +171,19 @@ mod tests {
                 prop_assert_eq!(take(&mut rest), Some((*kind, &item[..])));
             }
             prop_assert_eq!(take(&mut rest), None);
+        }
+
+        #[test]
+        fn a_short_item_is_the_same_as_through_its_bytes(kind in 0u8..8, item in prop::collection::vec(any::<u8>(), 0..8)) {
+            let word = item.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            let (mut whole, mut short) = (vec![7], vec![7]);
+            put(&mut whole, kind, &item);
+            Short::new(kind, (word, item.len())).put(&mut short);
+            prop_assert_eq!(&short, &whole);
+            short.extend([0xff; 8]);
+            let first = Short::first(&short[1..]).unwrap();
+            prop_assert_eq!((first.kind(), first.item(), first.len), (kind, (word, item.len()), whole.len() - 1));
+            prop_assert!(Short::first(&short[short.len() - 7..]).is_none());
         }
 
         #[test]

@@ -51,4 +51,6 @@ pub(crate) use encoded::Short;
 pub(crate) use error::CodecError;
 #[cfg(feature = "json")]
 pub use json::Json;
+#[cfg(target_os = "linux")]
+pub(crate) use number::{from_word, to_word};
 pub use payload::Payload;

@@ -93,6 +93,92 @@ pub(super) fn read<T: 'static>(bytes: &[u8]) -> Option<T> {
     None
 }
 
+/// What [`write`] writes, where that is seven bytes at most: the first of them is the lowest, and how many they are.
+///
+/// All at once: bytes that were stored one by one cannot be loaded as a word before they have reached the cache.
+#[inline]
+pub(crate) fn to_word<T: 'static>(value: &T) -> Option<(u64, usize)> {
+    let value: &dyn Any = value;
+    macro_rules! unsigned {
+        ($($number:ty),*) => {$(
+            if let Some(&number) = value.downcast_ref::<$number>() {
+                return spread(number as u64);
+            }
+        )*};
+    }
+    macro_rules! signed {
+        ($($number:ty),*) => {$(
+            if let Some(&number) = value.downcast_ref::<$number>() {
+                return spread(zigzag(number as i64));
+            }
+        )*};
+    }
+    unsigned!(u16, u32, u64, usize);
+    signed!(i16, i32, i64, isize);
+    None
+}
+
+/// As [`read`], of so many bytes of a word, seven at most; the others are to be zero.
+#[inline]
+pub(crate) fn from_word<T: 'static>(word: u64, len: usize) -> Option<T> {
+    let mut value = None::<T>;
+    let slot: &mut dyn Any = &mut value;
+    macro_rules! unsigned {
+        ($($number:ty),*) => {$(
+            if let Some(slot) = slot.downcast_mut::<Option<$number>>() {
+                *slot = Some(gather(word, len)?.try_into().ok()?);
+                return value;
+            }
+        )*};
+    }
+    macro_rules! signed {
+        ($($number:ty),*) => {$(
+            if let Some(slot) = slot.downcast_mut::<Option<$number>>() {
+                *slot = Some(unzigzag(gather(word, len)?).try_into().ok()?);
+                return value;
+            }
+        )*};
+    }
+    unsigned!(u16, u32, u64, usize);
+    signed!(i16, i32, i64, isize);
+    None
+}
+
+/// The highest bit of each byte.
+const MORE: u64 = 0x8080_8080_8080_8080;
+
+/// Those bits of the first so many bytes, of seven at most.
+#[inline]
+fn more_after(bytes: usize) -> u64 {
+    MORE & ((1 << (8 * bytes)) - 1)
+}
+
+/// The bytes of a number of 49 bits at most, seven bits in each.
+#[inline]
+fn spread(number: u64) -> Option<(u64, usize)> {
+    if number >> 49 != 0 {
+        return None;
+    }
+    let len = (number | 1).ilog2() as usize / 7 + 1;
+    let pairs = number & 0x0fff_ffff | (number & 0x00ff_ffff_f000_0000) << 4;
+    let pairs = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x0fff_c000_0fff_c000) << 2;
+    let bytes = pairs & 0x007f_007f_007f_007f | (pairs & 0x3f80_3f80_3f80_3f80) << 1;
+    Some((bytes | more_after(len - 1), len))
+}
+
+/// The number that these bytes are, if they are one, and no more than it needs.
+#[inline]
+fn gather(word: u64, len: usize) -> Option<u64> {
+    let last = len.checked_sub(1)?;
+    if word & MORE != more_after(last) || (last > 0 && word >> (8 * last) == 0) {
+        return None;
+    }
+    let bytes = word & !MORE;
+    let pairs = bytes & 0x007f_007f_007f_007f | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let pairs = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    Some(pairs & 0x0fff_ffff | (pairs & 0x0fff_ffff_0000_0000) >> 4)
+}
+
 #[inline]
 fn write_varint(mut number: u64, bytes: &mut impl Sink) {
     while number >= 0x80 {
@@ -142,6 +228,11 @@ mod tests {
         let mut bytes = Vec::new();
         assert!(write(&number, &mut bytes));
         assert_eq!(bytes, through_serde);
+        if let Some((word, len)) = to_word(&number) {
+            assert_eq!(word.to_le_bytes()[..len], bytes);
+            assert_eq!(word >> (8 * len), 0);
+            assert_eq!(from_word(word, len).as_ref(), Some(&number));
+        }
         if let Some(read) = read::<T>(&bytes) {
             assert_eq!(read, number);
         } else {
@@ -172,7 +263,13 @@ mod tests {
         #[test]
         fn any_bytes_are_the_same_number_as_through_serde_or_left_to_it(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
             fn check<T: DeserializeOwned + PartialEq + fmt::Debug + 'static>(bytes: &[u8]) {
-                if let Some(number) = read::<T>(bytes) {
+                let number = read::<T>(bytes);
+                if bytes.len() <= 7 {
+                    let word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+                    let is_read = size_of::<T>() > 1;
+                    assert_eq!(from_word::<T>(word, bytes.len()), if is_read { read::<T>(bytes) } else { None });
+                }
+                if let Some(number) = number {
                     assert_eq!(Decoder::run::<T>(bytes).ok(), Some(number));
                 }
             }

@@ -37,6 +37,7 @@ use crate::{
     pause::Pause,
     process::{
         call::{self, Function},
+        items::Short,
         message::{HAS_NAMES, LISTEN, SIGNAL_LEN, Settings, Signal},
         names::take_off,
         reply::Reply,
@@ -156,6 +157,10 @@ impl call::PublishItems for Stop {
 
     fn publish(&self, items: u32, results: &[u8], from: usize) -> bool {
         self.arena.add_item(items, results, from)
+    }
+
+    fn publish_short(&self, items: u32, Short { word, len }: Short, from: usize) -> bool {
+        self.arena.add_short_item(items, word, from..from + len)
     }
 
     fn max_payload(&self) -> u64 {

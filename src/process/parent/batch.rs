@@ -39,14 +39,14 @@ use crate::{
     pool::{Place, Places, registry::Kind},
     process::{
         call::Function,
-        items::{self, Sheaf},
+        items::{self, Sheaf, Short},
         reply::{Reply, VALUE},
     },
     record::{JobRecord, UNKNOWN},
     shared_memory::SharedBytes,
     task::{AnyTask, Cell, Options, Task},
     trace::{JobSpan, SpanSlot},
-    wire::{Appended, Encoded, Payload, append, decode_part, encode},
+    wire::{Appended, Encoded, Payload, append, decode_part, encode, to_word},
 };
 
 type Job = Cell<ProcessSeat<Sheaf>>;
@@ -112,8 +112,10 @@ impl Items {
         // One for all of them, as long as none panics.
         let added = catch(|| {
             for argument in inputs {
-                at = items::begin(&mut self.arguments);
-                if let Some(apart) = self.append(argument, at, large) {
+                at = self.arguments.len();
+                if let Some(number) = to_word(&argument) {
+                    Short::new(0, number).put(&mut self.arguments);
+                } else if let Some(apart) = self.append(argument, at, large) {
                     self.arguments.truncate(at);
                     return Then::Apart(apart);
                 }
@@ -138,6 +140,7 @@ impl Items {
         at: usize,
         large: usize,
     ) -> Option<Result<Encoded, String>> {
+        items::begin(&mut self.arguments);
         Some(match append(argument, &mut self.arguments, large) {
             Ok(Appended::Apart(encoded)) => Ok(encoded),
             Ok(Appended::Here(pieces)) if pieces.is_empty() && items::len(&self.arguments, at) <= large => {
@@ -272,16 +275,26 @@ impl<R: Payload> ItemBatch<R> {
             // One for all of them, as long as none panics.
             let all = catch(|| {
                 while item < self.len
-                    && let Some((kind, bytes)) = items::take(&mut results)
+                    && let Some(outcome) = self.decode_next(&mut item, &mut results, shared)
                 {
-                    item += 1;
-                    let pieces = of_the_last(shared, results);
-                    outcomes.push((item - 1, self.decode(item - 1, kind, bytes, pieces)));
+                    outcomes.push((item - 1, outcome));
                 }
             });
             let Err(report) = all else { return outcomes };
             outcomes.push((item - 1, Err(self.unreadable(item - 1, report.into_summary()))));
         }
+    }
+
+    /// Takes the result of `item` off and decodes it; counts that item before, as decoding may panic. `None` if there is nothing more.
+    #[inline]
+    fn decode_next(&self, item: &mut u32, results: &mut &[u8], shared: &[SharedBytes]) -> Option<Outcome<R>> {
+        if let Some(number) = items::take_number(results, VALUE) {
+            *item += 1;
+            return Some(Ok(number));
+        }
+        let (kind, bytes) = items::take(results)?;
+        *item += 1;
+        Some(self.decode(*item - 1, kind, bytes, of_the_last(shared, results)))
     }
 
     /// Takes note of items that fail, and of the last one, before anybody can see it.

@@ -1,5 +1,7 @@
 //! [`Arena`]: the shared memory of one worker's ring.
 
+use std::ops::Range;
+
 use super::{
     asleep::Asleep,
     progress::Progress,
@@ -58,6 +60,11 @@ impl Arena {
     /// at `from`. Says whether there was room. For the worker.
     pub(crate) fn add_item(&self, items: u32, bytes: &[u8], from: usize) -> bool {
         self.progress.add(items, bytes, from)
+    }
+
+    /// As [`add_item`](Self::add_item): `word` holds the new one's bytes, eight at most, which lie at `range` among all.
+    pub(crate) fn add_short_item(&self, items: u32, word: u64, range: Range<usize>) -> bool {
+        self.progress.add_short(items, word, range)
     }
 
     /// Copies the results of the items of the job at `position` that has run last: their number, and their bytes, both the worker's

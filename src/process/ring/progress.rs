@@ -8,6 +8,8 @@
 //!    never takes the results of one job for those of another.
 //! 3. It stays after the death of the worker, and is then what that has published.
 
+use std::ops::Range;
+
 use super::{size::INLINE, violation::Violation};
 use crate::sync::{
     AtomicU64,
@@ -63,6 +65,24 @@ impl Progress {
         }
         // ORDERING: Release pairs with the Acquire in `read`: who sees the count sees the bytes.
         self.done.store(u64::from(items) << 32 | bytes.len() as u64, Release);
+        true
+    }
+
+    /// As [`add`](Self::add): `word` holds the new result's bytes, eight at most, the first one lowest, which lie at `range` among all.
+    #[inline]
+    pub(super) fn add_short(&self, items: u32, word: u64, range: Range<usize>) -> bool {
+        if range.end > INLINE {
+            return false;
+        }
+        let (at, shift) = (range.start / 8, 8 * (range.start % 8));
+        let cell = &self.bytes[at];
+        let before = u64::from_le(cell.load(Relaxed)) & ((1 << shift) - 1);
+        cell.store((before | word << shift).to_le(), Relaxed);
+        if shift + 8 * range.len() > 64 {
+            self.bytes[at + 1].store((word >> (64 - shift)).to_le(), Relaxed);
+        }
+        // ORDERING: as in `add`.
+        self.done.store(u64::from(items) << 32 | range.end as u64, Release);
         true
     }
 
