@@ -385,6 +385,8 @@ pub(in crate::process) trait ProcessJob: Send + Sync {
     fn span(&self) -> JobSpan;
     fn rank(&self) -> Rank;
     fn priority(&self) -> Priority;
+    /// Whether it is several items of a map.
+    fn is_of_items(&self) -> bool;
     /// The hash of the key by which it should go to the worker of earlier jobs.
     fn affinity(&self) -> Option<u64>;
     fn run_timeout(&self) -> Option<Duration>;
@@ -460,6 +462,10 @@ impl<R: Payload> ProcessJob for Cell<ProcessSeat<R>> {
 
     fn priority(&self) -> Priority {
         self.seat().priority
+    }
+
+    fn is_of_items(&self) -> bool {
+        self.seat().items > 1
     }
 
     fn affinity(&self) -> Option<u64> {

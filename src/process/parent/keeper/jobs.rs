@@ -34,8 +34,9 @@ const MOST_SEGMENTS: usize = 4;
 /// From which length on an argument is written only when its job has been sent, so that both sides copy at once.
 const ANNOUNCED: usize = 512 * 1024;
 
-/// With fewer jobs in flight a keeper lets no time pass.
+/// With fewer jobs in flight a keeper lets no time pass; and with fewer of several items each, whose outcomes come many at a time anyway.
 const FEW: usize = 8;
+const FEW_OF_ITEMS: usize = 2;
 /// No more than so many are looked at: what comes behind them is not late.
 const MANY: usize = 128;
 /// How long it lets pass at most; and half of how much work is so much that it would only be late with the first result.
@@ -84,7 +85,9 @@ impl Keeper {
     /// meanwhile, who submits has the queue for itself, and there is more to be taken at once.
     pub(super) fn let_jobs_gather(&self) {
         let link = self.worker.link();
-        let time = gather_time(link.flights.len(), link.mean_ns);
+        let is_of_items = link.flights.back().is_some_and(|last| last.job.is_of_items());
+        let few = if is_of_items { FEW_OF_ITEMS } else { FEW };
+        let time = gather_time(link.flights.len(), few, link.mean_ns);
         drop(link);
         let begun = Instant::now();
         while !time.is_zero() && begun.elapsed() < time {
@@ -384,11 +387,11 @@ fn depth(mean_ns: u64) -> usize {
     usize::try_from(ahead).unwrap_or(DEEPEST).clamp(1, DEEPEST - 1) + 1
 }
 
-/// How long a keeper need not look at a worker that has so many jobs, which take so long.
-fn gather_time(load: usize, mean_ns: u64) -> Duration {
+/// How long a keeper need not look at a worker that has so many jobs, where less than a `few` are looked after at once, which take so long.
+fn gather_time(load: usize, few: usize, mean_ns: u64) -> Duration {
     let each = HANDLING.saturating_add(Duration::from_nanos(mean_ns));
     let half = each.saturating_mul(load.min(MANY) as u32) / 2;
-    if load < FEW || half > LONG { Duration::ZERO } else { half.min(LONGEST_GATHER) }
+    if load < few || half > LONG { Duration::ZERO } else { half.min(LONGEST_GATHER) }
 }
 
 #[cfg(test)]
@@ -399,19 +402,22 @@ mod tests {
     fn a_keeper_looks_away_only_while_many_short_jobs_are_under_way() {
         let micros = Duration::from_micros;
         let table = [
-            // jobs, how long each takes, for how long
-            ((0, 0), micros(0)),
-            ((7, 800), micros(0)),
-            ((8, 800), micros(4)),
-            ((128, 200), LONGEST_GATHER),
-            ((128, 1_000), LONGEST_GATHER),
-            ((256, 1_000), LONGEST_GATHER),
-            ((256, 1_500), micros(0)),
-            ((20, 10_000), micros(0)),
-            ((usize::MAX, u64::MAX), micros(0)),
+            // jobs, how many are a few, how long each takes, for how long
+            ((0, FEW, 0), micros(0)),
+            ((7, FEW, 800), micros(0)),
+            ((8, FEW, 800), micros(4)),
+            ((128, FEW, 200), LONGEST_GATHER),
+            ((128, FEW, 1_000), LONGEST_GATHER),
+            ((256, FEW, 1_000), LONGEST_GATHER),
+            ((256, FEW, 1_500), micros(0)),
+            ((20, FEW, 10_000), micros(0)),
+            ((usize::MAX, FEW, u64::MAX), micros(0)),
+            ((1, FEW_OF_ITEMS, 5_800), micros(0)),
+            ((2, FEW_OF_ITEMS, 5_800), micros(6)),
+            ((2, FEW_OF_ITEMS, 1_000_000), micros(0)),
         ];
-        for ((load, mean_ns), time) in table {
-            assert_eq!(gather_time(load, mean_ns), time, "{load} jobs of {mean_ns} ns");
+        for ((load, few, mean_ns), time) in table {
+            assert_eq!(gather_time(load, few, mean_ns), time, "{load} jobs of {mean_ns} ns");
         }
     }
 
