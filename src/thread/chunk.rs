@@ -15,7 +15,8 @@
 //! 4. What the items add to the pool's counts is noted in the chunk and counted before anybody can look: when outcomes are
 //!    taken, at the end of each lap, and when the counts are asked for. Items that take less than about a microsecond are measured
 //!    a few together ([`Lap`]); how long they ran is recorded at its end, which may come after their outcomes were taken.
-//! 5. Wakers, jobs and drops of inputs and values are foreign code: never called under the lock.
+//! 5. Outcomes are taken when the chunk has ended, or [`PATIENCE`] after the last were; whoever was woken may take them in any case.
+//! 6. Wakers, jobs and drops of inputs and values are foreign code: never called under the lock.
 
 use std::{
     sync::{
@@ -49,7 +50,8 @@ use crate::{
     trace::{JobSpan, SpanSlot},
 };
 
-/// At most so long does an outcome wait for others before whoever waits for it is woken.
+/// At most so long does an outcome wait for others before whoever waits for it is woken, or may take it. Who takes outcomes as soon as
+/// there are some keeps up with the worker, and each waits for the other's lock at every item.
 const PATIENCE: Duration = Duration::from_micros(250);
 
 /// Items that run one after the other. See the module's documentation.
@@ -84,8 +86,10 @@ struct State<F, A, R> {
     running: Vec<u32>,
     finished: Vec<Finished<R>>,
     waiter: Option<Waker>,
-    /// When whoever waits was last woken, or else the submission.
+    /// When outcomes were last taken or whoever waits was woken, or else the first item began.
     woken: Instant,
+    /// Whether what has finished may be taken in any case.
+    is_called_for: bool,
     /// The entries that no worker has taken yet: the first, and one of a helper.
     first_is_queued: bool,
     helper_is_queued: bool,
@@ -151,6 +155,7 @@ where
             finished: Vec::new(),
             waiter: None,
             woken: submitted,
+            is_called_for: false,
             first_is_queued: true,
             helper_is_queued: false,
             is_being_told: false,
@@ -234,7 +239,7 @@ where
             state = self.lock();
         }
         let late = done.and_then(|(item, outcome)| state.finish(item, outcome).err());
-        let next = state.claim(self.len);
+        let next = state.claim(self.len, now);
         let job = if next.is_none() { state.job.take() } else { None };
         let waker = state.due_waker(now);
         drop(state);
@@ -370,6 +375,7 @@ where
             state.finished.push((item, outcome));
             ended += 1;
         }
+        state.is_called_for = true;
         let (waker, job) = (state.waiter.take(), state.job.take());
         let is_void = std::mem::take(&mut state.first_is_queued);
         drop(state);
@@ -410,9 +416,12 @@ impl<F, A, R> State<F, A, R> {
         self.running.len() == 1 && self.inputs.len() == 0 && !self.is_being_told
     }
 
-    fn claim(&mut self, len: u32) -> Option<Claimed<A>> {
+    fn claim(&mut self, len: u32, now: Instant) -> Option<Claimed<A>> {
         let item = len - self.inputs.len() as u32;
         let next = self.inputs.next()?;
+        if item == 0 {
+            self.woken = now;
+        }
         self.running.push(item);
         self.tally.begun += 1;
         Some((item, next))
@@ -433,15 +442,17 @@ impl<F, A, R> State<F, A, R> {
 
     /// Who is to be woken at this moment.
     fn due_waker(&mut self, now: Instant) -> Option<Waker> {
-        if self.waiter.is_none() || self.finished.is_empty() {
+        if self.waiter.is_none() || self.finished.is_empty() || !self.is_due(now) {
             return None;
         }
-        let is_last = self.running.is_empty() && self.inputs.len() == 0;
-        if !is_last && now.saturating_duration_since(self.woken) < PATIENCE {
-            return None;
-        }
-        self.woken = now;
+        (self.woken, self.is_called_for) = (now, true);
         self.waiter.take()
+    }
+
+    /// Whether what has finished need not wait for more.
+    fn is_due(&self, now: Instant) -> bool {
+        let has_ended = self.running.is_empty() && self.inputs.len() == 0;
+        has_ended || self.is_called_for || now.saturating_duration_since(self.woken) >= PATIENCE
     }
 }
 
@@ -482,16 +493,21 @@ where
 }
 
 impl<F, A, R> Chunk<F, A, R> {
-    /// Exchanges `outcomes` for what has finished; says whether that is something.
+    /// Exchanges `outcomes` for what has finished, unless more will have soon; says whether that is something.
     fn take(&self, outcomes: &mut Vec<Finished<R>>) -> bool {
         debug_assert!(outcomes.is_empty());
         let mut state = self.lock();
         if state.finished.is_empty() {
             return false;
         }
+        let now = Instant::now();
+        if !state.is_due(now) {
+            return false;
+        }
+        (state.woken, state.is_called_for) = (now, false);
         std::mem::swap(&mut state.finished, outcomes);
         // Who sees an outcome finds it counted.
-        self.count(&mut state, Instant::now());
+        self.count(&mut state, now);
         true
     }
 }
