@@ -102,11 +102,11 @@ impl<T> Counted<T> {
     ///
     /// # Safety
     ///
-    /// The value was made by [`new`](Self::new), and is still owned.
+    /// The value was made by [`new`](Self::new) or [`build`](Self::build), and is still owned.
     pub(crate) unsafe fn of(value: &T) -> Self {
         let address = (&raw const *value).addr() - offset_of!(Inner<T>, value);
         let inner: *mut Inner<T> = ptr::with_exposed_provenance_mut(address);
-        // SAFETY: by the caller's promise the value lies in an `Inner` that `new` has exposed, and that begins so far before it.
+        // SAFETY: by the caller's promise the value lies in an `Inner` that `build` has exposed, and that begins so far before it.
         let inner = unsafe { NonNull::new_unchecked(inner) };
         // SAFETY: by the caller's promise there is an owner; it stays one, for it is not dropped here.
         let owner = ManuallyDrop::new(Self { at: inner, owns: PhantomData });
