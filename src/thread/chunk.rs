@@ -87,7 +87,7 @@ struct State<F, A, R> {
     finished: Vec<Finished<R>>,
     waiter: Option<Waker>,
     /// When outcomes were last taken or whoever waits was woken, or else the first item began.
-    woken: Instant,
+    quiet_since: Instant,
     /// Whether what has finished may be taken in any case.
     is_called_for: bool,
     /// The entries that no worker has taken yet: the first, and one of a helper.
@@ -154,7 +154,7 @@ where
             running: Vec::new(),
             finished: Vec::new(),
             waiter: None,
-            woken: submitted,
+            quiet_since: submitted,
             is_called_for: false,
             first_is_queued: true,
             helper_is_queued: false,
@@ -420,7 +420,7 @@ impl<F, A, R> State<F, A, R> {
         let item = len - self.inputs.len() as u32;
         let next = self.inputs.next()?;
         if item == 0 {
-            self.woken = now;
+            self.quiet_since = now;
         }
         self.running.push(item);
         self.tally.begun += 1;
@@ -445,14 +445,14 @@ impl<F, A, R> State<F, A, R> {
         if self.waiter.is_none() || self.finished.is_empty() || !self.is_due(now) {
             return None;
         }
-        (self.woken, self.is_called_for) = (now, true);
+        (self.quiet_since, self.is_called_for) = (now, true);
         self.waiter.take()
     }
 
     /// Whether what has finished need not wait for more.
     fn is_due(&self, now: Instant) -> bool {
         let has_ended = self.running.is_empty() && self.inputs.len() == 0;
-        has_ended || self.is_called_for || now.saturating_duration_since(self.woken) >= PATIENCE
+        has_ended || self.is_called_for || now.saturating_duration_since(self.quiet_since) >= PATIENCE
     }
 }
 
@@ -504,7 +504,7 @@ impl<F, A, R> Chunk<F, A, R> {
         if !state.is_due(now) {
             return false;
         }
-        (state.woken, state.is_called_for) = (now, false);
+        (state.quiet_since, state.is_called_for) = (now, false);
         std::mem::swap(&mut state.finished, outcomes);
         // Who sees an outcome finds it counted.
         self.count(&mut state, now);

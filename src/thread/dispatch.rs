@@ -79,7 +79,7 @@ const SEVERAL: usize = 2;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Dispatch<J> {
-    /// Guards everything. A leaf: nothing else is locked, and no foreign code is called, under it.
+    /// Guards everything. Under it nothing is locked but desks and inboxes, and no foreign code is called.
     state: Mutex<State<J>>,
     inboxes: Inboxes<J>,
     /// How many entries the queue has, up to [`SEVERAL`], for those who would rather not lock. Written under the lock, and only when it

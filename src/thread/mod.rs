@@ -4,8 +4,9 @@
 //!  ThreadPool ──▶ Handles ──▶ Shared ◀── Worker (one per thread)      Spawner (one per program) creates the threads
 //!                               │  ▲
 //!                      Dispatch ┘  └── ThreadSeat (in each task's Cell)
-//!                       │    │
-//!                    Queue  Desk (one per worker)
+//!                     │ │ │
+//!               Inboxes │ Desk (one per worker)
+//!                     Queue
 //! ```
 //!
 //! [`dispatch`] decides who does what, and holds the protocol; [`worker`] and [`shared`] do it. A task's own life is the
