@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::reply::Reply;
 #[cfg(target_os = "linux")]
 use super::{
-    items::{self, Sheaf, Short},
+    items::{self, Sheaf, ShortItem},
     reply::VALUE,
 };
 #[cfg(target_os = "linux")]
@@ -195,7 +195,7 @@ pub(super) trait PublishItems: Send + Sync {
     fn publish(&self, items: u32, results: &[u8], from: usize) -> bool;
 
     /// The same, where the last one is a short one.
-    fn publish_short(&self, items: u32, last: Short, from: usize) -> bool;
+    fn publish_short(&self, items: u32, last: ShortItem, from: usize) -> bool;
 
     /// The largest result of one item.
     fn max_payload(&self) -> u64;
@@ -252,7 +252,7 @@ struct ItemRun<'a> {
 /// What there is of the result of an item that has run.
 #[cfg(target_os = "linux")]
 enum Ran {
-    Short(Short),
+    Short(ShortItem),
     /// It lies behind the other results.
     Written,
 }
@@ -323,7 +323,7 @@ impl<'a> ItemRun<'a> {
         if let Some(number) = to_word(&value)
             && number.1 as u64 <= self.max_payload
         {
-            return Ok(Ran::Short(Short::new(VALUE, number)));
+            return Ok(Ran::Short(ShortItem::new(VALUE, number)));
         }
         items::begin(&mut self.sheaf.results);
         match append(value, &mut self.sheaf.results, usize::MAX) {
@@ -339,7 +339,7 @@ impl<'a> ItemRun<'a> {
 
     /// Publishes the result of the item that has run, which is a short one.
     #[inline]
-    fn end_short(&mut self, value: Short) -> Next {
+    fn end_short(&mut self, value: ShortItem) -> Next {
         let Sheaf { results, count, .. } = &mut self.sheaf;
         value.put(results);
         *count += 1;

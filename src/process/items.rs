@@ -29,12 +29,12 @@ pub(super) fn put(items: &mut Vec<u8>, kind: u8, item: &[u8]) {
 
 /// A whole item of no more than eight bytes, its head included, the first one lowest.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Short {
+pub(super) struct ShortItem {
     pub(super) word: u64,
     pub(super) len: usize,
 }
 
-impl Short {
+impl ShortItem {
     /// The item of these bytes, seven at most.
     #[inline]
     pub(super) fn new(kind: u8, (word, len): (u64, usize)) -> Self {
@@ -73,7 +73,7 @@ impl Short {
 /// Takes the first item off if it is a number in a short one of that kind, and eight bytes are there; else it is to be looked at anew.
 #[inline]
 pub(super) fn take_number<T: 'static>(items: &mut &[u8], kind: u8) -> Option<T> {
-    let short = Short::first(items).filter(|short| short.kind() == kind)?;
+    let short = ShortItem::first(items).filter(|short| short.kind() == kind)?;
     let (word, len) = short.item();
     let number = from_word(word, len)?;
     *items = &items[short.len..];
@@ -178,12 +178,12 @@ mod tests {
             let word = item.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
             let (mut whole, mut short) = (vec![7], vec![7]);
             put(&mut whole, kind, &item);
-            Short::new(kind, (word, item.len())).put(&mut short);
+            ShortItem::new(kind, (word, item.len())).put(&mut short);
             prop_assert_eq!(&short, &whole);
             short.extend([0xff; 8]);
-            let first = Short::first(&short[1..]).unwrap();
+            let first = ShortItem::first(&short[1..]).unwrap();
             prop_assert_eq!((first.kind(), first.item(), first.len), (kind, (word, item.len()), whole.len() - 1));
-            prop_assert!(Short::first(&short[short.len() - 7..]).is_none());
+            prop_assert!(ShortItem::first(&short[short.len() - 7..]).is_none());
         }
 
         #[test]

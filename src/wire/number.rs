@@ -27,23 +27,11 @@ impl Sink for Vec<u8> {
 /// Writes `value` behind `bytes`, if it is a number.
 #[inline]
 pub(super) fn write<T: 'static>(value: &T, bytes: &mut impl Sink) -> bool {
+    if let Some(number) = to_varint(value) {
+        write_varint(number, bytes);
+        return true;
+    }
     let value: &dyn Any = value;
-    macro_rules! unsigned {
-        ($($number:ty),*) => {$(
-            if let Some(&number) = value.downcast_ref::<$number>() {
-                write_varint(number as u64, bytes);
-                return true;
-            }
-        )*};
-    }
-    macro_rules! signed {
-        ($($number:ty),*) => {$(
-            if let Some(&number) = value.downcast_ref::<$number>() {
-                write_varint(zigzag(number as i64), bytes);
-                return true;
-            }
-        )*};
-    }
     macro_rules! fixed {
         ($($number:ty),*) => {$(
             if let Some(number) = value.downcast_ref::<$number>() {
@@ -52,8 +40,6 @@ pub(super) fn write<T: 'static>(value: &T, bytes: &mut impl Sink) -> bool {
             }
         )*};
     }
-    unsigned!(u16, u32, u64, usize);
-    signed!(i16, i32, i64, isize);
     fixed!(u8, i8, f32, f64);
     false
 }
@@ -61,24 +47,11 @@ pub(super) fn write<T: 'static>(value: &T, bytes: &mut impl Sink) -> bool {
 /// Reads a number, if `T` is one and `bytes` are one of its range and nothing else.
 #[inline]
 pub(super) fn read<T: 'static>(bytes: &[u8]) -> Option<T> {
+    if let Some(number) = from_varint(|| read_varint(bytes)) {
+        return Some(number);
+    }
     let mut value = None::<T>;
     let slot: &mut dyn Any = &mut value;
-    macro_rules! unsigned {
-        ($($number:ty),*) => {$(
-            if let Some(slot) = slot.downcast_mut::<Option<$number>>() {
-                *slot = Some(read_varint(bytes)?.try_into().ok()?);
-                return value;
-            }
-        )*};
-    }
-    macro_rules! signed {
-        ($($number:ty),*) => {$(
-            if let Some(slot) = slot.downcast_mut::<Option<$number>>() {
-                *slot = Some(unzigzag(read_varint(bytes)?).try_into().ok()?);
-                return value;
-            }
-        )*};
-    }
     macro_rules! fixed {
         ($($number:ty),*) => {$(
             if let Some(slot) = slot.downcast_mut::<Option<$number>>() {
@@ -87,29 +60,40 @@ pub(super) fn read<T: 'static>(bytes: &[u8]) -> Option<T> {
             }
         )*};
     }
-    unsigned!(u16, u32, u64, usize);
-    signed!(i16, i32, i64, isize);
     fixed!(u8, i8, f32, f64);
     None
 }
 
-/// What [`write`] writes, where that is seven bytes at most: the first of them is the lowest, and how many they are.
+/// What [`write`] writes, where that is a number of as many bytes as it needs, and seven at most: the first of them is the lowest, and
+/// how many they are.
 ///
 /// All at once: bytes that were stored one by one cannot be loaded as a word before they have reached the cache.
 #[inline]
 pub(crate) fn to_word<T: 'static>(value: &T) -> Option<(u64, usize)> {
+    spread(to_varint(value)?)
+}
+
+/// As [`read`] of what [`to_word`] gives: so many bytes of a word, seven at most; the others are to be zero.
+#[inline]
+pub(crate) fn from_word<T: 'static>(word: u64, len: usize) -> Option<T> {
+    from_varint(|| gather(word, len))
+}
+
+/// The number that is written for `value` in as many bytes as it needs, if there is one.
+#[inline]
+fn to_varint<T: 'static>(value: &T) -> Option<u64> {
     let value: &dyn Any = value;
     macro_rules! unsigned {
         ($($number:ty),*) => {$(
             if let Some(&number) = value.downcast_ref::<$number>() {
-                return spread(number as u64);
+                return Some(number as u64);
             }
         )*};
     }
     macro_rules! signed {
         ($($number:ty),*) => {$(
             if let Some(&number) = value.downcast_ref::<$number>() {
-                return spread(zigzag(number as i64));
+                return Some(zigzag(number as i64));
             }
         )*};
     }
@@ -118,15 +102,15 @@ pub(crate) fn to_word<T: 'static>(value: &T) -> Option<(u64, usize)> {
     None
 }
 
-/// As [`read`], of so many bytes of a word, seven at most; the others are to be zero.
+/// The value for which that number is written, if `T` has such and the number, which is not read otherwise, is one of its range.
 #[inline]
-pub(crate) fn from_word<T: 'static>(word: u64, len: usize) -> Option<T> {
+fn from_varint<T: 'static>(read: impl FnOnce() -> Option<u64>) -> Option<T> {
     let mut value = None::<T>;
     let slot: &mut dyn Any = &mut value;
     macro_rules! unsigned {
         ($($number:ty),*) => {$(
             if let Some(slot) = slot.downcast_mut::<Option<$number>>() {
-                *slot = Some(gather(word, len)?.try_into().ok()?);
+                *slot = Some(read()?.try_into().ok()?);
                 return value;
             }
         )*};
@@ -134,7 +118,7 @@ pub(crate) fn from_word<T: 'static>(word: u64, len: usize) -> Option<T> {
     macro_rules! signed {
         ($($number:ty),*) => {$(
             if let Some(slot) = slot.downcast_mut::<Option<$number>>() {
-                *slot = Some(unzigzag(gather(word, len)?).try_into().ok()?);
+                *slot = Some(unzigzag(read()?).try_into().ok()?);
                 return value;
             }
         )*};

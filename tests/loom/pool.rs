@@ -75,6 +75,12 @@ impl Pool {
         self.perform(act);
     }
 
+    /// Does something on a thread of its own.
+    fn beside<R: 'static>(self: &Arc<Self>, body: impl FnOnce(&Arc<Self>) -> R + 'static) -> JoinHandle<R> {
+        let pool = self.clone();
+        thread::spawn(move || body(&pool))
+    }
+
     fn perform(self: &Arc<Self>, act: Act) {
         match act {
             Act::Nothing => {}
@@ -199,10 +205,7 @@ fn a_job_reaches_a_worker_that_is_leaving_because_it_was_idle_too_long() {
 fn two_submitters_and_a_worker_that_comes_and_goes_lose_no_job() {
     check(|| {
         let pool = Pool::new(0, 1, AT_ONCE, |_| 0);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.submit(1)
-        });
+        let other = pool.beside(|pool| pool.submit(1));
         pool.submit(2);
         pool.wait_for(2);
         other.join().unwrap();
@@ -249,10 +252,7 @@ fn what_waits_on_desks_is_run_once_while_workers_come_and_go() {
     check(|| {
         let pool = Pool::new(0, 2, AT_ONCE, |_| 0);
         let act = pool.dispatch.submit_batch(vec![1, 2, 3]).unwrap();
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.submit(4)
-        });
+        let other = pool.beside(|pool| pool.submit(4));
         pool.perform(act);
         pool.wait_for(4);
         other.join().unwrap();
@@ -266,15 +266,12 @@ fn what_waits_on_the_desk_of_a_worker_that_breaks_down_is_run_by_the_next() {
         let pool = Pool::new(0, 2, None, |_| 0);
         let act = pool.dispatch.submit_batch(vec![1, 2, 3]).unwrap();
         let Act::Grow(number) = act else { panic!("there is no worker yet") };
-        let broken = thread::spawn({
-            let pool = pool.clone();
-            move || {
-                let Turn::Run(1, act) = pool.dispatch.look(&member(number), Slept::Woken, many()) else {
-                    panic!("there is a job")
-                };
-                pool.perform(act);
-                pool.perform(pool.dispatch.lost(number));
-            }
+        let broken = pool.beside(move |pool| {
+            let Turn::Run(1, act) = pool.dispatch.look(&member(number), Slept::Woken, many()) else {
+                panic!("there is a job")
+            };
+            pool.perform(act);
+            pool.perform(pool.dispatch.lost(number));
         });
         pool.wait_for(2);
         broken.join().unwrap();
@@ -301,10 +298,7 @@ fn a_smaller_pool_loses_no_job_and_no_worker_too_many() {
     check(|| {
         let pool = Pool::new(0, 2, None, |_| 0);
         pool.submit(1);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.perform(pool.dispatch.resize(1).1)
-        });
+        let other = pool.beside(|pool| pool.perform(pool.dispatch.resize(1).1));
         pool.submit(2);
         pool.wait_for(2);
         other.join().unwrap();
@@ -313,20 +307,22 @@ fn a_smaller_pool_loses_no_job_and_no_worker_too_many() {
     });
 }
 
-#[test]
-fn a_larger_pool_takes_up_what_waits() {
-    check(|| {
+/// Jobs that are submitted by the threads with these inboxes.
+fn a_larger_pool_takes_up(inboxes: [usize; 2]) {
+    check(move || {
         let pool = Pool::new(0, 1, None, |_| 2);
-        pool.submit(1);
-        pool.submit(2);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.perform(pool.dispatch.resize(2).1)
-        });
+        pool.submit_by(inboxes[0], 1);
+        pool.submit_by(inboxes[1], 2);
+        let other = pool.beside(|pool| pool.perform(pool.dispatch.resize(2).1));
         pool.wait_for(2);
         other.join().unwrap();
         assert_eq!(pool.end(), [1, 2]);
     });
+}
+
+#[test]
+fn a_larger_pool_takes_up_what_waits() {
+    a_larger_pool_takes_up([1, 0]);
 }
 
 #[test]
@@ -337,10 +333,7 @@ fn a_refused_thread_leaves_its_job_to_the_workers_there_are() {
         pool.submit(1);
         *pool.refusals.lock().unwrap() = 1;
         // While the thread that job 2 asks for is being refused, the worker may fall asleep, and job 3 come.
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.submit(2)
-        });
+        let other = pool.beside(|pool| pool.submit(2));
         pool.submit(3);
         pool.wait_for(3);
         other.join().unwrap();
@@ -353,10 +346,7 @@ fn a_refused_thread_without_which_there_is_none_gives_the_jobs_back() {
     check(|| {
         let pool = Pool::new(0, 1, AT_ONCE, |_| 0);
         *pool.refusals.lock().unwrap() = 1;
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.submit(1)
-        });
+        let other = pool.beside(|pool| pool.submit(1));
         pool.submit(2);
         other.join().unwrap();
         // One of them has met the refusal; the other was stranded with it, or has found a thread.
@@ -377,15 +367,12 @@ fn a_worker_that_breaks_down_leaves_nothing_behind() {
         let Ok(Act::Grow(number)) = pool.dispatch.submit(Some(0), 1) else {
             panic!("there is no worker yet")
         };
-        let broken = thread::spawn({
-            let pool = pool.clone();
-            move || {
-                let Turn::Run(_, act) = pool.dispatch.look(&member(number), Slept::Woken, many()) else {
-                    panic!("there is a job")
-                };
-                pool.perform(act);
-                pool.perform(pool.dispatch.lost(number));
-            }
+        let broken = pool.beside(move |pool| {
+            let Turn::Run(_, act) = pool.dispatch.look(&member(number), Slept::Woken, many()) else {
+                panic!("there is a job")
+            };
+            pool.perform(act);
+            pool.perform(pool.dispatch.lost(number));
         });
         pool.submit(2);
         pool.wait_for(1);
@@ -399,16 +386,13 @@ fn closing_ends_every_worker_and_every_job_is_run_or_handed_back() {
     check(|| {
         let pool = Pool::new(0, 2, None, |_| 0);
         pool.submit(1);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || match pool.dispatch.submit(Some(0), 2) {
-                Ok(act) => {
-                    pool.perform(act);
-                    1
-                }
-                Err(2) => 0,
-                Err(job) => panic!("job {job} came back"),
+        let other = pool.beside(|pool| match pool.dispatch.submit(Some(0), 2) {
+            Ok(act) => {
+                pool.perform(act);
+                1
             }
+            Err(2) => 0,
+            Err(job) => panic!("job {job} came back"),
         });
         pool.perform(pool.dispatch.close());
         let taken = other.join().unwrap();
@@ -434,12 +418,9 @@ fn what_lies_in_inboxes_is_begun_in_the_order_of_submission() {
         let pool = Pool::new(0, 1, None, |_| 0);
         pool.submit_by(0, 1);
         pool.submit_by(0, 2);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || {
-                pool.submit_by(1, 3);
-                pool.submit_by(1, 4);
-            }
+        let other = pool.beside(|pool| {
+            pool.submit_by(1, 3);
+            pool.submit_by(1, 4);
         });
         pool.submit_by(0, 5);
         pool.wait_for(5);
@@ -469,10 +450,7 @@ fn jobs_that_wait_for_what_lies_in_an_inbox_get_it_run() {
 fn what_lies_in_inboxes_is_run_by_workers_that_come_and_go() {
     check(|| {
         let pool = Pool::new(0, 1, AT_ONCE, |_| 0);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || (1..=2).for_each(|job| pool.submit_by(1, job))
-        });
+        let other = pool.beside(|pool| (1..=2).for_each(|job| pool.submit_by(1, job)));
         (3..=4).for_each(|job| pool.submit_by(0, job));
         pool.wait_for(4);
         other.join().unwrap();
@@ -482,28 +460,14 @@ fn what_lies_in_inboxes_is_run_by_workers_that_come_and_go() {
 
 #[test]
 fn a_larger_pool_takes_up_what_lies_in_an_inbox() {
-    check(|| {
-        let pool = Pool::new(0, 1, None, |_| 2);
-        pool.submit_by(0, 1);
-        pool.submit_by(0, 2);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.perform(pool.dispatch.resize(2).1)
-        });
-        pool.wait_for(2);
-        other.join().unwrap();
-        assert_eq!(pool.end(), [1, 2]);
-    });
+    a_larger_pool_takes_up([0, 0]);
 }
 
 #[test]
 fn what_lies_in_an_inbox_when_the_pool_is_closed_is_run_or_refused() {
     check(|| {
         let pool = Pool::new(0, 1, None, |_| 0);
-        let other = thread::spawn({
-            let pool = pool.clone();
-            move || pool.perform(pool.dispatch.close())
-        });
+        let other = pool.beside(|pool| pool.perform(pool.dispatch.close()));
         let mut taken = 0;
         for job in 1..=3 {
             if let Ok(act) = pool.dispatch.submit(Some(0), job) {

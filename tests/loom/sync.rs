@@ -110,8 +110,7 @@ macro_rules! counted {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$int, $int> {
-                step();
-                self.0.compare_exchange(from, to, success, failure)
+                self.compare_exchange(from, to, success, failure)
             }
 
             pub(crate) fn fetch_add(&self, more: $int, order: Ordering) -> $int {

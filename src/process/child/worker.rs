@@ -37,7 +37,7 @@ use crate::{
     pause::Pause,
     process::{
         call::{self, Function},
-        items::Short,
+        items::ShortItem,
         message::{HAS_NAMES, LISTEN, SIGNAL_LEN, Settings, Signal},
         names::take_off,
         reply::Reply,
@@ -159,7 +159,7 @@ impl call::PublishItems for Stop {
         self.arena.add_item(items, results, from)
     }
 
-    fn publish_short(&self, items: u32, Short { word, len }: Short, from: usize) -> bool {
+    fn publish_short(&self, items: u32, ShortItem { word, len }: ShortItem, from: usize) -> bool {
         self.arena.add_short_item(items, word, from..from + len)
     }
 

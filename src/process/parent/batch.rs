@@ -32,14 +32,14 @@ use super::{
 use crate::{
     TaskError, TaskId,
     clock::Stamp,
-    counted::{Weak, unsize},
+    counted::{Counted, Weak, unsize},
     error::{Operand, TaskLabel},
     map::{Batch, Finished, Outcome},
     panic::{catch, drop_shielded, shield},
     pool::{Place, Places, registry::Kind},
     process::{
         call::Function,
-        items::{self, Sheaf, Short},
+        items::{self, Sheaf, ShortItem},
         reply::{Reply, VALUE},
     },
     record::{JobRecord, UNKNOWN},
@@ -80,6 +80,13 @@ struct State<R> {
     is_cancelled: bool,
 }
 
+impl<R> State<R> {
+    /// The job that the items travel in, unless it is over.
+    fn job(&self) -> Option<Counted<Job>> {
+        self.job.as_ref()?.upgrade()
+    }
+}
+
 /// Items that are to travel together, encoded.
 #[derive(Default)]
 pub(in crate::process) struct Items {
@@ -114,7 +121,7 @@ impl Items {
             for argument in inputs {
                 at = self.arguments.len();
                 if let Some(number) = to_word(&argument) {
-                    Short::new(0, number).put(&mut self.arguments);
+                    ShortItem::new(0, number).put(&mut self.arguments);
                 } else if let Some(apart) = self.append(argument, at, large) {
                     self.arguments.truncate(at);
                     return Then::Apart(apart);
@@ -387,7 +394,7 @@ impl<R: Payload> ItemBatch<R> {
     /// be counted before anybody can see it.
     fn look(&self) {
         let state = self.lock();
-        let (first, job) = (state.first, state.job.as_ref().and_then(Weak::upgrade));
+        let (first, job) = (state.first, state.job());
         drop(state);
         let Some(published) = job.and_then(|job| job.seat().published(job.label().id)) else { return };
         let mut outcomes = self.decode_all(first, &published, &[]);
@@ -449,7 +456,7 @@ impl<R: Payload> Batch<R> for ItemBatch<R> {
     fn cancel(&self) {
         let mut state = self.lock();
         state.is_cancelled = true;
-        let job = state.job.as_ref().and_then(Weak::upgrade);
+        let job = state.job();
         drop(state);
         if let Some(job) = job {
             AnyTask::cancel(&*job);
